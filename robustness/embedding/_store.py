@@ -1,0 +1,137 @@
+"""A content-addressed store of arrays, shared by any number of processes.
+
+An entry's name is a hash of everything its arrays depend on, so what is found never needs
+to be compared with what was asked. Entries are written whole or not at all (temporary
+file, fsync, atomic rename) under a lock that dies with its process, and checked when read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_bytes
+from safetensors.numpy import save as save_bytes
+
+from robustness.errors import GateError
+
+Arrays = dict[str, NDArray[Any]]
+
+SCHEMA = "store-1"
+"""Changes when code changes in a way that makes stored arrays wrong."""
+
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+
+
+class DamagedEntryWarning(UserWarning):
+    """A stored entry did not match its checksum and was computed anew."""
+
+
+@dataclass(slots=True)
+class StoreCounts:
+    """What a store did: entries found, entries computed, entries found damaged."""
+
+    found: int = 0
+    computed: int = 0
+    damaged: int = 0
+
+
+class Store:
+    """Arrays by key, on disk.
+
+    Args:
+        root: The store's folder; made where it is missing.
+
+    Raises:
+        GateError: The folder cannot be made or written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.counts = StoreCounts()
+        try:
+            (root / "locks").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GateError(
+                f"store {root} cannot be used: {error.strerror}; name a folder that can be"
+                " written to with --robustness-store"
+            ) from error
+
+    def fetch(self, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a key, computed and kept where the store lacks them.
+
+        Processes that ask for one key at once compute it once: the others wait.
+
+        Args:
+            key: Everything the arrays depend on, as JSON values.
+            compute: Makes the arrays.
+
+        Raises:
+            GateError: The entry cannot be written.
+        """
+        canonical = json.dumps({"schema": SCHEMA, **key}, sort_keys=True, allow_nan=False)
+        name = hashlib.sha256(canonical.encode()).hexdigest()
+        path = self.root / name[:2] / f"{name}.arrays"
+        arrays = self._read(path)
+        if arrays is None:
+            with FileLock(self.root / "locks" / f"{name}.lock"):
+                arrays = self._read(path, say_damaged=True)
+                if arrays is None:
+                    arrays = compute()
+                    self._write(path, arrays)
+                    self.counts.computed += 1
+                    return arrays
+        self.counts.found += 1
+        return arrays
+
+    def _read(self, path: Path, *, say_damaged: bool = False) -> Arrays | None:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        checksum, payload = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+        if hashlib.sha256(payload).digest() == checksum:
+            try:
+                return dict(load_bytes(payload))
+            except SafetensorError:
+                pass  # A right checksum over wrong content: a damaged entry all the same.
+        if say_damaged:
+            self.counts.damaged += 1
+            warnings.warn(
+                f"store entry {path} is damaged and is computed anew",
+                DamagedEntryWarning,
+                stacklevel=3,
+            )
+        return None
+
+    def _write(self, path: Path, arrays: Arrays) -> None:
+        payload = save_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        try:
+            path.parent.mkdir(exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(hashlib.sha256(payload).digest())
+                    file.write(payload)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise GateError(
+                f"store entry {path} cannot be written: {error.strerror}; free some room or"
+                " name another folder with --robustness-store"
+            ) from error

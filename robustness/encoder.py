@@ -1,0 +1,133 @@
+"""The interface every model implements, and the loader that finds one by name.
+
+Heavy libraries are imported where they are used: this module is read at pytest's
+collection, which must not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustness.errors import GateError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustness.evalset import Report
+
+
+@dataclass(frozen=True, slots=True)
+class TextPolicy:
+    """Which text of a report a model reads; recorded in every result.
+
+    Attributes:
+        sections: The report sections, in the order they are joined by a space.
+        max_tokens: How many tokens the model reads at most, its special tokens included.
+        truncation: What happens beyond that, in a few words.
+    """
+
+    sections: tuple[str, ...]
+    max_tokens: int
+    truncation: str
+
+    def text(self, report: Report) -> str:
+        """The text of ``report`` under this policy; empty where the report has none."""
+        return report.text(self.sections)
+
+
+class DualEncoder(ABC):
+    """Two encoders with one embedding space: radiographs in, reports in, vectors out.
+
+    An embedding depends on its own input alone: not on the batch around it, its
+    order or its padding. Implementations put their modules in eval mode and compute
+    without gradients.
+
+    Attributes:
+        fingerprint: A hash of the weights and of everything else that shapes an
+            embedding; two encoders with equal fingerprints embed alike.
+        text_policy: Which text of a report the model reads.
+        embedding_dim: D, the length of an embedding.
+        device: Where the model runs, as torch names it.
+        details: Facts for the result: the weights' SHA-256, the source, the licence.
+    """
+
+    fingerprint: str
+    text_policy: TextPolicy
+    embedding_dim: int
+    device: str
+    details: dict[str, str]
+
+    @abstractmethod
+    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Turns decoded radiographs into the model's input.
+
+        Args:
+            images: uint8 ``[height, width]`` each, 0 black; sizes may differ.
+
+        Returns:
+            float32 ``[B, ...]`` on the model's device.
+        """
+
+    @abstractmethod
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Embeds preprocessed images: float32 ``[B, D]``, rows of unit L2 norm."""
+
+    @abstractmethod
+    def encode_reports(self, texts: Sequence[str]) -> Tensor:
+        """Embeds report texts: float32 ``[B, D]``, rows of unit L2 norm."""
+
+
+def load(
+    loader: str,
+    *,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> DualEncoder:
+    """Loads a model by the importable name of its loader.
+
+    Args:
+        loader: ``package.module:function``; the function takes ``weights``, ``device``
+            and the options, and returns a :class:`DualEncoder`.
+        weights: The checkpoint, where it is not the loader's default.
+        device: A torch device such as ``cpu`` or ``cuda:0``.
+        **options: Passed on to the loader.
+
+    Raises:
+        UsageError: The name is malformed or nothing importable.
+        GateError: The loader returned something else than a DualEncoder.
+        WeightsError: The checkpoint cannot be used; raised by the loader.
+    """
+    module_name, colon, function_name = loader.partition(":")
+    if not (module_name and colon and function_name):
+        raise UsageError(
+            f"model loader {loader!r} is no importable name; write package.module:function,"
+            " such as models.phantom:load"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UsageError(
+            f"model loader {loader!r}: module {module_name!r} cannot be imported ({error});"
+            " install the package that holds it, or correct the name"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise UsageError(
+            f"model loader {loader!r}: module {module_name!r} has no function {function_name!r}"
+        )
+    encoder = function(weights=weights, device=device, **options)
+    if not isinstance(encoder, DualEncoder):
+        raise GateError(
+            f"model loader {loader!r} returned {type(encoder).__name__}, not a DualEncoder;"
+            " subclass robustness.encoder.DualEncoder"
+        )
+    return encoder

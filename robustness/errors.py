@@ -1,0 +1,27 @@
+"""Errors that a person reads: one line, what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class GateError(Exception):
+    """Something outside this project's code is wrong: an input, a file, a setting.
+
+    The message is one complete line (what is wrong, where, what is allowed, what to
+    do), shown as it is and without a traceback.
+    """
+
+
+class UsageError(GateError):
+    """The run was asked for in a way that cannot work (exit status 4)."""
+
+
+class WeightsError(GateError):
+    """A checkpoint cannot be used: truncated, damaged, or of another model."""
+
+
+class WeightsNotFoundError(WeightsError):
+    """A checkpoint is not on this machine, so its model cannot be measured."""
+
+
+class EvaluationSetError(GateError):
+    """An evaluation set cannot be read, or holds nothing that could be measured."""

@@ -1,0 +1,148 @@
+"""The values every evaluation set is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustness.errors import EvaluationSetError
+
+Image = NDArray[np.uint8]
+"""A decoded radiograph: uint8 greyscale, ``[height, width]``, 0 black."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A radiology report, by section; a section the report lacks is empty."""
+
+    indication: str = ""
+    comparison: str = ""
+    findings: str = ""
+    impression: str = ""
+
+    def text(self, sections: Iterable[str]) -> str:
+        """The named sections, in the order given, joined by one space; empty ones left out.
+
+        Raises:
+            ValueError: A section is not one of :data:`SECTIONS`.
+        """
+        parts = []
+        for section in sections:
+            if section not in SECTIONS:
+                raise ValueError(f"unknown report section {section!r}; there are {SECTIONS}")
+            parts.append(getattr(self, section).strip())
+        return " ".join(part for part in parts if part)
+
+
+SECTIONS = tuple(f.name for f in fields(Report))
+"""The sections a report can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One image with its report.
+
+    Attributes:
+        image_id: Unique within the set; the key of the image's occlusion masks.
+        study_id: The study (examination) the image belongs to.
+        patient_id: The patient; where a collection does not tell, the study.
+        view: The projection as the collection names it, such as ``PA`` or ``frontal``.
+        report: The study's report.
+        digest: A hash that changes whenever the image's pixels may have changed.
+    """
+
+    image_id: str
+    study_id: str
+    patient_id: str
+    view: str
+    report: Report
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Something of the collection that is left out, and the rule that leaves it out."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Images with their reports, as one collection offers them.
+
+    Attributes:
+        spec: The text the set was loaded from, such as ``phantom:512``.
+        pairs: One entry an image.
+        decode: Reads the image of a pair: uint8 ``[height, width]``.
+        excluded: What was left out, each with its reason.
+
+    Raises:
+        EvaluationSetError: There is no pair, or an image id stands twice.
+    """
+
+    spec: str
+    pairs: tuple[Pair, ...]
+    decode: Callable[[Pair], Image] = field(repr=False)
+    excluded: tuple[Exclusion, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.pairs:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in self.excluded_by_reason.items())
+            raise EvaluationSetError(
+                f"evaluation set {self.spec!r} is empty: no image with a usable report"
+                f" (excluded: {reasons or 'nothing'}); name a set with at least one"
+            )
+        seen: set[str] = set()
+        for row, pair in enumerate(self.pairs, start=1):
+            if pair.image_id in seen:
+                raise EvaluationSetError(
+                    f"evaluation set {self.spec!r}: image id {pair.image_id!r} stands twice,"
+                    f" the second time in row {row}; every image needs an id of its own"
+                )
+            seen.add(pair.image_id)
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.pairs)
+
+    @property
+    def name(self) -> str:
+        """The kind of collection, ``phantom`` of ``phantom:512``."""
+        return self.spec.partition(":")[0]
+
+    @property
+    def excluded_by_reason(self) -> dict[str, int]:
+        """How many items each rule left out, by reason, in alphabetical order."""
+        counts: dict[str, int] = {}
+        for exclusion in self.excluded:
+            counts[exclusion.reason] = counts.get(exclusion.reason, 0) + 1
+        return dict(sorted(counts.items()))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over every image's digest and every report: equal sets, equal text."""
+        digest = hashlib.sha256()
+        for pair in self.pairs:
+            sections = (getattr(pair.report, section) for section in SECTIONS)
+            row = (pair.image_id, pair.study_id, pair.patient_id, pair.view, pair.digest)
+            for part in chain(row, sections):
+                encoded = part.encode()
+                digest.update(len(encoded).to_bytes(8, "little"))
+                digest.update(encoded)
+        return digest.hexdigest()
+
+    def subset(self, indexes: Sequence[int]) -> EvaluationSet:
+        """The pairs at ``indexes``, in that order, as a set of its own."""
+        return EvaluationSet(
+            spec=self.spec,
+            pairs=tuple(self.pairs[i] for i in indexes),
+            decode=self.decode,
+            excluded=self.excluded,
+        )

@@ -1,0 +1,216 @@
+"""Retrieval metrics from rank counts, and robustness metrics over the levels.
+
+Ties are broken at random and the metric is the expectation, so a model that gives
+every item one score gets what guessing gets. All the metrics share one description of
+where a query's first right answer can stand, and so cannot disagree about ties.
+
+Functions of one query each return float64 ``[Q]``, which is what intervals are made
+from; functions of a whole run return one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustness.ranking import RankCounts
+
+Values = NDArray[np.float64]
+
+CUTOFFS = (1, 5, 10, 100)
+"""The k of hit@k and recall@k that every run reports."""
+
+RSUM_CUTOFFS = (1, 5, 10)
+"""The k whose hit@k RSUM adds up, in both directions."""
+
+HEADLINE = "hit@10"
+"""The metric that tables, curves and the level of half loss speak of."""
+
+
+# --- one value a query -----------------------------------------------------------------
+
+
+def hits(counts: RankCounts, k: int) -> Values:
+    """The chance, under random tie-breaking, that a positive is among the first k.
+
+    Args:
+        counts: The counts of Q queries.
+        k: The cutoff, at least 1.
+
+    Returns:
+        float64 ``[Q]``.
+
+    Raises:
+        ValueError: k is below 1.
+    """
+    _require_cutoff(k)
+    level = counts.equal + counts.tied
+    slots = np.clip(k - counts.greater, 0, level)
+    miss = np.ones(len(counts))
+    # All the tied positives fall behind the open slots: a product of as many factors.
+    for i in range(int(counts.tied.max())):
+        still = i < counts.tied
+        factor = (level - slots - i) / np.where(still, level - i, 1)
+        miss = np.where(still, miss * np.clip(factor, 0, None), miss)
+    return 1 - miss
+
+
+def recalls(counts: RankCounts, k: int) -> Values:
+    """The expected share of a query's positives that are among the first k.
+
+    Args:
+        counts: The counts of Q queries.
+        k: The cutoff, at least 1.
+
+    Returns:
+        float64 ``[Q]``.
+
+    Raises:
+        ValueError: k is below 1.
+    """
+    _require_cutoff(k)
+    found = np.clip((k - counts.pair_greater) / (counts.pair_equal + 1), 0, 1)
+    query = np.repeat(np.arange(len(counts)), counts.positives)
+    return np.bincount(query, weights=found, minlength=len(counts)) / counts.positives
+
+
+def reciprocal_ranks(counts: RankCounts) -> Values:
+    """The expected 1 / rank of each query's first positive: float64 ``[Q]``."""
+    level = counts.equal + counts.tied
+    # For one tied positive the mean of 1 / rank over its places is a difference of harmonics.
+    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, counts.gallery_size + 1))])
+    values = (harmonic[counts.greater + level] - harmonic[counts.greater]) / level
+    for q in np.flatnonzero((counts.tied > 1) & (counts.equal > 0)):
+        places = _first_place(int(counts.equal[q]), int(counts.tied[q]))
+        ranks = counts.greater[q] + np.arange(1, len(places) + 1)
+        values[q] = (places / ranks).sum()
+    several_alone = (counts.tied > 1) & (counts.equal == 0)
+    values[several_alone] = 1 / (counts.greater[several_alone] + 1)
+    return values
+
+
+def ranks(counts: RankCounts) -> Values:
+    """The expected rank of each query's first positive, from 1: float64 ``[Q]``."""
+    return counts.greater + 1 + counts.equal / (counts.tied + 1)
+
+
+def _first_place(equal: int, tied: int) -> Values:
+    """The chance that the first of the tied positives stands at place 1, 2, ... of its ties."""
+    total = equal + tied
+    behind = (equal - np.arange(equal)) / (total - np.arange(equal))
+    # Place j is first if the j - 1 before it are all others and it is not.
+    reached = np.concatenate([[1.0], np.cumprod(behind)])
+    return reached * tied / (total - np.arange(equal + 1))
+
+
+def _require_cutoff(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"cutoff k is {k}; it is at least 1")
+
+
+# --- one value a run -------------------------------------------------------------------
+
+
+def hit_at(counts: RankCounts, k: int) -> float:
+    """hit@k: the share of queries with a positive among the first k, 0 to 1."""
+    return float(hits(counts, k).mean())
+
+
+def recall_at(counts: RankCounts, k: int) -> float:
+    """recall@k: the mean share of a query's positives among the first k, 0 to 1."""
+    return float(recalls(counts, k).mean())
+
+
+def mean_reciprocal_rank(counts: RankCounts) -> float:
+    """MRR: the mean of 1 / rank of the first positive, 0 to 1."""
+    return float(reciprocal_ranks(counts).mean())
+
+
+def median_rank(counts: RankCounts) -> float:
+    """The median over queries of the first positive's expected rank, from 1."""
+    return float(np.median(ranks(counts)))
+
+
+def per_query(counts: RankCounts) -> dict[str, Values]:
+    """Every metric that is a mean over queries, by name: float64 ``[Q]`` each."""
+    named = {f"hit@{k}": hits(counts, k) for k in CUTOFFS}
+    named |= {f"recall@{k}": recalls(counts, k) for k in CUTOFFS}
+    return named | {"mrr": reciprocal_ranks(counts)}
+
+
+def uninformed(counts: RankCounts) -> RankCounts:
+    """The counts of a model that gives every item one score: any metric of them is chance."""
+    return RankCounts(
+        greater=np.zeros_like(counts.greater),
+        equal=counts.gallery_size - counts.positives,
+        tied=counts.positives,
+        positives=counts.positives,
+        pair_greater=np.zeros_like(counts.pair_greater),
+        pair_equal=np.full_like(counts.pair_equal, counts.gallery_size - 1),
+        gallery_size=counts.gallery_size,
+    )
+
+
+# --- over the levels -------------------------------------------------------------------
+
+
+def retention(value: Values, clean: Values, chance: float) -> Values:
+    """What is left of a metric's distance from chance: (value - chance) / (clean - chance).
+
+    Args:
+        value: The metric on occluded images, of any shape.
+        clean: The metric at level 0, of a shape that broadcasts with it.
+        chance: The metric of guessing.
+
+    Returns:
+        float64; 1 where nothing is lost, 0 at chance, NaN where the clean model is at
+        chance or below it, since nothing can be said of what such a model retains.
+    """
+    value, clean = np.asarray(value, dtype=float), np.asarray(clean, dtype=float)
+    room = np.where(clean > chance, clean - chance, np.nan)
+    return (value - chance) / room
+
+
+def area_under_curve(levels: Sequence[float], curve: Values) -> Values:
+    """The mean height of a degradation curve over its levels, by the trapezoid rule.
+
+    Args:
+        levels: L rising levels.
+        curve: The metric at each level, ``[..., L]``.
+
+    Returns:
+        float64 ``[...]``: the area divided by the width, so 0 to 1 for a hit rate; NaN
+        where there are fewer than two levels.
+    """
+    curve = np.asarray(curve, dtype=float)
+    width = levels[-1] - levels[0]
+    if width == 0:
+        return np.full(curve.shape[:-1], np.nan)
+    return np.asarray(np.trapezoid(curve, levels, axis=-1) / width)
+
+
+def level_of_half_loss(levels: Sequence[float], curve: Values) -> Values:
+    """The lowest level at which half of the curve's first value is lost.
+
+    Args:
+        levels: L rising levels, the first of them 0.
+        curve: The metric at each level, ``[..., L]``.
+
+    Returns:
+        float64 ``[...]``, between two levels by a straight line; inf where more than
+        half is left at every level; NaN where the first value is 0.
+    """
+    curve = np.atleast_2d(np.asarray(curve, dtype=float))
+    half = curve[:, :1] / 2
+    below = curve <= half
+    first = np.argmax(below, axis=1)
+    row = np.arange(len(curve))
+    at = np.asarray(levels, dtype=float)
+    high, low = curve[row, first - 1], curve[row, first]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = (high - half[:, 0]) / (high - low)
+    crossing = at[first - 1] + part * (at[first] - at[first - 1])
+    found = np.where(below.any(axis=1), crossing, np.inf)
+    return np.where(curve[:, 0] > 0, found, np.nan)

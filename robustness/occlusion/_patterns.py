@@ -1,0 +1,68 @@
+"""The patterns: each turns random bits and a level into boxes to hide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+Box = tuple[slice, slice]
+"""Rows and columns of an image, half open."""
+
+Pattern = Callable[[np.random.Philox, float, int, int], list[Box]]
+"""From random bits, a level above 0, a height and a width to boxes that do not overlap.
+
+Boxes of a higher level cover those of a lower one, given the same bits.
+"""
+
+GRID = 16
+"""Cells along each side of the ``grid`` pattern."""
+
+
+def square(bits: np.random.Philox, level: float, height: int, width: int) -> list[Box]:
+    """One box, as square as the image allows, anywhere in it with equal chance."""
+    box_height, box_width = _box_size(level * height * width, height, width)
+    down, right = (bits.random_raw(2) >> np.uint64(11)) * 2.0**-53
+    # Growing a side by one moves its near edge back by at most one, so boxes nest.
+    top = math.floor(down * (height - box_height))
+    left = math.floor(right * (width - box_width))
+    return [(slice(top, top + box_height), slice(left, left + box_width))]
+
+
+def _box_size(area: float, height: int, width: int) -> tuple[int, int]:
+    """The box nearest to an area in the chain s x s, (s + 1) x s, (s + 1) x (s + 1), ...
+
+    Beyond the image's short side only the long side grows. Every box of the chain holds
+    the one before it, which the box nearest in area among all sizes would not.
+    """
+    short = min(height, width)
+    side = math.isqrt(math.floor(area))
+    if side >= short:
+        long = math.floor(area / short + 0.5)
+        return (short, long) if height == short else (long, short)
+    chain = ((side, side), (side + 1, side), (side + 1, side + 1))
+    return min(chain, key=lambda box: abs(box[0] * box[1] - area))
+
+
+def grid(bits: np.random.Philox, level: float, height: int, width: int) -> list[Box]:
+    """Whole cells in random order, and of the last one as many rows as the area needs."""
+    rows = np.arange(GRID + 1) * height // GRID
+    columns = np.arange(GRID + 1) * width // GRID
+    order = np.argsort(bits.random_raw(GRID * GRID), kind="stable")
+    down, right = np.divmod(order, GRID)
+    heights, widths = np.diff(rows)[down], np.diff(columns)[right]
+    covered = np.cumsum(heights * widths)
+    area = level * height * width
+    whole = int(np.searchsorted(covered, area, side="right"))
+    if whole < order.size:
+        rest = area - (covered[whole - 1] if whole else 0)
+        heights[whole] = math.floor(rest / widths[whole] + 0.5)
+    return [
+        (slice(rows[i], rows[i] + cell_height), slice(columns[j], columns[j] + cell_width))
+        for i, j, cell_height, cell_width in zip(down, right, heights, widths, strict=True)
+    ][: whole + 1]
+
+
+PATTERNS: dict[str, Pattern] = {"square": square, "grid": grid}
+"""The patterns by name."""

@@ -1,0 +1,31 @@
+"""Hypothesis strategies over what the gate varies."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from robustness.occlusion import FILLS, PATTERNS, Occlusion
+
+__all__ = ["occlusions"]
+
+
+def occlusions(
+    *,
+    patterns: tuple[str, ...] = tuple(PATTERNS),
+    fills: tuple[str, ...] = tuple(FILLS),
+    levels: tuple[float, float] = (0.0, 1.0),
+) -> st.SearchStrategy[Occlusion]:
+    """Whole occlusions; they shrink towards a low level and seed 0.
+
+    Args:
+        patterns: The patterns to draw from.
+        fills: The fills to draw from.
+        levels: The lowest and the highest level, both included.
+    """
+    return st.builds(
+        Occlusion,
+        pattern=st.sampled_from(patterns),
+        level=st.floats(*levels, allow_nan=False),
+        fill=st.sampled_from(fills),
+        seed=st.integers(0, 2**32 - 1),
+    )

@@ -1,0 +1,148 @@
+"""Metrics against enumeration of every way to break the ties, and against scipy."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def rank_counts_of(scores, positives):
+    """Counts of a score matrix, through queries that pick its columns."""
+    from robustness.ranking import rank_counts
+
+    scores = np.asarray(scores, dtype=np.float32)
+    return rank_counts(scores, np.eye(scores.shape[1], dtype=np.float32), positives)
+
+
+@st.composite
+def small_rankings(draw):
+    """One query over at most 7 items with scores 0 to 2, so that ties abound."""
+    scores = draw(st.lists(st.integers(0, 2), min_size=1, max_size=7))
+    right = draw(st.sets(st.integers(0, len(scores) - 1), min_size=1))
+    return scores, sorted(right)
+
+
+def all_tie_breaks(scores, right):
+    """The ranks of the positives in every order that the scores allow, equally likely."""
+    outcomes = [[]]
+    above = 0
+    for value in sorted(set(scores), reverse=True):
+        level = [i for i, score in enumerate(scores) if score == value]
+        mine = sum(i in right for i in level)
+        places = [[above + 1 + p for p in c] for c in combinations(range(len(level)), mine)]
+        outcomes = [found + more for found in outcomes for more in places]
+        above += len(level)
+    return outcomes
+
+
+@settings(max_examples=300)
+@given(small_rankings(), st.integers(1, 8))
+def test_metrics_are_the_mean_over_every_tie_break(ranking, k):
+    from robustness import metrics
+
+    scores, right = ranking
+    outcomes = all_tie_breaks(scores, right)
+    counts = rank_counts_of([scores], [right])
+    hit = np.mean([min(ranks) <= k for ranks in outcomes])
+    assert metrics.hit_at(counts, k) == pytest.approx(hit)
+    recall = np.mean([np.mean([rank <= k for rank in ranks]) for ranks in outcomes])
+    assert metrics.recall_at(counts, k) == pytest.approx(recall)
+    reciprocal = np.mean([1 / min(ranks) for ranks in outcomes])
+    assert metrics.mean_reciprocal_rank(counts) == pytest.approx(reciprocal)
+    rank = np.mean([min(ranks) for ranks in outcomes])
+    assert metrics.median_rank(counts) == pytest.approx(rank)
+
+
+@settings(max_examples=100)
+@given(small_rankings(), st.integers(1, 8))
+def test_chance_is_what_equal_scores_give(ranking, k):
+    from robustness import metrics
+
+    scores, right = ranking
+    chance = metrics.uninformed(rank_counts_of([scores], [right]))
+    equal = rank_counts_of([[0] * len(scores)], [right])
+    assert metrics.hit_at(chance, k) == pytest.approx(metrics.hit_at(equal, k))
+    assert metrics.recall_at(chance, k) == pytest.approx(metrics.recall_at(equal, k))
+    assert metrics.mean_reciprocal_rank(chance) == metrics.mean_reciprocal_rank(equal)
+
+
+@pytest.mark.parametrize(("gallery", "right", "k"), [(50, 1, 10), (50, 7, 10), (480, 30, 5)])
+def test_chance_of_a_hit_is_hypergeometric(gallery, right, k):
+    from scipy.stats import hypergeom
+
+    from robustness import metrics
+
+    counts = rank_counts_of([[0] * gallery], [range(right)])
+    expected = hypergeom.sf(0, gallery, right, k)
+    assert metrics.hit_at(counts, k) == pytest.approx(expected)
+
+
+def test_without_ties_the_metrics_are_the_textbook_ones():
+    from robustness import metrics
+
+    rng = np.random.default_rng(0)
+    scores = rng.permuted(np.tile(np.arange(40), (300, 1)), axis=1)
+    counts = rank_counts_of(scores, np.zeros(300, dtype=int))
+    rank = 40 - scores[:, 0]
+    assert metrics.hit_at(counts, 10) == pytest.approx(np.mean(rank <= 10))
+    assert metrics.mean_reciprocal_rank(counts) == pytest.approx(np.mean(1 / rank))
+    assert metrics.median_rank(counts) == np.median(rank)
+
+
+def test_a_cutoff_beyond_the_gallery_finds_everything():
+    from robustness import metrics
+
+    counts = rank_counts_of([[3, 2, 1]], [[2]])
+    assert metrics.hit_at(counts, 100) == 1
+    assert metrics.recall_at(counts, 100) == 1
+
+
+@pytest.mark.parametrize("function", ["hit_at", "recall_at"])
+def test_a_cutoff_below_one_is_named(function):
+    from robustness import metrics
+
+    with pytest.raises(ValueError, match="cutoff k is 0; it is at least 1"):
+        getattr(metrics, function)(rank_counts_of([[1]], [[0]]), 0)
+
+
+def test_retention():
+    from robustness.metrics import retention
+
+    assert retention(0.9, 0.9, 0.1) == 1
+    assert retention(0.1, 0.9, 0.1) == 0
+    assert retention(0.5, 0.9, 0.1) == pytest.approx(0.5)
+    assert np.isnan(retention(0.1, 0.1, 0.1))
+    assert np.isnan(retention(0.2, 0.05, 0.1))
+
+
+def test_area_under_curve():
+    from robustness.metrics import area_under_curve
+
+    assert area_under_curve([0, 0.2, 0.7], np.array([0.8, 0.8, 0.8])) == pytest.approx(0.8)
+    assert area_under_curve([0, 0.5], np.array([[1.0, 0.0], [0.5, 0.5]])).tolist() == [0.5, 0.5]
+    assert np.isnan(area_under_curve([0], np.array([0.5])))
+
+
+def test_level_of_half_loss():
+    from robustness.metrics import level_of_half_loss
+
+    levels = [0, 0.1, 0.2, 0.4]
+    curves = np.array(
+        [
+            [1.0, 0.8, 0.4, 0.0],  # falls through .5 between .1 and .2
+            [1.0, 0.9, 0.8, 0.7],  # never
+            [0.8, 0.4, 0.1, 0.0],  # at .1 exactly
+            [0.0, 0.0, 0.0, 0.0],  # nothing to lose
+            [1.0, 0.4, 0.9, 0.4],  # the first crossing counts
+        ]
+    )
+    found = level_of_half_loss(levels, curves)
+    assert found[0] == pytest.approx(0.175)
+    assert found[1] == np.inf
+    assert found[2] == pytest.approx(0.1)
+    assert np.isnan(found[3])
+    assert found[4] == pytest.approx(0.1 * 0.5 / 0.6)

@@ -1,0 +1,199 @@
+"""Ranking against brute force in float64, and the three traps that pass in silence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def unit_rows(rng, n, d=16):
+    rows = rng.standard_normal((n, d)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def grid_rows(rng, n, d=8):
+    """Rows of small multiples of 1/4: products and sums are exact, so ties are real."""
+    return (rng.integers(-2, 3, (n, d)) / 4).astype(np.float32)
+
+
+def brute_force(queries, gallery, positives):
+    """Counts by definition, in float64, one query at a time."""
+    greater, equal, tied = [], [], []
+    for query, right in zip(queries.astype(np.float64), positives, strict=True):
+        scores = gallery.astype(np.float64) @ query
+        best = max(scores[i] for i in right)
+        wrong = [i for i in range(len(gallery)) if i not in set(right)]
+        greater.append(sum(scores[i] > best for i in wrong))
+        equal.append(sum(scores[i] == best for i in wrong))
+        tied.append(sum(scores[i] == best for i in right))
+    return greater, equal, tied
+
+
+@st.composite
+def exact_problems(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_queries, n_gallery = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    queries, gallery = grid_rows(rng, n_queries), grid_rows(rng, n_gallery)
+    gallery[rng.random(n_gallery) < draw(st.floats(0, 0.5))] = gallery[0]
+    positives = [
+        rng.choice(n_gallery, size=rng.integers(1, n_gallery + 1), replace=False).tolist()
+        for _ in range(n_queries)
+    ]
+    return queries, gallery, positives
+
+
+# --- the three traps -----------------------------------------------------------------
+
+
+def test_trap_equal_embeddings_give_chance_not_a_perfect_score():
+    """A strict ``>`` rank calls every positive first when all scores are equal."""
+    from robustness.metrics import hit_at
+    from robustness.ranking import rank_counts
+
+    rng = np.random.default_rng(0)
+    constant = np.repeat(unit_rows(rng, 1), 200, axis=0)
+    reports = unit_rows(rng, 200)
+    pairs = np.arange(200)
+    to_image = rank_counts(reports, constant, pairs)
+    assert (to_image.greater == 0).all()
+    assert (to_image.equal == 199).all()
+    assert hit_at(to_image, 1) == pytest.approx(1 / 200)
+    assert hit_at(to_image, 10) == pytest.approx(10 / 200)
+    to_report = rank_counts(constant, reports, pairs)
+    assert hit_at(to_report, 10) == pytest.approx(10 / 200)
+
+
+@pytest.mark.parametrize("size", [3, 31, 97, 250, 333])
+def test_trap_the_positive_is_excluded_by_index_not_by_score(size):
+    """A positive's score computed apart differs in its last bits from the tile's."""
+    from robustness.ranking import rank_counts
+
+    rng = np.random.default_rng(size)
+    rows = unit_rows(rng, size, 512)
+    counts = rank_counts(rows, rows.copy(), np.arange(size))
+    assert (counts.greater == 0).all()
+    assert (counts.equal == 0).all()
+
+
+@pytest.mark.parametrize("size", [7, 64, 257])
+def test_trap_permuting_the_gallery_changes_nothing(size):
+    """A column's place in the product's tiles moves its score's last bits."""
+    from robustness.ranking import rank_counts
+
+    rng = np.random.default_rng(size)
+    distinct = unit_rows(rng, size, 192)
+    gallery = distinct[rng.integers(0, size, 3 * size)]
+    queries = unit_rows(rng, size, 192)
+    positives = [rng.choice(3 * size, size=1 + i % 3, replace=False) for i in range(size)]
+    expected = rank_counts(queries, gallery, positives)
+    assert expected.equal.any(), "the gallery repeats, so some positives must tie"
+    for _ in range(5):
+        order = rng.permutation(len(gallery))
+        place = np.argsort(order)
+        counts = rank_counts(queries, gallery[order], [place[right] for right in positives])
+        for name in ("greater", "equal", "tied", "pair_greater", "pair_equal"):
+            permuted, original = getattr(counts, name), getattr(expected, name)
+            assert (permuted == original).all(), name
+
+
+# --- brute force ---------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(exact_problems(), st.integers(1, 50))
+def test_counts_equal_brute_force(problem, tile):
+    from robustness.ranking import rank_counts
+
+    queries, gallery, positives = problem
+    counts = rank_counts(queries, gallery, positives, tile_rows=tile)
+    greater, equal, tied = brute_force(queries, gallery, positives)
+    assert counts.greater.tolist() == greater
+    assert counts.equal.tolist() == equal
+    assert counts.tied.tolist() == tied
+    scores = queries.astype(np.float64) @ gallery.astype(np.float64).T
+    above = [(scores[q] > scores[q, i]).sum() for q, right in enumerate(positives) for i in right]
+    level = [
+        (scores[q] == scores[q, i]).sum() - 1 for q, right in enumerate(positives) for i in right
+    ]
+    assert counts.pair_greater.tolist() == above
+    assert counts.pair_equal.tolist() == level
+    assert counts.positives.tolist() == [len(right) for right in positives]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (127, 129), (64, 1000)])
+@pytest.mark.parametrize("tile", [1, 3, 64, 4096])
+def test_tiles_agree_with_the_whole_matrix(shape, tile):
+    from robustness.ranking import rank_counts
+
+    rng = np.random.default_rng(1)
+    queries, gallery = grid_rows(rng, shape[0], 32), grid_rows(rng, shape[1], 32)
+    positives = rng.integers(0, shape[1], shape[0])
+    counts = rank_counts(queries, gallery, positives, tile_rows=tile)
+    greater, equal, _ = brute_force(queries, gallery, positives[:, None].tolist())
+    assert counts.greater.tolist() == greater
+    assert counts.equal.tolist() == equal
+
+
+def test_arrays_tensors_and_lists_are_alike():
+    import torch
+
+    from robustness.ranking import rank_counts
+
+    rng = np.random.default_rng(2)
+    queries, gallery = unit_rows(rng, 5), unit_rows(rng, 9)
+    positives = [[1], [2, 3], [4], [0], [8]]
+    arrays = rank_counts(queries, gallery, positives)
+    tensors = rank_counts(
+        torch.from_numpy(queries), torch.from_numpy(gallery), [np.array(p) for p in positives]
+    )
+    assert (arrays.greater == tensors.greater).all()
+    assert isinstance(arrays.greater, np.ndarray)
+
+
+def test_reduced_precision_settings_do_not_reach_the_scores():
+    import torch
+
+    from robustness.ranking import rank_counts
+
+    rng = np.random.default_rng(3)
+    rows = unit_rows(rng, 50)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        counts = rank_counts(rows, rows + 1e-4 * unit_rows(rng, 50), np.arange(50))
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert (counts.greater == 0).all()
+
+
+# --- bad input -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"queries": np.full((2, 4), np.nan, np.float32)}, "queries hold 8 values that are not"),
+        ({"gallery": np.full((3, 4), np.inf, np.float32)}, "gallery holds 12 values that are not"),
+        ({"queries": np.zeros((0, 4), np.float32)}, "there are no queries"),
+        ({"gallery": np.zeros((0, 4), np.float32)}, "there is no gallery"),
+        ({"queries": np.zeros((2, 5), np.float32)}, r"\[2, 5\] and gallery \[3, 4\]"),
+        ({"queries": np.zeros(4, np.float32)}, r"queries has shape \[4\]"),
+        ({"positives": [[0], []]}, "query 1 has no positive"),
+        ({"positives": [[0]]}, "1 lists of positives for 2 queries"),
+        ({"positives": [[0], [3]]}, "query 1 has positive 3; the gallery has 3 items"),
+        ({"positives": [[0], [-1]]}, "query 1 has positive -1"),
+        ({"positives": [[0], [1, 1]]}, "query 1 names positive 1 twice"),
+        ({"positives": [[0.5], [1]]}, "positives are whole numbers"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    from robustness.ranking import rank_counts
+
+    rng = np.random.default_rng(0)
+    given_ = {"queries": unit_rows(rng, 2, 4), "gallery": unit_rows(rng, 3, 4)}
+    given_ |= {"positives": [[0], [1]]} | change
+    with pytest.raises(ValueError, match=message):
+        rank_counts(**given_)
