@@ -1,0 +1,127 @@
+"""The towers of the reference encoder, and the words that it knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from torch import Tensor, nn
+
+EMBEDDING_DIM = 192
+MAX_TOKENS = 160
+TOKEN = re.compile(r"[a-z]+|[0-9]+|[.:,]")
+
+_PAD, _UNKNOWN, _RESERVED = 0, 1, 2
+
+
+class Vocabulary:
+    """Words and their token ids; 0 pads, 1 stands for every other word."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self._ids = {word: index for index, word in enumerate(self.words, start=_RESERVED)}
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Vocabulary:
+        """The words of some texts, in alphabetical order."""
+        return cls(sorted({word for text in texts for word in TOKEN.findall(text.lower())}))
+
+    def __len__(self) -> int:
+        """The number of token ids, the reserved ones included."""
+        return len(self.words) + _RESERVED
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Token ids, int64 ``[B, longest]``, padded with 0 and at least one wide."""
+        rows = [
+            [self._ids.get(word, _UNKNOWN) for word in TOKEN.findall(text.lower())[:MAX_TOKENS]]
+            for text in texts
+        ]
+        ids = torch.zeros(len(rows), max([1, *map(len, rows)]), dtype=torch.int64)
+        for row, tokens in zip(ids, rows, strict=True):
+            row[: len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
+        return ids
+
+
+def _convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Sequential:
+    layer = nn.Conv2d(inputs, outputs, size, stride, padding=(size - 1) // 2, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _convolution(channels, channels, 3, 1)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(self.first(x)))
+
+
+class ImageTower(nn.Module):
+    """Float32 ``[B, 1, 112, 112]`` to ``[B, D]``: what is there, and where it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(
+            _convolution(1, 32, 6, 4),
+            _Residual(32),
+            _convolution(32, 64, 3, 2),
+            _Residual(64),
+            _convolution(64, 128, 3, 2),
+            _Residual(128),
+        )
+        self.places = _convolution(128, 24, 1, 1)
+        self.head = nn.Linear(24 * 49 + 128, EMBEDDING_DIM)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embeds images; not normalised."""
+        features = self.stages(pixels)
+        # Sides and zones are told by the place on the 7 x 7 map, sizes by the mean.
+        flat = self.places(features).flatten(1)
+        head: Tensor = self.head(torch.cat([flat, features.mean((2, 3))], 1))
+        return head
+
+
+class TextTower(nn.Module):
+    """Token ids ``[B, T]`` to float32 ``[B, D]``."""
+
+    def __init__(self, tokens: int, width: int = 128) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, width, padding_idx=_PAD)
+        self.first = nn.Conv1d(width, width, 5, padding=2, groups=2)
+        self.second = nn.Conv1d(width, width, 5, padding=2, groups=2)
+        self.head = nn.Sequential(
+            nn.LayerNorm(2 * width),
+            nn.Linear(2 * width, 256),
+            nn.GELU(),
+            nn.Linear(256, EMBEDDING_DIM),
+        )
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embeds texts; not normalised."""
+        # Every convolution sees zeros beyond the text, padded or not, and what it makes
+        # of them is dropped: otherwise a text's neighbours would change its embedding.
+        mask = (ids != _PAD).unsqueeze(1).float()
+        x = self.embedding(ids).transpose(1, 2) * mask
+        x = (x + F.relu(self.first(x))) * mask
+        x = F.relu(self.second(x)) * mask
+        head: Tensor = self.head(torch.cat([x.sum(2) / 8, x.amax(2)], 1))
+        return head
+
+
+class Network(nn.Module):
+    """Both towers; what the weights file holds."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.image = ImageTower()
+        self.text = TextTower(tokens)
+
+    def stored(self) -> dict[str, Tensor]:
+        """The tensors of the weights file: all but the counters of the batch norms."""
+        state = self.state_dict()
+        return {name: state[name] for name in state if not name.endswith("num_batches_tracked")}

@@ -1,0 +1,87 @@
+"""Procedural chest radiographs with free-text reports, from a seed; nothing is downloaded.
+
+What a study shows is drawn first; its image and its report are made from that, so that
+retrieval between the two can work, and breaks where the image is hidden. These are not
+patients, and nothing that holds here is evidence of how a model does on patients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from robustness.errors import UsageError
+from robustness.evalset._base import EvaluationSet, Image, Pair
+from robustness.evalset.phantom._findings import Findings, Place, Sided, labels
+from robustness.evalset.phantom._study import Purpose, Study
+
+__all__ = ["Findings", "Place", "Purpose", "Sided", "Study", "labels", "load"]
+
+_MOST_STUDIES = 1_000_000
+_MOST_SEED = 2**32 - 1
+_IMAGE_ID = "phantom-{seed}-{index:05d}"
+_SPEC = re.compile(r"(?P<count>[0-9]{1,10})(?::(?P<seed>[0-9]{1,10}))?", re.ASCII)
+
+
+def load(spec_rest: str) -> EvaluationSet:
+    """Loads the phantom evaluation set; images are drawn when they are decoded.
+
+    Study i of a seed is the same whatever N: ``phantom:64`` begins ``phantom:512``.
+
+    Args:
+        spec_rest: What follows ``phantom:`` in the specification: ``N`` or ``N:SEED``,
+            N from 1 to 1,000,000, SEED 0 unless given.
+
+    Raises:
+        UsageError: The specification has another form, or N or SEED is out of range.
+    """
+    count, seed = _parse(spec_rest)
+    return EvaluationSet(
+        spec=f"phantom:{spec_rest}",
+        pairs=tuple(_pair(seed, index) for index in range(count)),
+        decode=_decode,
+    )
+
+
+def _parse(spec_rest: str) -> tuple[int, int]:
+    form = _SPEC.fullmatch(spec_rest)
+    count = int(form["count"]) if form else 0
+    seed = int(form["seed"] or 0) if form else 0
+    if not (1 <= count <= _MOST_STUDIES and seed <= _MOST_SEED):
+        raise UsageError(
+            f"evaluation set {f'phantom:{spec_rest}'!r} is not phantom:N or phantom:N:SEED with"
+            f" N from 1 to {_MOST_STUDIES} and SEED from 0 to {_MOST_SEED}, as phantom:512 is"
+        )
+    return count, seed
+
+
+def _pair(seed: int, index: int) -> Pair:
+    study = Study(seed, index)
+    identity = _IMAGE_ID.format(seed=seed, index=index)
+    return Pair(
+        image_id=identity,
+        study_id=identity,
+        patient_id=identity,
+        view=study.findings.view,
+        report=study.report(),
+        digest=hashlib.sha256(f"{_generator()} {seed} {index}".encode()).hexdigest(),
+    )
+
+
+def _decode(pair: Pair) -> Image:
+    _, seed, index = pair.image_id.split("-")
+    return Study(int(seed), int(index)).image()
+
+
+@cache
+def _generator() -> str:
+    """A hash of everything that shapes a phantom: this package's code, and its libraries."""
+    digest = hashlib.sha256(f"numpy {np.__version__} pillow {PIL.__version__}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,168 @@
+"""From findings to a free-text report, as thin and as varied as dictated ones are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from robustness.evalset._base import Report
+from robustness.evalset.phantom import _phrases
+from robustness.evalset.phantom._findings import Findings, Sided
+
+MENTION = 0.72
+"""Chance that the report mentions something that is there; radiologists leave things out."""
+
+MENTION_ABSENT = 0.32
+"""Chance that the report says of something that it is not there."""
+
+MENTION_VIEW = 0.5
+"""Chance that the findings begin with the projection."""
+
+_ONE_SIDED = (
+    "rotation",
+    "elevated",
+    "fracture",
+    "scoliosis",
+    "emphysema",
+    "pacemaker",
+    "line",
+    "drain",
+)
+_WITHOUT_SIDE = ("many_nodules", "aorta", "hernia", "endotracheal_tube", "gastric_tube", "wires")
+
+_INDICATED = 0.8
+_NUMBERED = 0.4
+_UNSPECIFIC = 0.12
+_LONGEST_IMPRESSION = 3
+
+T = TypeVar("T")
+
+
+class Statement(NamedTuple):
+    """One thing to say: its wording, and the words to fill in."""
+
+    name: str
+    size: str = ""
+    adverb: str = ""
+    side: str = ""
+    zone: str = ""
+
+
+def dictate(findings: Findings, rng: np.random.Generator) -> Report:
+    """Writes the report of a study.
+
+    Whatever it states is so: what is there may go unmentioned, but nothing that is there
+    is denied, and nothing is stated that is not there.
+
+    Args:
+        findings: What the study shows.
+        rng: Chooses what is mentioned, and the words.
+    """
+    indication = _choose(rng, _phrases.INDICATIONS) if rng.random() < _INDICATED else ""
+    if findings.macro:
+        body, impression = _choose(rng, _phrases.MACROS)
+        return Report(indication=indication, findings=body, impression=impression)
+    mentioned = [statement for statement in _statements(findings, rng) if rng.random() < MENTION]
+    sentences = [_worded(rng, statement) for statement in mentioned]
+    sentences += [
+        _choose(rng, _phrases.WORDINGS[name].absent)
+        for name in _absent(findings)
+        if rng.random() < MENTION_ABSENT
+    ]
+    rng.shuffle(sentences)
+    if rng.random() < MENTION_VIEW or not sentences:
+        sentences.insert(0, _worded(rng, Statement(findings.view)))
+    return Report(
+        indication=indication,
+        findings=" ".join(_sentence(text) for text in sentences),
+        impression=_impression(rng, mentioned),
+    )
+
+
+def _impression(rng: np.random.Generator, mentioned: Sequence[Statement]) -> str:
+    short_forms = [
+        _filled(_choose(rng, forms), statement)
+        for statement in mentioned
+        if (forms := _phrases.WORDINGS[statement.name].impression)
+    ]
+    if not short_forms:
+        return _sentence(_choose(rng, _phrases.NOTHING_ACUTE))
+    if rng.random() < _UNSPECIFIC:
+        return _sentence(_choose(rng, _phrases.UNSPECIFIC))
+    rng.shuffle(short_forms)
+    kept = [_sentence(text) for text in short_forms[:_LONGEST_IMPRESSION]]
+    if rng.random() < _NUMBERED:
+        kept = [f"{number}. {text}" for number, text in enumerate(kept, start=1)]
+    return " ".join(kept)
+
+
+def _statements(findings: Findings, rng: np.random.Generator) -> Iterator[Statement]:
+    """Everything that could be said of what is there."""
+    f = findings
+    if f.heart:
+        adverb, size = _phrases.HEART_SIZES[f.heart - 1]
+        yield Statement("heart", size=size, adverb=adverb)
+    if f.oedema:
+        yield Statement("oedema", size=_phrases.OEDEMA_SIZES[f.oedema - 1])
+    yield from _sided("effusion", f.effusion, _phrases.EFFUSION_SIZES)
+    for side in f.pneumothorax.sides:
+        size = _phrases.PNEUMOTHORAX_SIZES[f.pneumothorax.on(side) - 1]
+        yield Statement("pneumothorax", size=size, side=side)
+    yield from _sided("atelectasis", f.atelectasis, ("",))
+    yield from _sided("hilum", f.hilum, ("",))
+    places = [("consolidation", place) for place in f.consolidations]
+    places += [("mass", f.mass)] if f.mass else []
+    places += [("nodule", f.nodule)] if f.nodule else []
+    for name, place in places:
+        zone = _choose(rng, _phrases.ZONES[place.zone])
+        yield Statement(name, side=place.side, zone=zone)
+    if f.volume != "normal":
+        yield Statement(f"{f.volume}_volume")
+    for name in _ONE_SIDED:
+        side_of_it = getattr(f, name)
+        if side_of_it:
+            yield Statement(name, side=side_of_it)
+    for name in _WITHOUT_SIDE:
+        if getattr(f, name):
+            yield Statement(name)
+
+
+def _sided(name: str, grades: Sided, sizes: Sequence[str]) -> Iterator[Statement]:
+    if grades.right and grades.right == grades.left:
+        yield Statement(f"bilateral_{name}", size=sizes[grades.right - 1])
+        return
+    for side in grades.sides:
+        yield Statement(name, size=sizes[grades.on(side) - 1], side=side)
+
+
+def _absent(findings: Findings) -> Iterator[str]:
+    """The names of what is not there, as far as reports deny such things."""
+    f = findings
+    for name in ("heart", "oedema", "mass", "fracture", "aorta"):
+        if not getattr(f, name):
+            yield name
+    for name in ("effusion", "pneumothorax", "atelectasis", "hilum"):
+        if not getattr(f, name).sides:
+            yield name
+    if not f.consolidations and f.mass is None:
+        yield "consolidation"
+    if f.nodule is None and not f.many_nodules:
+        yield "nodule"
+
+
+def _choose(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
+
+
+def _worded(rng: np.random.Generator, statement: Statement) -> str:
+    return _filled(_choose(rng, _phrases.WORDINGS[statement.name].findings), statement)
+
+
+def _filled(template: str, statement: Statement) -> str:
+    return template.format_map(statement._asdict())
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
