@@ -11,11 +11,14 @@ from; functions of a whole run return one number.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.ranking import RankCounts
+if TYPE_CHECKING:
+    from robustness.ranking import RankCounts
 
 Values = NDArray[np.float64]
 
@@ -27,6 +30,16 @@ RSUM_CUTOFFS = (1, 5, 10)
 
 HEADLINE = "hit@10"
 """The metric that tables, curves and the level of half loss speak of."""
+
+MEANS = (*(f"hit@{k}" for k in CUTOFFS), *(f"recall@{k}" for k in CUTOFFS), "mrr")
+"""The metrics that are means over queries, each 0 to 1."""
+
+RANGES = (
+    dict.fromkeys(MEANS, (0.0, 1.0))
+    | {"median_rank": (1.0, float("inf")), "rsum": (0.0, 2.0 * len(RSUM_CUTOFFS))}
+    | {f"retention({name})": (float("-inf"), float("inf")) for name in (*MEANS, "rsum")}
+)
+"""Every metric of a case by name, with the lowest and the highest value it can take."""
 
 
 # --- one value a query -----------------------------------------------------------------
@@ -73,7 +86,8 @@ def recalls(counts: RankCounts, k: int) -> Values:
     _require_cutoff(k)
     found = np.clip((k - counts.pair_greater) / (counts.pair_equal + 1), 0, 1)
     query = np.repeat(np.arange(len(counts)), counts.positives)
-    return np.bincount(query, weights=found, minlength=len(counts)) / counts.positives
+    total = np.bincount(query, weights=found, minlength=len(counts)).astype(np.float64)
+    return np.asarray(total / counts.positives)
 
 
 def reciprocal_ranks(counts: RankCounts) -> Values:
@@ -81,11 +95,11 @@ def reciprocal_ranks(counts: RankCounts) -> Values:
     level = counts.equal + counts.tied
     # For one tied positive the mean of 1 / rank over its places is a difference of harmonics.
     harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, counts.gallery_size + 1))])
-    values = (harmonic[counts.greater + level] - harmonic[counts.greater]) / level
+    values: Values = (harmonic[counts.greater + level] - harmonic[counts.greater]) / level
     for q in np.flatnonzero((counts.tied > 1) & (counts.equal > 0)):
         places = _first_place(int(counts.equal[q]), int(counts.tied[q]))
-        ranks = counts.greater[q] + np.arange(1, len(places) + 1)
-        values[q] = (places / ranks).sum()
+        at = counts.greater[q] + np.arange(1, len(places) + 1)
+        values[q] = (places / at).sum()
     several_alone = (counts.tied > 1) & (counts.equal == 0)
     values[several_alone] = 1 / (counts.greater[several_alone] + 1)
     return values
@@ -134,7 +148,7 @@ def median_rank(counts: RankCounts) -> float:
 
 
 def per_query(counts: RankCounts) -> dict[str, Values]:
-    """Every metric that is a mean over queries, by name: float64 ``[Q]`` each."""
+    """Every metric of :data:`MEANS`, by name: float64 ``[Q]`` each."""
     named = {f"hit@{k}": hits(counts, k) for k in CUTOFFS}
     named |= {f"recall@{k}": recalls(counts, k) for k in CUTOFFS}
     return named | {"mrr": reciprocal_ranks(counts)}
@@ -142,21 +156,20 @@ def per_query(counts: RankCounts) -> dict[str, Values]:
 
 def uninformed(counts: RankCounts) -> RankCounts:
     """The counts of a model that gives every item one score: any metric of them is chance."""
-    return RankCounts(
+    return replace(
+        counts,
         greater=np.zeros_like(counts.greater),
         equal=counts.gallery_size - counts.positives,
         tied=counts.positives,
-        positives=counts.positives,
         pair_greater=np.zeros_like(counts.pair_greater),
         pair_equal=np.full_like(counts.pair_equal, counts.gallery_size - 1),
-        gallery_size=counts.gallery_size,
     )
 
 
 # --- over the levels -------------------------------------------------------------------
 
 
-def retention(value: Values, clean: Values, chance: float) -> Values:
+def retention(value: Values | float, clean: Values | float, chance: float) -> Values:
     """What is left of a metric's distance from chance: (value - chance) / (clean - chance).
 
     Args:

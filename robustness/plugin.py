@@ -1,1 +1,343 @@
-"""Plugin."""
+"""The pytest plugin: options, fixtures, parametrisation and hooks; no logic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from robustness import plan as plans
+from robustness.errors import GateError, UsageError
+from robustness.plan import Plan
+from robustness.properties import PROPERTIES
+from robustness.report import summary
+from robustness.session import Session, write
+
+if TYPE_CHECKING:
+    from robustness.gate import Gate
+    from robustness.results import Record
+
+OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "models",
+        {
+            "metavar": "NAMES",
+            "action": "append",
+            "default": [],
+            "help": "models under test, by comma: names in the thresholds file, or loaders"
+            " package.module:function (default: every model in the file)",
+        },
+    ),
+    (
+        "evalset",
+        {
+            "metavar": "SPEC",
+            "help": "evaluation set: phantom:N[:SEED] or open_i:DIR (default: the thresholds"
+            " file's)",
+        },
+    ),
+    (
+        "thresholds",
+        {
+            "metavar": "FILE",
+            "help": "what is measured and required (default: thresholds.yaml in the root folder)",
+        },
+    ),
+    (
+        "weights",
+        {
+            "metavar": "NAME=PATH",
+            "action": "append",
+            "default": [],
+            "help": "a model's checkpoint; may be given several times",
+        },
+    ),
+    (
+        "device",
+        {
+            "metavar": "DEVICE",
+            "default": "auto",
+            "help": "torch device (default: auto, CUDA where there is one, else the CPU)",
+        },
+    ),
+    (
+        "batch-size",
+        {
+            "metavar": "N",
+            "type": int,
+            "default": 64,
+            "help": "images or texts a forward pass (default: 64)",
+        },
+    ),
+    (
+        "store",
+        {
+            "metavar": "DIR",
+            "help": "where embeddings are kept (default: .robustness/store in the root folder)",
+        },
+    ),
+    (
+        "report",
+        {
+            "metavar": "DIR",
+            "help": "where results.json goes (default: .robustness/report in the root folder)",
+        },
+    ),
+    (
+        "replay",
+        {
+            "metavar": "OCCLUSION",
+            "help": "property cases try this occlusion, pattern:level:fill:seed, and no other",
+        },
+    ),
+)
+
+_PLAN: pytest.StashKey[Plan] = pytest.StashKey()
+_PLAN_ERROR: pytest.StashKey[UsageError] = pytest.StashKey()
+_SESSION: pytest.StashKey[Session] = pytest.StashKey()
+_RECORD: pytest.StashKey[Any] = pytest.StashKey()
+_RESULTS: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
+_RESULTS_PATH: pytest.StashKey[Path] = pytest.StashKey()
+
+
+# --- options ---------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declares the ``--robustness-*`` options."""
+    group = parser.getgroup("robustness", "robustness of image-report retrieval")
+    for name, settings in OPTIONS:
+        group.addoption(f"--robustness-{name}", dest=_dest(name), **settings)
+
+
+def _dest(name: str) -> str:
+    return f"robustness_{name.replace('-', '_')}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker, and reads the plan at once where the gate is asked for."""
+    config.addinivalue_line("markers", "robustness: a case of the robustness gate")
+    if _asked_for(config, "robustness") or _given_options(config):
+        _plan(config)
+    if _asked_for(config, "benchmark") and config.option.benchmark_json is None:
+        directory = _folder(config, "report")
+        directory.mkdir(parents=True, exist_ok=True)
+        config.option.benchmark_json = str(directory / "benchmark.json")
+
+
+def _asked_for(config: pytest.Config, marker: str) -> bool:
+    expression = str(config.option.markexpr)
+    return marker in expression and f"not {marker}" not in expression
+
+
+def _given_options(config: pytest.Config) -> tuple[str, ...]:
+    """The robustness options that differ from their defaults, as arguments."""
+    given = []
+    for name, settings in OPTIONS:
+        value = config.getoption(_dest(name))
+        if value != settings.get("default"):
+            values = value if isinstance(value, list) else [value]
+            given += [f"--robustness-{name}={item}" for item in values]
+    return tuple(given)
+
+
+def _folder(config: pytest.Config, name: str) -> Path:
+    given: str | None = config.getoption(_dest(name))
+    if given is None:
+        return config.rootpath / ".robustness" / name
+    return config.invocation_params.dir / Path(given).expanduser()
+
+
+def _plan(config: pytest.Config) -> Plan:
+    """The run's plan, read at the first use.
+
+    Raises:
+        pytest.UsageError: What is asked for is malformed or unknown.
+    """
+    if _PLAN not in config.stash:
+        try:
+            config.stash[_PLAN] = _read_plan(config)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
+    return config.stash[_PLAN]
+
+
+def _read_plan(config: pytest.Config) -> Plan:
+    given = config.getoption(_dest("thresholds"))
+    thresholds = (
+        config.rootpath / "thresholds.yaml"
+        if given is None
+        else config.invocation_params.dir / Path(given).expanduser()
+    )
+    names = ",".join(config.getoption(_dest("models"))).split(",")
+    return plans.make(
+        thresholds=_shortest(thresholds),
+        models=[name.strip() for name in names if name.strip()],
+        weights=config.getoption(_dest("weights")),
+        evalset=config.getoption(_dest("evalset")),
+        device=config.getoption(_dest("device")),
+        batch_size=config.getoption(_dest("batch-size")),
+        store=_folder(config, "store"),
+        report=_folder(config, "report"),
+        replay=config.getoption(_dest("replay")),
+        arguments=[a for a in _given_options(config) if not a.startswith("--robustness-replay")],
+    )
+
+
+def _shortest(path: Path) -> Path:
+    """The path as a person in this folder would write it."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Says what the gate will measure, where it was asked for."""
+    if _PLAN not in config.stash:
+        return []
+    plan = config.stash[_PLAN]
+    line = (
+        f"robustness: {', '.join(plan.models)} on {plan.evalset}, {len(plan.cases)} cases,"
+        f" device {plan.device}, thresholds {plan.thresholds.path}"
+    )
+    return [line]
+
+
+# --- collection ------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Turns the plan into cases; a plan that cannot be read is reported after collection."""
+    names = set(metafunc.fixturenames)
+    if not names & {"robustness_case", "robustness_model"}:
+        return
+    try:
+        plan: Plan | None = _plan(metafunc.config)
+    except pytest.UsageError as error:
+        metafunc.config.stash[_PLAN_ERROR] = UsageError(str(error))
+        plan = None
+    if "robustness_case" in names:
+        cases = plan.cases if plan else []
+        metafunc.parametrize("robustness_case", cases, ids=[case.id for case in cases])
+    if "robustness_model" in names:
+        metafunc.parametrize("robustness_model", list(plan.models) if plan else [])
+    if "robustness_property" in names:
+        metafunc.parametrize("robustness_property", list(PROPERTIES))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuses to run gate cases whose plan could not be read."""
+    selected = any(item.get_closest_marker("robustness") for item in items)
+    if selected and _PLAN_ERROR in config.stash:
+        raise pytest.UsageError(str(config.stash[_PLAN_ERROR]))
+
+
+# --- running ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
+    """The run's gate: models and the evaluation set, loaded once a process."""
+    from robustness.gate import Gate, shared_cores
+
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    with shared_cores(workers):
+        yield Gate(_plan(request.config))
+
+
+@pytest.fixture
+def robustness_record(
+    request: pytest.FixtureRequest, robustness_gate: Gate
+) -> Callable[[Record], None]:
+    """Hands a case's record to the run's results."""
+
+    def keep(record: Record) -> None:
+        request.node.stash[_RECORD] = record | {"activity": robustness_gate.activity()}
+
+    return keep
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Sends a case's record along with its report, across xdist's processes too."""
+    report = yield
+    if item.get_closest_marker("robustness") and isinstance(item, pytest.Function):
+        report.robustness_name = item.callspec.id if hasattr(item, "callspec") else item.name
+        if call.when == "call" and _RECORD in item.stash:
+            report.robustness_record = item.stash[_RECORD]
+    return report
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Starts to collect results, in the process that reports them."""
+    config = session.config
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.pluginmanager.register(_Reporter(config), "robustness-reporter")
+
+
+class _Reporter:
+    """Collects records, decides once, writes and shows; absent from xdist's workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Takes in what a case measured, or that it ended without measuring."""
+        name = getattr(report, "robustness_name", None)
+        if name is None:
+            return
+        record = getattr(report, "robustness_record", None)
+        if record is not None:
+            worker = getattr(report, "worker_id", "main")
+            self._session().add(record, worker=worker, seconds=report.duration)
+        elif report.failed:
+            self._session().add_broken(name)
+
+    def _session(self) -> Session:
+        if _SESSION not in self.config.stash:
+            plan = _plan(self.config)
+            self.config.stash[_SESSION] = Session(plan, self.config.rootpath)
+        return self.config.stash[_SESSION]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Decides; a run that does not pass never exits with 0."""
+        if not (_asked_for(self.config, "robustness") or _SESSION in self.config.stash):
+            return
+        if exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+            return
+        results = self._session().results()
+        self.config.stash[_RESULTS] = results
+        if results["verdict"] != "pass" and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        try:
+            self.config.stash[_RESULTS_PATH] = write(results, _plan(self.config).report)
+        except GateError as error:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            results |= {"verdict": "fail", "reason": "report_failed", "message": str(error)}
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """One row a model and pattern, the properties, the verdict."""
+        if _RESULTS not in self.config.stash:
+            return
+        results = self.config.stash[_RESULTS]
+        terminalreporter.section("robustness", sep="=")
+        for line in summary(results, terminalreporter._tw.fullwidth):
+            terminalreporter.write_line(line)
+        passed = results["verdict"] == "pass"
+        terminalreporter.write_line(
+            f"verdict: {results['verdict'].upper()} ({results['message']})",
+            green=passed,
+            red=not passed,
+            bold=True,
+        )
+        if _RESULTS_PATH in self.config.stash:
+            path = _shortest(self.config.stash[_RESULTS_PATH])
+            terminalreporter.write_line(f"results: {path}")

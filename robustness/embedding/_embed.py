@@ -95,9 +95,7 @@ def _checked(encoder: DualEncoder, output: Tensor, n: int, what: str) -> NDArray
     return array
 
 
-def _stacked(
-    encoder: DualEncoder, batches: Iterator[NDArray[np.float32]]
-) -> NDArray[np.float32]:
+def _stacked(encoder: DualEncoder, batches: Iterator[NDArray[np.float32]]) -> NDArray[np.float32]:
     parts = list(batches)
     if not parts:
         return np.zeros((0, encoder.embedding_dim), dtype=np.float32)

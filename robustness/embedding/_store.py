@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-import warnings
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
 from robustness.errors import GateError
+from robustness.files import write_whole
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -34,8 +34,7 @@ SCHEMA = "store-1"
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
-class DamagedEntryWarning(UserWarning):
-    """A stored entry did not match its checksum and was computed anew."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -102,34 +101,18 @@ class Store:
             return None
         checksum, payload = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
         if hashlib.sha256(payload).digest() == checksum:
-            try:
+            # A right checksum over wrong content is a damaged entry all the same.
+            with suppress(SafetensorError):
                 return dict(load_bytes(payload))
-            except SafetensorError:
-                pass  # A right checksum over wrong content: a damaged entry all the same.
         if say_damaged:
             self.counts.damaged += 1
-            warnings.warn(
-                f"store entry {path} is damaged and is computed anew",
-                DamagedEntryWarning,
-                stacklevel=3,
-            )
+            logger.warning("store entry %s is damaged and is computed anew", path)
         return None
 
     def _write(self, path: Path, arrays: Arrays) -> None:
         payload = save_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         try:
-            path.parent.mkdir(exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(hashlib.sha256(payload).digest())
-                    file.write(payload)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_whole(path, hashlib.sha256(payload).digest(), payload)
         except OSError as error:
             raise GateError(
                 f"store entry {path} cannot be written: {error.strerror}; free some room or"

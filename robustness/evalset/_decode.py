@@ -42,10 +42,10 @@ def read_image(path: Path) -> Image:
 
 def _to_grey(opened: PilImage.Image) -> Image:
     if opened.mode == "L":
-        return np.asarray(opened)
+        return np.array(opened)
     if opened.mode.startswith("I") or opened.mode == "F":
         values = np.asarray(opened).astype(np.float64)
         low, high = values.min(), values.max()
         scale = 255 / (high - low) if high > low else 0.0
-        return np.rint((values - low) * scale).astype(np.uint8)
-    return np.asarray(opened.convert("L"))
+        return np.asarray(np.rint((values - low) * scale), dtype=np.uint8)
+    return np.array(opened.convert("L"))

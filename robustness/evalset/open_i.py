@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import SECTIONS, EvaluationSet, Exclusion, Image, Pair, Report
@@ -87,8 +87,8 @@ def _read_study(path: Path) -> tuple[str, Report, list[str]]:
     if b"<!ENTITY" in content:
         raise EvaluationSetError(f"report {path} declares XML entities; reports have none")
     try:
-        root = ElementTree.fromstring(content)  # noqa: S314 - entities are refused above
-    except ElementTree.ParseError as error:
+        root = ET.fromstring(content)  # noqa: S314 - entities are refused above
+    except ET.ParseError as error:
         raise EvaluationSetError(f"report {path} is not well-formed XML: {error}") from error
     sections = {
         label: " ".join("".join(element.itertext()).split())

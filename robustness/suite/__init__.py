@@ -1,0 +1,17 @@
+"""The gate's own cases; ``from robustness.suite import *`` in a test file collects them."""
+
+from robustness.suite._cases import test_occlusion
+from robustness.suite._properties import test_property
+from robustness.suite._timing import (
+    test_image_embedding_speed,
+    test_ranking_speed,
+    test_report_embedding_speed,
+)
+
+__all__ = [
+    "test_image_embedding_speed",
+    "test_occlusion",
+    "test_property",
+    "test_ranking_speed",
+    "test_report_embedding_speed",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import strategies as st
 
 from robustness.occlusion import FILLS, PATTERNS, Occlusion
@@ -15,17 +17,18 @@ def occlusions(
     fills: tuple[str, ...] = tuple(FILLS),
     levels: tuple[float, float] = (0.0, 1.0),
 ) -> st.SearchStrategy[Occlusion]:
-    """Whole occlusions; they shrink towards a low level and seed 0.
+    """Whole occlusions, at levels of whole percents; they shrink towards level and seed 0.
 
     Args:
         patterns: The patterns to draw from.
         fills: The fills to draw from.
         levels: The lowest and the highest level, both included.
     """
+    low, high = (level * 100 for level in levels)
     return st.builds(
         Occlusion,
         pattern=st.sampled_from(patterns),
-        level=st.floats(*levels, allow_nan=False),
+        level=st.integers(math.ceil(low), math.floor(high)).map(lambda percent: percent / 100),
         fill=st.sampled_from(fills),
         seed=st.integers(0, 2**32 - 1),
     )

@@ -1,0 +1,235 @@
+"""The gate: what a run measures, made once and kept while it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+from robustness import encoder as encoders
+from robustness.embedding import Store, decode_once
+from robustness.encoder import DualEncoder
+from robustness.errors import EvaluationSetError, GateError, WeightsError, WeightsNotFoundError
+from robustness.evalset import EvaluationSet
+from robustness.evalset import load as load_evalset
+from robustness.measure import Measurement, Subject
+from robustness.occlusion import Occlusion
+from robustness.plan import Case, Plan
+from robustness.results import Record, cell_record, estimate_record, number
+from robustness.thresholds import Cell
+from robustness.verdict import Judgement, Reason, Verdict, judge
+
+
+class Gate:
+    """Loads what is asked for at the first use, once a process, and measures cases.
+
+    Args:
+        plan: What the run was asked for.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.model_loads = 0
+        self._subjects: dict[str, Subject] = {}
+        self._failures: dict[str, GateError] = {}
+
+    @cached_property
+    def store(self) -> Store:
+        """Where embeddings are kept."""
+        return Store(self.plan.store)
+
+    @cached_property
+    def evalset(self) -> EvaluationSet:
+        """The evaluation set, each image decoded once."""
+        return decode_once(load_evalset(self.plan.evalset), self.store)
+
+    @cached_property
+    def device(self) -> str:
+        """The torch device models run on."""
+        return choose_device(self.plan.device)
+
+    def subject(self, model: str) -> Subject:
+        """A model on the evaluation set; a failure to load it is not tried again.
+
+        Raises:
+            GateError: The model, its weights or the evaluation set cannot be used.
+        """
+        if model in self._failures:
+            raise self._failures[model]
+        if model not in self._subjects:
+            try:
+                self._subjects[model] = self._load(model)
+            except GateError as error:
+                self._failures[model] = error
+                raise
+        return self._subjects[model]
+
+    def _load(self, model: str) -> Subject:
+        entry = self.plan.models[model]
+        evalset = self.evalset
+        self.model_loads += 1
+        loaded: DualEncoder = encoders.load(
+            entry.loader, weights=entry.weights, device=self.device, **entry.options
+        )
+        return Subject(
+            loaded,
+            evalset,
+            positives=self.plan.thresholds.positives,
+            store=self.store,
+            seed=self.plan.thresholds.seed,
+            batch_size=self.plan.batch_size,
+        )
+
+    # --- cases -----------------------------------------------------------------------
+
+    def run(self, case: Case) -> Record:
+        """Measures and judges a case.
+
+        Returns:
+            The record: ``cells``, one a fill and direction, each judged; ``curve``, what
+            the controller needs to draw the case's point of the degradation curve; and
+            ``protocol``, what the measurement rests on.
+        """
+        cells = self.plan.cells(case)
+        failure = None
+        try:
+            subject = self.subject(case.model)
+            measured = {
+                fill: subject.measure(
+                    Occlusion(case.pattern, case.level, fill, self.plan.thresholds.seed)
+                )
+                for fill in self.plan.thresholds.fills
+            }
+        except GateError as error:
+            failure = judge_failure(error, optional=self.plan.models[case.model].optional)
+        if failure:
+            records = [self._unmeasured(cell, failure) for cell in cells]
+            return {"case": case.id, "cells": records, "curve": [], "protocol": {}}
+        return {
+            "case": case.id,
+            "cells": [self._judged(cell, measured[cell.fill][cell.direction]) for cell in cells],
+            "curve": [_curve_point(cell, measured[cell.fill][cell.direction]) for cell in cells],
+            "protocol": self.protocol(case.model),
+        }
+
+    def _unmeasured(self, cell: Cell, judgement: Judgement) -> Record:
+        bounds = self.plan.thresholds.bounds(cell, self.plan.evalset.partition(":")[0])
+        return cell_record(self.plan, cell, bounds, judgement)
+
+    def _judged(self, cell: Cell, measurement: Measurement) -> Record:
+        bounds = self.plan.thresholds.bounds(cell, self.evalset.name)
+        judgement = judge(measurement.estimates, bounds)
+        return cell_record(self.plan, cell, bounds, judgement) | {
+            "n": measurement.n,
+            "metrics": {
+                name: estimate_record(estimate) for name, estimate in measurement.estimates.items()
+            },
+            "chance": {name: number(value) for name, value in measurement.chance.items()},
+            "hidden": measurement.hidden,
+        }
+
+    def protocol(self, model: str) -> Record:
+        """What a model's measurements rest on, beside the plan."""
+        subject = self.subject(model)
+        excluded = dict(self.evalset.excluded_by_reason)
+        for exclusion in subject.excluded:
+            excluded[exclusion.reason] = excluded.get(exclusion.reason, 0) + 1
+        return {
+            "evalset": {
+                "spec": self.evalset.spec,
+                "fingerprint": self.evalset.fingerprint,
+                "images": len(self.evalset),
+                "studies": len({pair.study_id for pair in self.evalset.pairs}),
+                "patients": len({pair.patient_id for pair in self.evalset.pairs}),
+                "excluded": self.evalset.excluded_by_reason,
+            },
+            "model": {
+                "name": model,
+                "loader": self.plan.models[model].loader,
+                "fingerprint": subject.encoder.fingerprint,
+                "embedding_dim": subject.encoder.embedding_dim,
+                "text_policy": asdict(subject.encoder.text_policy),
+                "options": self.plan.models[model].options,
+                "details": subject.encoder.details,
+                "images": len(subject.evalset),
+                "texts": len(subject.matching.texts),
+                "excluded": excluded,
+            },
+        }
+
+    def activity(self) -> dict[str, Any]:
+        """What this process did so far, for the timing block."""
+        return {
+            "device": self.device,
+            "model_loads": self.model_loads,
+            "store": asdict(self.store.counts),
+        }
+
+
+def _curve_point(cell: Cell, measurement: Measurement) -> Record:
+    # Rounded: replicates are shipped between processes for their spread alone.
+    return {
+        "fill": cell.fill,
+        "direction": cell.direction,
+        "value": measurement.headline.value,
+        "resampled": [round(float(value), 6) for value in measurement.headline.resampled],
+    }
+
+
+def judge_failure(error: GateError, *, optional: bool) -> Judgement:
+    """The verdict over what an error kept from being measured."""
+    message = str(error)
+    if isinstance(error, WeightsNotFoundError) and optional:
+        return Judgement(Verdict.NOT_MEASURED, Reason.WEIGHTS_ABSENT, message)
+    if isinstance(error, WeightsNotFoundError):
+        return Judgement(Verdict.FAIL, Reason.WEIGHTS_ABSENT, message)
+    if isinstance(error, EvaluationSetError):
+        return Judgement(Verdict.FAIL, Reason.EVALSET_FAILED, message)
+    if isinstance(error, WeightsError):
+        return Judgement(Verdict.FAIL, Reason.MODEL_FAILED, message)
+    return Judgement(Verdict.FAIL, Reason.MODEL_FAILED, message)
+
+
+def choose_device(name: str) -> str:
+    """The device a name stands for.
+
+    Args:
+        name: A torch device, or ``auto``: CUDA where there is one, else the CPU.
+
+    Raises:
+        GateError: The name is no device, or a device this machine lacks.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise GateError(
+            f"device {name!r} cannot be used: {reason}; allowed are auto, cpu, cuda, cuda:N"
+        ) from error
+    return str(device)
+
+
+@contextmanager
+def shared_cores(workers: int) -> Iterator[None]:
+    """Gives a process its share of the cores while the context lasts.
+
+    Args:
+        workers: How many processes compute side by side.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else before
+    torch.set_num_threads(max(1, min(before, available // workers)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

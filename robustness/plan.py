@@ -1,0 +1,163 @@
+"""What one run measures: the thresholds file and the command line, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from robustness import thresholds as thresholds_file
+from robustness.errors import UsageError
+from robustness.evalset import check_spec
+from robustness.occlusion import Occlusion
+from robustness.thresholds import DIRECTIONS, Cell, ModelEntry, Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One parametrised pytest case: every fill and direction of a model, pattern and level."""
+
+    model: str
+    pattern: str
+    level: float
+
+    @property
+    def id(self) -> str:
+        """Its readable name, such as ``phantom-square-30``."""
+        return f"{self.model}-{self.pattern}-{self.level * 100:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run was asked for.
+
+    Attributes:
+        thresholds: The thresholds file.
+        models: The models under test, by name.
+        evalset: The specification of the evaluation set.
+        device: A torch device, or ``auto``: CUDA where there is one, else the CPU.
+        batch_size: Images or texts a forward pass.
+        store: The folder embeddings are kept in.
+        report: The folder results are written to.
+        replay: The one occlusion that property cases try, instead of searching.
+        arguments: The command line's robustness options, for commands that repeat a part.
+    """
+
+    thresholds: Thresholds
+    models: dict[str, ModelEntry]
+    evalset: str
+    device: str
+    batch_size: int
+    store: Path
+    report: Path
+    replay: Occlusion | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def cases(self) -> list[Case]:
+        """The cases, in the order they are run and reported."""
+        return [
+            Case(model, pattern, level)
+            for model in self.models
+            for pattern in self.thresholds.patterns
+            for level in self.thresholds.levels
+        ]
+
+    def cells(self, case: Case) -> list[Cell]:
+        """The measurements of a case."""
+        return [
+            Cell(case.model, case.pattern, fill, case.level, direction)
+            for fill in self.thresholds.fills
+            for direction in DIRECTIONS
+        ]
+
+
+def select_models(thresholds: Thresholds, names: Sequence[str]) -> dict[str, ModelEntry]:
+    """The models that are asked for: names in the file, or loaders.
+
+    Args:
+        thresholds: The thresholds file.
+        names: Names or ``package.module:function``; none means every model in the file.
+
+    Raises:
+        UsageError: A name is neither.
+    """
+    if not names:
+        return dict(thresholds.models)
+    chosen: dict[str, ModelEntry] = {}
+    for name in names:
+        if name in thresholds.models:
+            chosen[name] = thresholds.models[name]
+        elif ":" in name:
+            chosen[name] = ModelEntry(name=name, loader=name)
+        else:
+            raise UsageError(
+                f"unknown model {name!r} in --robustness-models; {thresholds.path} has"
+                f" {', '.join(thresholds.models)}, and any other is named by its loader,"
+                " package.module:function"
+            )
+    return chosen
+
+
+def give_weights(
+    models: dict[str, ModelEntry], assignments: Sequence[str]
+) -> dict[str, ModelEntry]:
+    """The models with their checkpoints from ``NAME=PATH`` texts.
+
+    Raises:
+        UsageError: A text has another form, or names a model that is not under test.
+    """
+    given = dict(models)
+    for assignment in assignments:
+        name, equals, path = assignment.partition("=")
+        if not (equals and path):
+            raise UsageError(
+                f"--robustness-weights {assignment!r} is not NAME=PATH, as phantom=weights.pt is"
+            )
+        if name not in given:
+            raise UsageError(
+                f"--robustness-weights names model {name!r}, which is not under test;"
+                f" under test: {', '.join(given)}"
+            )
+        given[name] = replace(given[name], weights=Path(path).expanduser())
+    return given
+
+
+def make(  # noqa: PLR0913 - one a command-line option
+    *,
+    thresholds: Path,
+    models: Sequence[str],
+    weights: Sequence[str],
+    evalset: str | None,
+    device: str,
+    batch_size: int,
+    store: Path,
+    report: Path,
+    replay: str | None,
+    arguments: Sequence[str],
+) -> Plan:
+    """Puts a plan together from the command line's texts; opens only the thresholds file.
+
+    Raises:
+        UsageError: Something asked for is malformed or unknown.
+    """
+    file = thresholds_file.load(thresholds)
+    spec = evalset or file.evalset
+    check_spec(spec)
+    if batch_size < 1:
+        raise UsageError(f"--robustness-batch-size is {batch_size}; it is at least 1")
+    try:
+        occlusion = Occlusion.parse(replay) if replay else None
+    except ValueError as error:
+        raise UsageError(f"--robustness-replay: {error}") from error
+    return Plan(
+        thresholds=file,
+        models=give_weights(select_models(file, models), weights),
+        evalset=spec,
+        device=device,
+        batch_size=batch_size,
+        store=store,
+        report=report,
+        replay=occlusion,
+        arguments=tuple(arguments),
+    )

@@ -1,0 +1,126 @@
+"""The summary a person reads after the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robustness.metrics import HEADLINE
+
+SHOWN = "image_to_report"
+"""The direction whose curve the table shows: an image finds its report."""
+
+
+def summary(results: dict[str, Any], width: int) -> list[str]:
+    """The lines of the summary: a row a model and pattern, then properties and verdict.
+
+    Args:
+        results: The content of ``results.json``.
+        width: Columns of the terminal.
+    """
+    cells = results["cases"]
+    fills = list(dict.fromkeys(cell["fill"] for cell in cells))
+    lowest = f", lowest of {' and '.join(fills)} fill" if len(fills) > 1 else ""
+    lines = [f"{HEADLINE}, {SHOWN.replace('_', ' ')}{lowest}, by level", ""]
+    lines += _table(results, width)
+    lines += ["", *_notes(results)]
+    return lines
+
+
+def _table(results: dict[str, Any], width: int) -> list[str]:
+    cells = results["cases"]
+    levels = list(dict.fromkeys(cell["level"] for cell in cells))
+    rows = list(dict.fromkeys((cell["model"], cell["pattern"]) for cell in cells))
+    body = []
+    for model, pattern in rows:
+        mine = [c for c in cells if (c["model"], c["pattern"]) == (model, pattern)]
+        values = [_shown(mine, level) for level in levels]
+        body.append([model, pattern, *values, _verdict(mine)])
+    head = ["model", "pattern", *(f"{level * 100:g}%" for level in levels), "verdict"]
+    chance = _chance(cells)
+    if chance is not None:
+        body.append(["chance", "", *([_fraction(chance)] * len(levels)), ""])
+    return _fit([head, *body], width)
+
+
+def _shown(cells: list[dict[str, Any]], level: float) -> str:
+    """The lowest headline of a level over the fills; a dash where one is not measured."""
+    mine = [c for c in cells if c["level"] == level and c["direction"] == SHOWN]
+    values = [c["metrics"].get(HEADLINE, {}).get("value") for c in mine]
+    known = [value for value in values if value is not None]
+    text = _fraction(min(known)) if known and len(known) == len(values) else "-"
+    return text + ("*" if any(c["verdict"] == "fail" for c in cells if c["level"] == level) else "")
+
+
+def _fraction(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+def _verdict(cells: list[dict[str, Any]]) -> str:
+    verdicts = {cell["verdict"] for cell in cells}
+    if "fail" in verdicts:
+        return "FAIL"
+    return "PASS" if verdicts == {"pass"} else "NOT MEASURED"
+
+
+def _chance(cells: list[dict[str, Any]]) -> float | None:
+    values = [c["chance"].get(HEADLINE) for c in cells if c["direction"] == SHOWN and c["chance"]]
+    return max(values) if values else None
+
+
+def _fit(table: list[list[str]], width: int) -> list[str]:
+    """Columns lined up: words to the left, numbers to the right, two blanks between."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= width else 1
+    words = {0, 1, len(widths) - 1}
+    return [
+        (" " * gap)
+        .join(
+            text.ljust(size) if i in words else text.rjust(size)
+            for i, (text, size) in enumerate(zip(row, widths, strict=True))
+        )
+        .rstrip()
+        for row in table
+    ]
+
+
+def _notes(results: dict[str, Any]) -> list[str]:
+    lines = []
+    if any(cell["verdict"] == "fail" for cell in results["cases"]):
+        lines.append("* a measurement at this level failed, in some fill or direction")
+    lines += [_curve_line(c) for c in results["curves"] if c["direction"] == SHOWN]
+    properties = results["properties"]
+    held = sum(p["verdict"] == "pass" for p in properties)
+    lines.append(f"properties: {held} of {len(properties)} hold")
+    lines += [
+        f"  {p['model']}, {p['property']}: {p['verdict'].upper()} {p['message']}"
+        for p in properties
+        if p["verdict"] != "pass"
+    ]
+    damaged = results["timing"]["store"]["damaged"]
+    if damaged:
+        lines.append(f"store: {damaged} damaged entries were computed anew")
+    unmeasured = results["summary"]["not_measured"]
+    if unmeasured:
+        lines.append(f"not measured: {unmeasured}")
+        reasons = {c["message"]: None for c in results["cases"] if c["verdict"] == "not_measured"}
+        lines += [f"  {reason}" for reason in reasons if reason]
+    return lines
+
+
+def _curve_line(curve: dict[str, Any]) -> str:
+    half = curve["level_of_half_loss"]
+    where = (
+        f"half of it is lost at level {half['value']:.2f} {_span(half)}"
+        if half["value"] is not None
+        else "less than half of it is lost at every level measured"
+    )
+    area = curve["area_under_curve"]
+    mean = "unknown" if area["value"] is None else f"{area['value']:.3f} {_span(area)}"
+    return f"{curve['model']} {curve['pattern']} {curve['fill']}: mean over levels {mean}; {where}"
+
+
+def _span(estimate: dict[str, Any]) -> str:
+    low, high = (
+        "-" if estimate[end] is None else f"{estimate[end]:.2f}" for end in ("low", "high")
+    )
+    return f"[{low}, {high}]"

@@ -1,0 +1,54 @@
+"""What a failed case says: what, where, by how much, and what to run next."""
+
+from __future__ import annotations
+
+import shlex
+
+from robustness.plan import Case, Plan
+from robustness.properties import PROPERTIES
+from robustness.results import Record
+
+
+def describe_case(plan: Plan, case: Case, record: Record) -> str:
+    """A failed case in a few lines, one for each measurement that failed."""
+    failed = [cell for cell in record["cells"] if cell["verdict"] == "fail"]
+    heading = (
+        f"{case.model} on {plan.evalset}, {case.pattern} at level {case.level:g}:"
+        f" {len(failed)} of {len(record['cells'])} measurements failed"
+    )
+    lines = [heading]
+    messages = {cell["message"] for cell in failed}
+    if len(messages) == 1 and len(failed) > 1:
+        # One cause for all of them, such as a missing file, is said once.
+        lines.append(f"  {messages.pop()} [{failed[0]['reason']}]")
+    else:
+        lines += [
+            (
+                f"  {cell['direction']}, {cell['fill']}, n = {cell['n']}: {cell['message']}"
+                f" [{cell['reason']}]"
+            )
+            for cell in failed
+        ]
+    lines.append(f"  thresholds: {plan.thresholds.path}")
+    lines.append(f"  next: {command(plan, '-k', case.id)}")
+    return "\n".join(lines)
+
+
+def describe_property(plan: Plan, record: Record) -> str:
+    """A broken property in a few lines, with the command that replays it."""
+    name = record["property"]
+    lines = [
+        f"{record['model']} on {plan.evalset}: broken is that {PROPERTIES[name]}",
+        f"  {record['message']} [{record['reason']}]",
+    ]
+    arguments = ["-k", f"test_property and {record['model']}-{name}"]
+    if record["occlusion"] is not None:
+        lines.append(f"  occlusion: {record['occlusion']}, after {record['examples']} examples")
+        arguments.append(f"--robustness-replay={record['occlusion']}")
+    lines.append(f"  replay: {command(plan, *arguments)}")
+    return "\n".join(lines)
+
+
+def command(plan: Plan, *arguments: str) -> str:
+    """A command line that runs a part of this run again."""
+    return shlex.join(["pytest", "-m", "robustness", *plan.arguments, *arguments])

@@ -1,0 +1,70 @@
+"""What cases report: plain values that travel between processes and into files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from robustness.plan import Plan
+from robustness.statistics import Estimate
+from robustness.thresholds import Bound, Cell
+from robustness.verdict import Judgement, Reason, Verdict
+
+Record = dict[str, Any]
+"""JSON values alone: a record crosses from an xdist worker to its controller."""
+
+
+def number(value: float) -> float | None:
+    """A number as JSON can hold it: what is unknown or without end becomes null."""
+    return float(value) if math.isfinite(value) else None
+
+
+def estimate_record(estimate: Estimate) -> Record:
+    """An estimate as ``{value, low, high}``."""
+    return {
+        "value": number(estimate.value),
+        "low": number(estimate.low),
+        "high": number(estimate.high),
+    }
+
+
+def judgement_record(judgement: Judgement) -> Record:
+    """A judgement as ``{verdict, reason, message}``."""
+    return {
+        "verdict": str(judgement.verdict),
+        "reason": str(judgement.reason),
+        "message": judgement.message,
+    }
+
+
+def judgement_of(record: Mapping[str, Any]) -> Judgement:
+    """The judgement in a record."""
+    return Judgement(Verdict(record["verdict"]), Reason(record["reason"]), record["message"])
+
+
+def cell_record(plan: Plan, cell: Cell, bounds: tuple[Bound, ...], judgement: Judgement) -> Record:
+    """A cell that holds no measurement (yet)."""
+    return {
+        "model": cell.model,
+        "evalset": plan.evalset,
+        "pattern": cell.pattern,
+        "fill": cell.fill,
+        "level": cell.level,
+        "seed": plan.thresholds.seed,
+        "direction": cell.direction,
+        "n": 0,
+        "metrics": {},
+        "chance": {},
+        "hidden": None,
+        "bounds": [
+            {
+                "metric": bound.metric,
+                "operator": ">=" if bound.at_least else "<=",
+                "limit": bound.limit,
+                "line": bound.line,
+            }
+            for bound in bounds
+        ],
+        **judgement_record(judgement),
+    }

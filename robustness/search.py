@@ -1,0 +1,235 @@
+"""Hypothesis in search of the occlusion that breaks a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import HealthCheck, given, seed, settings, target
+from hypothesis.errors import Flaky
+
+from robustness import metrics
+from robustness.embedding import embed_images
+from robustness.errors import GateError
+from robustness.gate import judge_failure
+from robustness.occlusion import Occlusion
+from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
+from robustness.ranking import RankCounts, rank_counts
+from robustness.results import Record, judgement_record, number
+from robustness.suite.strategies import occlusions
+from robustness.thresholds import Properties
+from robustness.verdict import Judgement, Reason, Verdict
+
+if TYPE_CHECKING:
+    from robustness.gate import Gate
+    from robustness.measure import Subject
+
+HEADLINE_CUTOFF = int(metrics.HEADLINE.partition("@")[2])
+
+ALONE = 6
+"""Images whose embeddings are compared alone and in company."""
+
+
+class _BrokenError(Exception):
+    """A property does not hold; the message says by how much."""
+
+
+Check = Callable[["Subject", Properties, Occlusion], float]
+"""Returns the room that is left, the smaller the closer to breaking; raises _BrokenError."""
+
+
+def search(gate: Gate, model: str, name: str) -> Record:
+    """Tries occlusions on a model until one breaks a property, or there were enough.
+
+    The draws come from the plan's seed, so a run can be repeated; what breaks is shrunk
+    to the simplest occlusion that still does.
+
+    Args:
+        gate: The run.
+        model: The model's name.
+        name: A name of :data:`robustness.properties.PROPERTIES`.
+
+    Returns:
+        A record: model, property, verdict, reason, message, ``occlusion`` (the one that
+        breaks the property, or null), ``examples`` (how many were tried) and ``room`` (the
+        least that was left).
+    """
+    record: Record = {"model": model, "property": name, "occlusion": None}
+    try:
+        subject = gate.subject(model)
+        finding = _search(gate, subject, _SEARCHES[name])
+    except GateError as error:
+        failure = judge_failure(error, optional=gate.plan.models[model].optional)
+        return record | judgement_record(failure) | {"examples": 0, "room": None}
+    if finding.broken is None:
+        judgement = Judgement(Verdict.PASS, Reason.OK)
+    else:
+        record["occlusion"] = str(finding.broken)
+        judgement = Judgement(Verdict.FAIL, Reason.PROPERTY_BROKEN, finding.message)
+    tried = {"examples": finding.examples, "room": number(finding.room)}
+    return record | judgement_record(judgement) | tried
+
+
+@dataclass(slots=True)
+class _Finding:
+    examples: int = 0
+    room: float = float("inf")
+    broken: Occlusion | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    check: Check
+    levels: Callable[[Properties], tuple[float, float]]
+
+
+def _search(gate: Gate, subject: Subject, sought: _Search) -> _Finding:
+    thresholds = gate.plan.thresholds
+    properties = thresholds.properties
+    finding = _Finding()
+
+    def attempt(occlusion: Occlusion) -> float:
+        finding.examples += 1
+        try:
+            room = sought.check(subject, properties, occlusion)
+        except _BrokenError as error:
+            finding.broken, finding.message = occlusion, str(error)
+            raise
+        finding.room = min(finding.room, room)
+        return room
+
+    strategy = occlusions(
+        patterns=thresholds.patterns,
+        fills=thresholds.fills,
+        levels=sought.levels(properties),
+    )
+
+    @seed(thresholds.seed)
+    @settings(
+        max_examples=properties.examples,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def examples(occlusion: Occlusion) -> None:
+        target(-attempt(occlusion))
+
+    # The last failure is the shrunk one; what does not fail twice has failed once.
+    with suppress(_BrokenError, Flaky):
+        if gate.plan.replay is not None:
+            attempt(gate.plan.replay)
+        else:
+            examples()
+    return finding
+
+
+def _subset(subject: Subject, properties: Properties) -> list[int]:
+    """Images spread evenly over the set."""
+    n = len(subject.evalset)
+    size = min(n, properties.subset)
+    return [i * n // size for i in range(size)]
+
+
+def _holds_bound(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
+    bound = properties.bound
+    counts = subject.rank_subset(occlusion, _subset(subject, properties))
+    value = (
+        metrics.median_rank(counts)
+        if bound.metric == "median_rank"
+        else float(metrics.per_query(counts)[bound.metric].mean())
+    )
+    room = bound.margin(value)
+    if not room >= 0:
+        raise _BrokenError(
+            f"{bound.metric} on {len(counts)} images is {value:.3f}, bound"
+            f" {'>=' if bound.at_least else '<='} {bound.limit:g} (line {bound.line}), missed by"
+            f" {-room:.3f}"
+        )
+    return room
+
+
+def _depends_on_itself_alone(
+    subject: Subject, properties: Properties, occlusion: Occlusion
+) -> float:
+    pairs = [subject.evalset.pairs[i] for i in _subset(subject, properties)[:ALONE]]
+    images = [subject.evalset.decode(pair) for pair in pairs]
+    hidden = [
+        occlusion.apply(image, pair.image_id) for pair, image in zip(pairs, images, strict=True)
+    ]
+    alone = np.concatenate([embed_images(subject.encoder, [image]) for image in hidden])
+    # In company: other images before and after, the order turned round.
+    company = embed_images(subject.encoder, [*images, *hidden[::-1], *images[:1]])
+    together = company[len(images) : 2 * len(images)][::-1]
+    apart = float(np.abs(alone - together).max())
+    if not apart <= properties.tolerance:
+        raise _BrokenError(
+            f"an image's embedding moves by {apart:.2g} with the batch around it; at most"
+            f" {properties.tolerance:g} is allowed"
+        )
+    return properties.tolerance - apart
+
+
+def _more_never_helps(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
+    subset = _subset(subject, properties)
+    less = replace(occlusion, level=occlusion.level / 2)
+    low, high = (
+        metrics.hit_at(subject.rank_subset(o, subset), HEADLINE_CUTOFF) for o in (less, occlusion)
+    )
+    room = low + properties.noise - high
+    if not room >= 0:
+        raise _BrokenError(
+            f"{metrics.HEADLINE} on {len(subset)} images is {high:.3f} at level"
+            f" {occlusion.level:g} and only {low:.3f} at level {less.level:g}, which hides a part"
+            f" of the same pixels; at most {properties.noise:g} more is allowed"
+        )
+    return room
+
+
+def _blind_is_chance(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
+    subset = _subset(subject, properties)
+    blind = replace(occlusion, level=1.0)
+    to_report = subject.rank_subset(blind, subset)
+    images, _ = subject.images(blind, subset)
+    to_image = _to_subset(subject, images, subset)
+    chance = metrics.hit_at(metrics.uninformed(to_image), HEADLINE_CUTOFF)
+    # Without sight the best a model can do is to answer with the commonest reports.
+    commonest = Counter(int(subject.matching.text_of_image[i]) for i in subset)
+    constant = sum(n for _, n in commonest.most_common(HEADLINE_CUTOFF)) / len(subset)
+    found = {
+        "image to report": (metrics.hit_at(to_report, HEADLINE_CUTOFF), 0.0, constant),
+        "report to image": (metrics.hit_at(to_image, HEADLINE_CUTOFF), chance, chance),
+    }
+    room = float("inf")
+    for direction, (value, low, high) in found.items():
+        room = min(room, properties.noise - max(low - value, value - high))
+        if not room >= 0:
+            raise _BrokenError(
+                f"{direction}, every pixel hidden, {metrics.HEADLINE} on {len(subset)} images is"
+                f" {value:.3f}; without sight it is at most {high:.3f}, and {properties.noise:g}"
+                " more is allowed"
+            )
+    return room
+
+
+def _to_subset(subject: Subject, images: np.ndarray, subset: list[int]) -> RankCounts:
+    """Rank counts of the subset's reports as queries against the subset's images."""
+    text = subject.matching.text_of_image[subset]
+    asked = np.unique(text)
+    right = [np.flatnonzero(text == query) for query in asked]
+    return rank_counts(subject.reports[asked], images, right)
+
+
+_SEARCHES = {
+    BOUND: _Search(_holds_bound, lambda p: (0.0, p.max_level)),
+    INDEPENDENCE: _Search(_depends_on_itself_alone, lambda _: (0.0, 1.0)),
+    NESTED: _Search(_more_never_helps, lambda _: (0.0, 1.0)),
+    CHANCE: _Search(_blind_is_chance, lambda _: (1.0, 1.0)),
+}

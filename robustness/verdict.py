@@ -1,0 +1,124 @@
+"""The one place that decides; exit status, terminal and files all read its verdicts.
+
+What was not measured never passes: an unknown value, a cell without a bound, a case that
+did not run are failures with a reason of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from robustness.statistics import Estimate
+from robustness.thresholds import Bound
+
+
+class Verdict(StrEnum):
+    """What is said of a measurement, a property or a run."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, no password
+    FAIL = "fail"
+    NOT_MEASURED = "not_measured"
+
+
+class Reason(StrEnum):
+    """Why; one code a cause, so that programs need not read messages."""
+
+    OK = "ok"
+    BOUND_MISSED = "bound_missed"
+    NO_BOUND = "no_bound"
+    NOT_FINITE = "not_finite"
+    MODEL_FAILED = "model_failed"
+    EVALSET_FAILED = "evalset_failed"
+    STORE_FAILED = "store_failed"
+    WEIGHTS_ABSENT = "weights_absent"
+    PROPERTY_BROKEN = "property_broken"
+    CRASHED = "crashed"
+    NOT_RUN = "not_run"
+    INCONSISTENT = "inconsistent"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with its reason, as a code and as one line.
+
+    Attributes:
+        verdict: Pass, fail, or not measured.
+        reason: The code.
+        message: For a person; empty where all is well.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    message: str = ""
+
+
+def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgement:
+    """Holds the metrics of one cell against its bounds.
+
+    The value itself is compared, not its interval: the interval tells how far another
+    draw of studies might have moved it.
+
+    Args:
+        estimates: Every metric of the cell.
+        bounds: What is required of it.
+    """
+    if not bounds:
+        return Judgement(
+            Verdict.FAIL, Reason.NO_BOUND, "no bound applies; add one to the thresholds file"
+        )
+    unknown = [bound for bound in bounds if not _known(estimates, bound)]
+    if unknown:
+        names = ", ".join(bound.metric for bound in unknown)
+        return Judgement(
+            Verdict.FAIL,
+            Reason.NOT_FINITE,
+            f"{names} is not a number here, so bound {unknown[0]} (line {unknown[0].line})"
+            " cannot be held",
+        )
+    missed = [bound for bound in bounds if bound.margin(estimates[bound.metric].value) < 0]
+    if missed:
+        texts = [describe_miss(estimates[bound.metric], bound) for bound in missed]
+        return Judgement(Verdict.FAIL, Reason.BOUND_MISSED, "; ".join(texts))
+    return Judgement(Verdict.PASS, Reason.OK)
+
+
+def _known(estimates: Mapping[str, Estimate], bound: Bound) -> bool:
+    return bound.metric in estimates and math.isfinite(estimates[bound.metric].value)
+
+
+def describe_miss(estimate: Estimate, bound: Bound) -> str:
+    """A missed bound: observed with interval, the bound and its line, by how much."""
+    return (
+        f"{bound.metric} is {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}],"
+        f" bound {'>=' if bound.at_least else '<='} {bound.limit:g} (line {bound.line}),"
+        f" missed by {-bound.margin(estimate.value):.3f}"
+    )
+
+
+def judge_run(judgements: Iterable[Judgement]) -> Judgement:
+    """The verdict of a run over everything it planned: cells and properties.
+
+    A run passes where nothing failed and something was measured. What is not measured
+    counts as failed, but for optional models whose weights are absent.
+    """
+    counts = dict.fromkeys(Verdict, 0)
+    worst: Judgement | None = None
+    for judgement in judgements:
+        counts[judgement.verdict] += 1
+        excused = judgement.reason is Reason.WEIGHTS_ABSENT
+        if judgement.verdict is Verdict.FAIL or (
+            judgement.verdict is Verdict.NOT_MEASURED and not excused and worst is None
+        ):
+            worst = worst if worst and worst.verdict is Verdict.FAIL else judgement
+    summary = (
+        f"{counts[Verdict.PASS]} passed, {counts[Verdict.FAIL]} failed,"
+        f" {counts[Verdict.NOT_MEASURED]} not measured"
+    )
+    if worst is not None:
+        return Judgement(Verdict.FAIL, worst.reason, summary)
+    if not counts[Verdict.PASS]:
+        return Judgement(Verdict.FAIL, Reason.NOT_RUN, f"nothing was measured: {summary}")
+    return Judgement(Verdict.PASS, Reason.OK, summary)

@@ -1,0 +1,186 @@
+"""thresholds.yaml: what it means, and what a careless edit is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from robustness.errors import UsageError
+from robustness.thresholds import Bound, Cell, load
+
+COMPLETE = """\
+version: 1
+evalset: phantom:64
+models:
+  phantom:
+    loader: models.phantom:load
+  other:
+    loader: somewhere.else:load
+    weights: weights/other.pt
+    optional: true
+    options: {variant: small, scale: 2, sharp: 0.5, deep: false}
+occlusion:
+  patterns: [square, grid]
+  fills: [black, grey]
+  levels: [0, 0.3, 0.1]
+bounds:
+  - {require: [hit@10 >= 0.1, median_rank <= 60]}
+  - {model: phantom, level: [0, 0.1], require: [hit@10 >= 0.5]}
+  - {evalset: open_i, direction: image_to_report, require: hit@10 >= 0.02}
+properties:
+  bound: hit@10 >= 0.2
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "thresholds.yaml"
+    path.write_text(text)
+    return path
+
+
+def cell(**changes) -> Cell:
+    given = {"model": "phantom", "pattern": "grid", "fill": "grey", "level": 0.1}
+    return Cell(**(given | {"direction": "image_to_report"} | changes))
+
+
+def texts(bounds: tuple[Bound, ...]) -> set[str]:
+    return {str(bound) for bound in bounds}
+
+
+def test_a_complete_file(tmp_path):
+    thresholds = load(written(tmp_path, COMPLETE))
+    assert thresholds.levels == (0, 0.1, 0.3)
+    assert thresholds.positives == "identical_text"
+    assert thresholds.seed == 0
+    assert thresholds.models["phantom"].weights is None
+    other = thresholds.models["other"]
+    assert other.optional
+    assert other.weights == tmp_path / "weights" / "other.pt"
+    assert other.options == {"variant": "small", "scale": 2, "sharp": 0.5, "deep": False}
+    assert [type(value) for value in other.options.values()] == [str, int, float, bool]
+    assert thresholds.properties.bound == Bound("hit@10", at_least=True, limit=0.2, line=0)
+    assert thresholds.properties.subset == 64
+
+
+def test_later_rules_replace_earlier_ones_metric_by_metric(tmp_path):
+    thresholds = load(written(tmp_path, COMPLETE))
+    low, high = cell(level=0.1), cell(level=0.3)
+    assert texts(thresholds.bounds(low, "phantom")) == {"hit@10 >= 0.5", "median_rank <= 60"}
+    assert texts(thresholds.bounds(high, "phantom")) == {"hit@10 >= 0.1", "median_rank <= 60"}
+    other = cell(model="other", level=0.1)
+    assert texts(thresholds.bounds(other, "phantom")) == {"hit@10 >= 0.1", "median_rank <= 60"}
+
+
+def test_rules_can_speak_of_one_evaluation_set_and_direction(tmp_path):
+    thresholds = load(written(tmp_path, COMPLETE))
+    there, back = cell(), cell(direction="report_to_image")
+    assert "hit@10 >= 0.02" in texts(thresholds.bounds(there, "open_i"))
+    assert "hit@10 >= 0.5" in texts(thresholds.bounds(back, "open_i"))
+
+
+def test_bounds_know_their_line(tmp_path):
+    thresholds = load(written(tmp_path, COMPLETE))
+    assert {bound.line for bound in thresholds.bounds(cell(), "phantom")} == {16, 17}
+
+
+def test_margins():
+    at_least = Bound("hit@10", at_least=True, limit=0.5, line=1)
+    at_most = Bound("median_rank", at_least=False, limit=5, line=1)
+    assert at_least.margin(0.75) == 0.25
+    assert at_least.margin(0.25) == -0.25
+    assert at_most.margin(4) == 1
+    assert at_most.margin(7) == -2
+
+
+def test_the_repository_s_own_file_is_sound():
+    thresholds = load(Path(__file__).parents[1] / "thresholds.yaml")
+    assert set(thresholds.fills) == {"black", "grey"}
+    assert max(thresholds.levels) == 0.7
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "message"),
+    [
+        ("version: 1", "version: 2", 1, "version 2 is unknown; this is version 1"),
+        ("version: 1\n", "", 1, "key 'version' is missing in the file; it needs version, evalset"),
+        ("evalset:", "evalsets:", 2, "unknown key 'evalsets' in the file; allowed: version,"),
+        ("evalset:", "evalsets:", 2, "did you mean 'evalset'?"),
+        ("phantom:64", "imagenet:5", 2, "unknown evaluation set 'imagenet:5'; allowed are phantom"),
+        ("phantom:64", "", 2, "the file.evalset is text, not empty"),
+        ("models.phantom:load", "models.phantom", 5, "'models.phantom' is no importable name"),
+        ("loader: somewhere", "load: somewhere", 7, "unknown key 'load' in the file.models.other"),
+        ("  other:", "  phantom:", 6, "key 'phantom' stands twice in the file.models"),
+        ("  other:", "  o ther:", 7, "model name 'o ther' may hold letters"),
+        ("optional: true", "optional: maybe", 9, "optional is true or false, not 'maybe'"),
+        ("[square, grid]", "[square, stripes]", 12, "unknown pattern 'stripes'; allowed: square"),
+        ("[square, grid]", "[square, gird]", 12, "did you mean 'grid'?"),
+        ("[square, grid]", "[]", 12, "the file.occlusion.patterns is empty; name at least one"),
+        ("[square, grid]", "square", 12, "the file.occlusion.patterns is a list, not 'square'"),
+        ("[black, grey]", "[black, black]", 13, "'black' stands twice"),
+        ("0.3, 0.1]", "1.3, 0.1]", 14, "level 1.3 is outside 0 to 1"),
+        ("0.3, 0.1]", "30, 0.1]", 14, "so 30 % is written 0.3"),
+        ("0.3, 0.1]", ".nan, 0.1]", 14, "level nan is outside 0 to 1"),
+        ("[0, 0.3, 0.1]", "[0.3, 0.1]", 14, "lacks level 0, the clean images"),
+        ("0.3, 0.1]", "much, 0.1]", 14, "is a number, not 'much'"),
+        ("hit@10 >= 0.1,", "hit@11 >= 0.1,", 16, "unknown metric 'hit@11'; allowed: hit@1, hit@5"),
+        ("hit@10 >= 0.1,", "hit@10 > 0.1,", 16, "is not METRIC >= NUMBER or METRIC <= NUMBER"),
+        ("hit@10 >= 0.1,", "hit@10 >= 80,", 16, "hit@10 is from 0 to 1 (80 % is written 0.8)"),
+        ("hit@10 >= 0.1,", "hit@10 >= nan,", 16, "hit@10 is from 0 to 1"),
+        ("hit@10 >= 0.1,", "hit@10 >= lots,", 16, "'lots' is no number"),
+        ("median_rank <= 60", "median_rank <= 0", 16, "median_rank is from 1 on"),
+        ("- {require", "- {level: 0.2, require", 16, "unknown level '0.2'; allowed: 0, 0.1, 0.3"),
+        ("- {require", "- {model: fantom, require", 16, "did you mean 'phantom'?"),
+        ("- {require", "- {modle: phantom, require", 16, "unknown key 'modle' in an item"),
+        ("- {require:", "- {level: 0} # ", 16, "key 'require' is missing in a rule of bounds"),
+        ("  bound: hit@10 >= 0.2", "  bound:", 20, "the file.properties.bound is text, not empty"),
+        ("  bound: hit@10 >= 0.2", "  bound: rsum >= 2", 20, "unknown metric 'rsum'"),
+        ("  bound: hit@10 >= 0.2", "  subset: 64", 20, "key 'bound' is missing"),
+        ("  bound:", "  subset: 1\n  bound:", 20, "subset is 1; allowed is 2 and up"),
+        ("  bound:", "  noise: 3\n  bound:", 20, "noise is 3; allowed is 0 to 1"),
+        ("  bound:", "  bound: [\n", 22, "no YAML"),
+        ("version: 1", "version: 1\n\tx: 2", 2, "no YAML: found character '\\t'"),
+    ],
+)
+def test_careless_edits(tmp_path, before, after, line, message):
+    assert before in COMPLETE
+    path = written(tmp_path, COMPLETE.replace(before, after, 1))
+    with pytest.raises(UsageError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert message in text
+    assert text.startswith(f"{path}:{line}: ")
+    assert "\n" not in text
+
+
+def test_a_bound_that_decides_nothing_is_named(tmp_path):
+    unused = "  - {level: 0.3, require: [hit@10 >= 0.9]}\n"
+    path = written(tmp_path, COMPLETE.replace("bounds:\n", f"bounds:\n{unused}"))
+    with pytest.raises(UsageError, match="'hit@10 >= 0.9' on line 16 is not used: later rules"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", ":1: the file is empty"),
+        (b"# only a comment\n", ":1: the file is empty"),
+        (b"- a\n- b\n", ":1: the file is a mapping of keys to values, not a list"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        (b"a: \x00", ":1: no YAML"),
+        (b"a: !!python/object/apply:os.system [echo]\n", ":1: unknown key 'a'"),
+    ],
+)
+def test_files_that_are_no_thresholds(tmp_path, content, message):
+    path = tmp_path / "thresholds.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="thresholds") as caught:
+        load(path)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read: No such file or directory; name one"):
+        load(tmp_path / "none.yaml")
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        load(tmp_path)
