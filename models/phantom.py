@@ -166,7 +166,9 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
     path = Path(weights) if weights is not None else WEIGHTS
     tensors, words, digest = _read(path)
     vocabulary = Vocabulary(words)
-    network = Network(len(vocabulary))
+    # The towers start from random weights: loading must not advance the caller's numbers.
+    with torch.random.fork_rng(devices=[]):
+        network = Network(len(vocabulary))
     _check(path, tensors, network.stored())
     network.load_state_dict(tensors, strict=False)
     parts = json.dumps([digest, words, _SCHEMA, MAX_TOKENS])
@@ -204,7 +206,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], list[str], str]:
     if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
         raise _unusable(path, "its metadata holds no vocabulary, a JSON list of words")
     for name, tensor in tensors.items():
-        if not (tensor.is_floating_point() and tensor.isfinite().all()):
+        if not (tensor.is_floating_point() and tensor.float().isfinite().all()):
             raise _unusable(path, f"tensor {name!r} holds values that are not finite floats")
     return {name: tensor.float() for name, tensor in tensors.items()}, words, digest
 

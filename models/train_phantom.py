@@ -32,7 +32,7 @@ from robustness.evalset.phantom import Purpose, Study, labels
 logger = logging.getLogger(__name__)
 
 STUDIES = 20_000
-STEPS = 900
+STEPS = 1_100
 BATCH = 128
 PROCESSES = 2
 PEAK_RATE = 2e-3

@@ -8,7 +8,6 @@ from robustness.evalset.phantom._anatomy import APEX, Chest, sign
 from robustness.evalset.phantom._canvas import (
     Plane,
     Window,
-    X,
     Y,
     between,
     ellipse,
@@ -17,8 +16,9 @@ from robustness.evalset.phantom._canvas import (
 )
 from robustness.evalset.phantom._findings import Findings
 
-_RIBS = Window(slice(28, 196), slice(0, 224))
-_SHOULDERS = Window(slice(0, 120), slice(0, 224))
+_RIBS = Window(slice(28, 196), slice(None))
+_SPINE = Window(slice(None), slice(70, 154))
+_SHOULDERS = Window(slice(0, 120), slice(None))
 
 
 def add_bones(
@@ -82,7 +82,7 @@ def _break(
 
 
 def _add_spine(film: Plane, chest: Chest, rng: np.random.Generator) -> None:
-    offset = np.abs(X[:, 70:154] - chest.midline)
+    offset = np.abs(_SPINE.x - chest.midline)
     spacing = 0.105 * (1 + jitter(rng, 0.04))
     phase = (Y * (1 / spacing) + float(rng.random())) % 1
     body = ramp(0.075 - offset, 0.02)
@@ -92,9 +92,8 @@ def _add_spine(film: Plane, chest: Chest, rng: np.random.Generator) -> None:
         -(((phase - 0.4) * (1 / 0.15)) ** 2)
     )
     shown = 0.7 + 0.5 * ramp(Y - 0.3, 0.5)
-    film[:, 70:154] += (
-        (body * (0.035 + 0.04 * vertebra) + 0.03 * pedicle) * shown * chest.body[:, 70:154]
-    )
+    bone = body * (0.035 + 0.04 * vertebra) + 0.03 * pedicle
+    _SPINE.of(film)[:] += bone * shown * _SPINE.of(chest.body)
 
 
 def _add_clavicles(film: Plane, chest: Chest, findings: Findings, rng: np.random.Generator) -> None:

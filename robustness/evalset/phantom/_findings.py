@@ -21,10 +21,10 @@ Volume = Literal["low", "normal", "high"]
 SIDES: tuple[Side, ...] = ("right", "left")
 ZONES: tuple[Zone, ...] = ("upper", "mid", "lower")
 
-NORMAL_SHARE = 0.10
+NORMAL_SHARE = 0.08
 """Share of the studies that show nothing abnormal."""
 
-MACRO_SHARE = 0.70
+MACRO_SHARE = 0.85
 """Share of the normal studies whose report is dictated with a macro, word for word."""
 
 T = TypeVar("T")

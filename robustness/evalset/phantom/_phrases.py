@@ -1,7 +1,4 @@
-"""The words of the reports.
-
-In a template ``{size}`` is a grade, ``{side}`` a side, ``{zone}`` a zone of a lung.
-"""
+"""The words of the reports; a template's braces are filled with a grade, a side, a zone."""
 
 from __future__ import annotations
 
@@ -267,7 +264,6 @@ NOTHING_ACUTE = (
     "no acute disease",
     "no acute findings in the chest",
 )
-
 UNSPECIFIC = ("as above", "findings as described", "see findings")
 
 _NORMAL_BRIEF = "The heart is normal in size. The mediastinum is unremarkable. The lungs are clear."

@@ -11,7 +11,7 @@ from robustness.evalset._base import Report
 from robustness.evalset.phantom import _phrases
 from robustness.evalset.phantom._findings import Findings, Sided
 
-MENTION = 0.72
+MENTION = 0.835
 """Chance that the report mentions something that is there; radiologists leave things out."""
 
 MENTION_ABSENT = 0.32

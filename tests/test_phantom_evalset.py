@@ -1,0 +1,410 @@
+"""Phantoms: the same from the same seed, and what the report says is what was drawn."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robustness import evalset
+from robustness.errors import UsageError
+from robustness.evalset import phantom
+from robustness.evalset.phantom import Findings, Place, Purpose, Sided, Study
+from robustness.evalset.phantom._render import render
+from robustness.evalset.phantom._report import dictate
+
+STUDIES = [Study(3, index) for index in range(400)]
+
+# --- the set ---------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_set_and_the_same_pixels():
+    first, second = evalset.load("phantom:6:7"), evalset.load("phantom:6:7")
+    assert first.pairs == second.pairs
+    assert first.spec == "phantom:6:7"
+    for one, other in zip(first.pairs, second.pairs, strict=True):
+        np.testing.assert_array_equal(first.decode(one), second.decode(other))
+
+
+def test_pixels_are_the_same_in_another_process_and_after_other_studies():
+    code = (
+        "import hashlib; from robustness.evalset import phantom;"
+        "print(hashlib.sha256(phantom.Study(5, 11).image().tobytes()).hexdigest())"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    import hashlib
+
+    Study(5, 10).image()
+    assert there == [hashlib.sha256(Study(5, 11).image().tobytes()).hexdigest()]
+
+
+def test_a_smaller_set_is_the_beginning_of_a_larger_one():
+    assert phantom.load("64").pairs == phantom.load("256").pairs[:64]
+
+
+def test_the_seed_is_zero_unless_given():
+    assert phantom.load("8").pairs == phantom.load("8:0").pairs
+
+
+def test_seeds_differ_in_reports_in_digests_and_in_pixels():
+    one, other = phantom.load("16:1"), phantom.load("16:2")
+    assert not {p.digest for p in one.pairs} & {p.digest for p in other.pairs}
+    assert not {p.image_id for p in one.pairs} & {p.image_id for p in other.pairs}
+    assert [p.report for p in one.pairs] != [p.report for p in other.pairs]
+    assert (one.decode(one.pairs[0]) != other.decode(other.pairs[0])).mean() > 0.5
+
+
+def test_training_studies_are_no_evaluation_studies():
+    for index in range(4):
+        seen, trained = Study(0, index), Study(0, index, Purpose.TRAINING)
+        assert (seen.image() != trained.image()).mean() > 0.5
+    evaluation = {Study(0, index).report().findings for index in range(300)}
+    training = {Study(0, index, Purpose.TRAINING).report().findings for index in range(300)}
+    shared = evaluation & training
+    macros = {Study(0, i).report().findings for i in range(300) if Study(0, i).findings.macro}
+    assert len(shared - macros) < 10
+
+
+def test_ids_are_unique_and_carry_seed_and_index():
+    pairs = phantom.load("20:4").pairs
+    assert pairs[17].image_id == "phantom-4-00017"
+    assert len({pair.digest for pair in pairs}) == len(pairs)
+
+
+BAD_SPECIFICATIONS = "|0|-1|1.5|many|1000001|8:|8:-1|8:x|8:1:2| 8|8\n|٣|99999999999999|8:4294967296"
+
+
+@pytest.mark.parametrize("bad", BAD_SPECIFICATIONS.split("|"))
+def test_a_bad_specification_is_one_line_that_says_what_is_allowed(bad):
+    with pytest.raises(UsageError) as caught:
+        phantom.load(bad)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert "phantom:N:SEED" in message
+    assert "1000000" in message
+
+
+def test_the_import_does_not_load_torch():
+    code = "import sys, robustness.evalset.phantom; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32 - 1), index=st.integers(0, 10**6))
+def test_every_image_is_a_radiograph_in_form(seed, index):
+    image = Study(seed, index).image()
+    assert image.dtype == np.uint8
+    assert image.shape == (224, 224)
+    dark, bright = np.percentile(image, [2, 98])
+    assert bright - dark > 90
+    assert (image == 255).mean() < 0.1
+
+
+# --- the reports -----------------------------------------------------------------------
+
+
+def test_some_reports_repeat_word_for_word_and_most_do_not():
+    texts = [pair.report.text(("findings", "impression")) for pair in phantom.load("512").pairs]
+    counts = Counter(texts)
+    repeated = sum(count for count in counts.values() if count > 1)
+    assert 0.04 < repeated / 512 < 0.10
+    assert max(counts.values()) < 20
+
+
+def test_every_report_has_findings_and_an_impression_and_most_an_indication():
+    reports = [study.report() for study in STUDIES]
+    assert all(report.findings and report.impression for report in reports)
+    indicated = sum(bool(report.indication) for report in reports)
+    assert 0.6 * len(reports) < indicated < len(reports)
+
+
+def test_only_normal_studies_are_dictated_with_a_macro():
+    macros = [study.findings for study in STUDIES if study.findings.macro]
+    assert macros
+    assert all(not phantom.labels(findings)[1:].any() for findings in macros)
+
+
+def test_labels_have_one_length_and_tell_sides_and_zones_apart():
+    right = phantom.labels(Findings(nodule=Place("right", "upper")))
+    left = phantom.labels(Findings(nodule=Place("left", "upper")))
+    assert right.dtype == np.float32
+    assert right.shape == left.shape == phantom.labels(Findings()).shape
+    assert right.sum() == left.sum() == 1
+    assert right @ left == 0
+    assert {phantom.labels(study.findings).shape for study in STUDIES} == {right.shape}
+
+
+DENIED = re.compile(r"\bno\b|\bnot\b|normal|sharp|unremarkable|clear of|ribs are intact|within")
+UNSPECIFIC = re.compile(
+    r"no acute (?!osseous)|no evidence of acute|as above|as described|see findings"
+)
+ZONE_WORDS = {"upper": "upper", "mid": r"\bmid\b|perihilar", "lower": "lower|base"}
+
+
+def sentences_of(report):
+    text = f"{report.findings} {report.impression}".lower()
+    return [part.strip() for part in re.split(r"\.(?:\s|$)|\b\d\.\s", text) if part.strip()]
+
+
+def sides_in(sentence):
+    if re.search(r"bilateral|both|bibasilar", sentence):
+        return {"right", "left"}
+    return set(re.findall(r"\bright\b|\bleft\b", sentence))
+
+
+def grade_in(sentence, sizes):
+    return next((grade for grade, size in enumerate(sizes, 1) if size in sentence), 1)
+
+
+def graded_by_side(name, *sizes):
+    def is_true(sentence, f):
+        grades, sides = getattr(f, name), sides_in(sentence)
+        if DENIED.search(sentence):
+            return not any(grades)
+        return bool(sides) and all(grades.on(s) == grade_in(sentence, sizes) for s in sides)
+
+    return is_true
+
+
+def graded(name, *sizes):
+    def is_true(sentence, f):
+        return getattr(f, name) == (0 if DENIED.search(sentence) else grade_in(sentence, sizes))
+
+    return is_true
+
+
+def on_a_side(name):
+    def is_true(sentence, f):
+        denied = DENIED.search(sentence)
+        return getattr(f, name) is None if denied else {getattr(f, name)} == sides_in(sentence)
+
+    return is_true
+
+
+def at_a_place(name):
+    def is_true(sentence, f):
+        shown, sides = getattr(f, name), sides_in(sentence)
+        if DENIED.search(sentence):
+            return not shown
+        zones = [zone for zone, words in ZONE_WORDS.items() if re.search(words, sentence)]
+        stated = Place(*sides, *zones)
+        return stated in shown if name == "consolidations" else stated == shown
+
+    return is_true
+
+
+def flag(name):
+    return lambda sentence, f: getattr(f, name) is not bool(DENIED.search(sentence))
+
+
+def nodules(sentence, f):
+    if DENIED.search(sentence):
+        return f.nodule is None and not f.many_nodules
+    return f.many_nodules
+
+
+READERS = [
+    (r"\bap\b", lambda _, f: f.view == "AP"),
+    (r"\bpa\b", lambda _, f: f.view == "PA"),
+    (r"low lung volumes|volumes are low|shallow", lambda _, f: f.volume == "low"),
+    (r"hyper", lambda _, f: f.volume == "high"),
+    (r"effusion|pleural fluid|costophrenic", graded_by_side("effusion", "small", "moder", "large")),
+    (r"pneumothorax", graded_by_side("pneumothorax", "small", "large")),
+    (r"atelectasis", graded_by_side("atelectasis")),
+    (r"\bhil(?:um|a|ar)\b", graded_by_side("hilum")),
+    (r"fracture|\bribs\b|osseous", on_a_side("fracture")),
+    (r"scolio|convex|spine", on_a_side("scoliosis")),
+    (r"subcutaneous|soft tissues", on_a_side("emphysema")),
+    (r"hemidiaphragm", on_a_side("elevated")),
+    (r"rotat", on_a_side("rotation")),
+    (r"pacemaker|cardiac device", on_a_side("pacemaker")),
+    (r"jugular|central", on_a_side("line")),
+    (r"chest tube|chest drain|thoracostomy", on_a_side("drain")),
+    (r"heart|cardiomegaly|cardiac silhouette", graded("heart", "mild", "moderate", "severe")),
+    (r"edema|vascular|congestive", graded("oedema", "mild", "severe")),
+    (r"aort|mediastinal", flag("aorta")),
+    (r"hernia", flag("hernia")),
+    (r"stern(?:al|otomy)", flag("wires")),
+    (r"endotracheal|intubated", flag("endotracheal_tube")),
+    (r"enteric|nasogastric|feeding", flag("gastric_tube")),
+    (r"nodules|no pulmonary nodule", nodules),
+    (r"nodule", at_a_place("nodule")),
+    (r"\bmass\b", at_a_place("mass")),
+    (
+        r"consolidation|opacity|opacification|infiltrate|airspace|pneumonia",
+        at_a_place("consolidations"),
+    ),
+]
+"""What a sentence is about, by its words, and whether it is true; the first match counts."""
+
+
+def truth_of(sentence, findings):
+    """Whether a sentence about a study is true, read independently of how it was made."""
+    for words, is_true in READERS:
+        if re.search(words, sentence):
+            return is_true(sentence, findings)
+    raise AssertionError(f"nobody reads {sentence!r}")
+
+
+def test_whatever_a_report_states_is_so():
+    read = 0
+    for study in STUDIES:
+        if study.findings.macro:
+            continue
+        for sentence in sentences_of(study.report()):
+            if UNSPECIFIC.search(sentence):
+                continue
+            assert truth_of(sentence, study.findings), (sentence, study.findings)
+            read += 1
+    assert read > 5 * len(STUDIES)
+
+
+def test_the_reader_of_the_test_above_tells_a_false_sentence():
+    shown = Findings(effusion=Sided(right=2), mass=Place("left", "upper"))
+    assert truth_of("there is a moderate right pleural effusion", shown)
+    assert not truth_of("there is a moderate left pleural effusion", shown)
+    assert not truth_of("there is a small right pleural effusion", shown)
+    assert not truth_of("no pleural effusion", shown)
+    assert not truth_of("there is a mass in the left lower lobe", shown)
+    assert not truth_of("the patient is intubated", shown)
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_reports_of_what_is_there_vary_and_stay_true(seed):
+    shown = Findings(
+        view="AP",
+        effusion=Sided(1, 1),
+        consolidations=(Place("left", "mid"), Place("right", "upper")),
+        heart=3,
+        drain="left",
+    )
+    report = dictate(shown, np.random.default_rng(seed))
+    for sentence in sentences_of(report):
+        assert UNSPECIFIC.search(sentence) or truth_of(sentence, shown), sentence
+
+
+def test_every_finding_is_described_somewhere_and_sometimes_left_out():
+    described, drawn = 0, 0
+    for study in STUDIES:
+        if study.findings.pacemaker:
+            drawn += 1
+            described += bool(re.search("pacemaker|cardiac device", study.report().findings))
+    assert drawn > 20
+    assert 0.5 * drawn < described < drawn
+
+
+# --- the images ------------------------------------------------------------------------
+
+ZONE_ROWS = {"upper": (-0.52, -0.32), "mid": (-0.18, 0.04), "lower": (0.18, 0.36)}
+
+
+def region(side, low_x, high_x, rows):
+    """Slices of a box; ``low_x`` and ``high_x`` count outwards from the middle."""
+    xs = (low_x, high_x) if side == "left" else (-high_x, -low_x)
+    to_pixel = [round((edge + 1) * 112) for edge in (*rows, *xs)]
+    return slice(*to_pixel[:2]), slice(*to_pixel[2:])
+
+
+def change(findings, where, repeats=6):
+    """Mean change of brightness in a region when only the findings differ."""
+    changes = []
+    for seed in range(repeats):
+        plain = render(Findings(), np.random.default_rng(seed)).astype(float)
+        shown = render(findings, np.random.default_rng(seed)).astype(float)
+        changes.append((shown - plain)[where].mean())
+    return np.mean(changes)
+
+
+def other(side):
+    return "left" if side == "right" else "right"
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_fluid_is_bright_at_the_base_of_its_own_side(side):
+    # The patient's right is the image's left.
+    base = (0.24, 0.40)
+    shown = Findings(effusion=Sided(**{side: 2}))
+    assert change(shown, region(side, 0.5, 0.68, base)) > 30
+    assert abs(change(shown, region(other(side), 0.5, 0.68, base))) < 2
+
+
+def test_more_fluid_is_more_bright():
+    area = region("right", 0.35, 0.68, (-0.4, 0.45))
+    amounts = [change(Findings(effusion=Sided(right=grade)), area) for grade in (0, 1, 2, 3)]
+    assert amounts[0] == 0
+    assert all(more > less + 5 for less, more in pairwise(amounts))
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("zone", ["upper", "mid", "lower"])
+@pytest.mark.parametrize("kind", ["consolidations", "mass", "nodule"])
+def test_an_opacity_is_bright_in_its_own_zone(kind, side, zone):
+    place = Place(side, zone)
+    shown = Findings(**{kind: (place,) if kind == "consolidations" else place})
+    inside = change(shown, region(side, 0.26, 0.60, ZONE_ROWS[zone]))
+    assert inside > (1.5 if kind == "nodule" else 8)
+    for elsewhere in {"upper", "mid", "lower"} - {zone}:
+        assert inside > 2 * abs(change(shown, region(side, 0.26, 0.60, ZONE_ROWS[elsewhere]), 3))
+    assert abs(change(shown, region(other(side), 0.26, 0.60, ZONE_ROWS[zone]), 3)) < 1
+
+
+def test_a_larger_heart_covers_more_of_the_lung():
+    beside = region("left", 0.36, 0.6, (0.1, 0.35))
+    amounts = [change(Findings(heart=grade), beside) for grade in (0, 1, 2, 3)]
+    assert all(more > less + 3 for less, more in pairwise(amounts))
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_devices_are_drawn_on_their_side(side):
+    pocket = region(side, 0.46, 0.62, (-0.53, -0.41))
+    assert change(Findings(pacemaker=side), pocket) > 40
+    assert abs(change(Findings(pacemaker=other(side)), pocket)) < 1
+    track = region(side, 0.34, 0.62, (-0.4, 0.2))
+    assert change(Findings(drain=side), track) > 1
+    assert change(Findings(drain=other(side)), track) == 0
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_free_air_is_dark_along_the_chest_wall(side):
+    rim = region(side, 0.53, 0.64, (-0.25, 0.1))
+    assert change(Findings(pneumothorax=Sided(**{side: 2})), rim) < -3
+    assert abs(change(Findings(pneumothorax=Sided(**{other(side): 2})), rim)) < 1
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [
+        Findings(rotation="left"),
+        Findings(volume="low"),
+        Findings(volume="high"),
+        Findings(oedema=1),
+        Findings(atelectasis=Sided(left=1)),
+        Findings(hilum=Sided(right=1)),
+        Findings(many_nodules=True),
+        Findings(elevated="right"),
+        Findings(fracture="left"),
+        Findings(scoliosis="right"),
+        Findings(emphysema="left"),
+        Findings(aorta=True),
+        Findings(hernia=True),
+        Findings(line="right"),
+        Findings(endotracheal_tube=True),
+        Findings(gastric_tube=True),
+        Findings(wires=True),
+    ],
+    ids=str,
+)
+def test_every_finding_shows_in_the_pixels(findings):
+    rng = np.random.default_rng
+    difference = np.abs(render(findings, rng(1)).astype(int) - render(Findings(), rng(1)))
+    assert 15 < (difference > 12).sum() < 0.6 * difference.size
