@@ -23,5 +23,9 @@ class WeightsNotFoundError(WeightsError):
     """A checkpoint is not on this machine, so its model cannot be measured."""
 
 
+class StoreError(GateError):
+    """The store of embeddings cannot be read from or written to."""
+
+
 class EvaluationSetError(GateError):
     """An evaluation set cannot be read, or holds nothing that could be measured."""

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from robustness import encoder as encoders
-from robustness.embedding import Store, decode_once
+from robustness.embedding import Store, StoreCounts, decode_once
 from robustness.encoder import DualEncoder
-from robustness.errors import EvaluationSetError, GateError, WeightsError, WeightsNotFoundError
+from robustness.errors import EvaluationSetError, GateError, StoreError, WeightsNotFoundError
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.measure import Measurement, Subject
@@ -162,10 +162,13 @@ class Gate:
 
     def activity(self) -> dict[str, Any]:
         """What this process did so far, for the timing block."""
+        # What could not be made is not made here once more: a case has reported it.
+        made = vars(self)
+        counts = made["store"].counts if "store" in made else StoreCounts()
         return {
-            "device": self.device,
+            "device": made.get("device"),
             "model_loads": self.model_loads,
-            "store": asdict(self.store.counts),
+            "store": asdict(counts),
         }
 
 
@@ -188,8 +191,8 @@ def judge_failure(error: GateError, *, optional: bool) -> Judgement:
         return Judgement(Verdict.FAIL, Reason.WEIGHTS_ABSENT, message)
     if isinstance(error, EvaluationSetError):
         return Judgement(Verdict.FAIL, Reason.EVALSET_FAILED, message)
-    if isinstance(error, WeightsError):
-        return Judgement(Verdict.FAIL, Reason.MODEL_FAILED, message)
+    if isinstance(error, StoreError):
+        return Judgement(Verdict.FAIL, Reason.STORE_FAILED, message)
     return Judgement(Verdict.FAIL, Reason.MODEL_FAILED, message)
 
 

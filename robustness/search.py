@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from hypothesis import HealthCheck, given, seed, settings, target
+from hypothesis import HealthCheck, Phase, given, seed, settings, target
 from hypothesis.errors import Flaky
 
 from robustness import metrics
@@ -117,6 +117,7 @@ def _search(gate: Gate, subject: Subject, sought: _Search) -> _Finding:
         print_blob=False,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.target, Phase.shrink),
     )
     @given(strategy)
     def examples(occlusion: Occlusion) -> None:

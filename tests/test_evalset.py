@@ -278,9 +278,9 @@ def test_exclusions_are_counted_by_reason(tmp_path):
 
 def test_broken_collections_are_named(tmp_path):
     said = {"FINDINGS": "Clear."}
-    with pytest.raises(EvaluationSetError, match="no folder .*ecgen-radiology; name the folder"):
+    with pytest.raises(UsageError, match="no folder .*ecgen-radiology; name the folder"):
         evalset.load(f"open_i:{tmp_path}")
-    with pytest.raises(EvaluationSetError, match="name the folder that holds"):
+    with pytest.raises(UsageError, match="name the folder that holds"):
         evalset.load("open_i:")
     (tmp_path / "ecgen-radiology").mkdir()
     with pytest.raises(EvaluationSetError, match="is empty"):

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
-from robustness.errors import GateError
+from robustness.errors import StoreError
 from robustness.files import write_whole
 
 Arrays = dict[str, NDArray[Any]]
@@ -53,7 +53,7 @@ class Store:
         root: The store's folder; made where it is missing.
 
     Raises:
-        GateError: The folder cannot be made or written to.
+        StoreError: The folder cannot be made or written to.
     """
 
     def __init__(self, root: Path) -> None:
@@ -62,7 +62,7 @@ class Store:
         try:
             (root / "locks").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise GateError(
+            raise StoreError(
                 f"store {root} cannot be used: {error.strerror}; name a folder that can be"
                 " written to with --robustness-store"
             ) from error
@@ -77,7 +77,7 @@ class Store:
             compute: Makes the arrays.
 
         Raises:
-            GateError: The entry cannot be written.
+            StoreError: The entry cannot be written.
         """
         canonical = json.dumps({"schema": SCHEMA, **key}, sort_keys=True, allow_nan=False)
         name = hashlib.sha256(canonical.encode()).hexdigest()
@@ -114,7 +114,7 @@ class Store:
         try:
             write_whole(path, hashlib.sha256(payload).digest(), payload)
         except OSError as error:
-            raise GateError(
+            raise StoreError(
                 f"store entry {path} cannot be written: {error.strerror}; free some room or"
                 " name another folder with --robustness-store"
             ) from error

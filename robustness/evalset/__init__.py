@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
+from typing import Protocol, cast
 
 from robustness.errors import UsageError
 from robustness.evalset._base import (
@@ -41,18 +41,14 @@ KINDS = {
 """The kinds of evaluation set, each with what its specification looks like."""
 
 
-def check_spec(spec: str) -> tuple[str, str]:
-    """Splits ``kind:rest`` and sees that the kind is known; opens nothing.
+def check_spec(spec: str) -> None:
+    """Sees that a specification is well formed and its folder there; loads nothing.
 
     Raises:
-        UsageError: The kind is unknown.
+        UsageError: The kind is unknown, or what follows it is not as its kind asks.
     """
-    kind, _, rest = spec.partition(":")
-    if kind not in KINDS:
-        raise UsageError(
-            f"unknown evaluation set {spec!r}; allowed are {'; '.join(KINDS.values())}"
-        )
-    return kind, rest
+    kind, rest = _kind(spec)
+    kind.check(rest)
 
 
 def load(spec: str) -> EvaluationSet:
@@ -62,9 +58,24 @@ def load(spec: str) -> EvaluationSet:
         spec: ``phantom:512``, ``open_i:DIR``; see :data:`KINDS`.
 
     Raises:
-        UsageError: The specification is malformed.
+        UsageError: The specification is malformed, or its folder is missing.
         EvaluationSetError: The set cannot be read, or holds no usable pair.
     """
-    kind, rest = check_spec(spec)
-    loader: Callable[[str], EvaluationSet] = import_module(f"robustness.evalset.{kind}").load
-    return loader(rest)
+    kind, rest = _kind(spec)
+    return kind.load(rest)
+
+
+class _Kind(Protocol):
+    """A module that reads one kind of evaluation set."""
+
+    def check(self, rest: str, /) -> None: ...
+    def load(self, rest: str, /) -> EvaluationSet: ...
+
+
+def _kind(spec: str) -> tuple[_Kind, str]:
+    kind, _, rest = spec.partition(":")
+    if kind not in KINDS:
+        raise UsageError(
+            f"unknown evaluation set {spec!r}; allowed are {'; '.join(KINDS.values())}"
+        )
+    return cast("_Kind", import_module(f"robustness.evalset.{kind}")), rest

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from robustness.errors import EvaluationSetError
+from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset._base import SECTIONS, EvaluationSet, Exclusion, Image, Pair, Report
 from robustness.evalset._decode import read_image
 from robustness.evalset._view import FRONTAL, frontal_score
@@ -27,6 +27,20 @@ NO_FRONTAL = "study without a frontal view"
 OTHER_VIEW = "lateral, or not the most frontal of its study"
 
 
+def check(directory: str) -> None:
+    """Sees that a folder has the collection's layout; reads nothing in it.
+
+    Raises:
+        UsageError: The folder is missing or has another layout.
+    """
+    reports = Path(directory).expanduser() / REPORTS
+    if not directory or not reports.is_dir():
+        raise UsageError(
+            f"evaluation set {f'open_i:{directory}'!r}: no folder {reports};"
+            f" name the folder that holds {REPORTS}/ and {IMAGES}/"
+        )
+
+
 def load(directory: str) -> EvaluationSet:
     """Reads the frontal views, one a study, with their reports.
 
@@ -39,15 +53,11 @@ def load(directory: str) -> EvaluationSet:
         directory: The folder that holds ``ecgen-radiology`` and ``images``.
 
     Raises:
-        EvaluationSetError: The folder has another layout, a report cannot be read, or an
-            image it names is missing.
+        UsageError: The folder is missing or has another layout.
+        EvaluationSetError: A report cannot be read, or an image it names is missing.
     """
+    check(directory)
     root = Path(directory).expanduser()
-    if not directory or not (root / REPORTS).is_dir():
-        raise EvaluationSetError(
-            f"evaluation set open_i:{directory}: no folder {root / REPORTS};"
-            f" name the folder that holds {REPORTS}/ and {IMAGES}/"
-        )
     pairs: list[Pair] = []
     excluded: list[Exclusion] = []
     files: dict[str, Path] = {}

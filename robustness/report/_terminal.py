@@ -98,7 +98,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
     ]
     damaged = results["timing"]["store"]["damaged"]
     if damaged:
-        lines.append(f"store: {damaged} damaged entries were computed anew")
+        lines.append(f"store: damaged entries computed anew: {damaged}")
     unmeasured = results["summary"]["not_measured"]
     if unmeasured:
         lines.append(f"not measured: {unmeasured}")
