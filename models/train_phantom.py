@@ -4,6 +4,7 @@ Studies are drawn from streams of their own, so that no evaluation study is trai
 On part of the images a box or cells of a grid are hidden, in black, grey or another
 shade: a model that has never seen an occlusion falls off a cliff at the first one. The
 number of steps is fixed, so that the same machine and thread count give the same file.
+It takes two cores about ten minutes, and 4 GB of memory.
 """
 
 from __future__ import annotations
