@@ -243,6 +243,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
     """The run's gate: models and the evaluation set, loaded once a process."""
+    # Read when torch loads: threads that spin while they wait take ten times as long wherever
+    # something else wants the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from robustness.gate import Gate, shared_cores
 
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -20,7 +20,7 @@ from robustness.evalset._base import EvaluationSet, Image, Pair
 from robustness.evalset.phantom._findings import Findings, Place, Sided, labels
 from robustness.evalset.phantom._study import Purpose, Study
 
-__all__ = ["Findings", "Place", "Purpose", "Sided", "Study", "labels", "load"]
+__all__ = ["Findings", "Place", "Purpose", "Sided", "Study", "check", "labels", "load"]
 
 _MOST_STUDIES = 1_000_000
 _MOST_SEED = 2**32 - 1
@@ -46,6 +46,15 @@ def load(spec_rest: str) -> EvaluationSet:
         pairs=tuple(_pair(seed, index) for index in range(count)),
         decode=_decode,
     )
+
+
+def check(spec_rest: str) -> None:
+    """Sees that a specification is well formed; makes nothing.
+
+    Raises:
+        UsageError: As for :func:`load`.
+    """
+    _parse(spec_rest)
 
 
 def _parse(spec_rest: str) -> tuple[int, int]:
