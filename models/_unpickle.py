@@ -1,0 +1,296 @@
+"""Reads the tensors of a torch.save or TorchScript file without running what it names.
+
+A pickle is a program: it names functions and calls them. Here the only names that mean
+anything are those that describe a tensor; every other one becomes an inert stub, and one
+that a checkpoint has no honest use for (``os.system``) ends the reading.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any, Self
+
+import torch
+from torch import Tensor
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+"""The number that torch.save wrote first before it wrote zip archives."""
+
+READ_ERRORS = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+)
+"""What a damaged file makes the readers of pickles, archives and storages raise."""
+
+_STORAGES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+_ANY = frozenset({"*"})
+_BUILTIN_TYPES = frozenset(
+    {
+        *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "getattr", "int"),
+        *("list", "object", "range", "set", "slice", "str", "tuple", "type"),
+    }
+)
+# Of the standard library, what configurations are honestly made of. Not one of these is
+# called either; every other name of the standard library is refused.
+_HARMLESS = {
+    "__builtin__": _BUILTIN_TYPES,
+    "_codecs": frozenset({"encode"}),
+    "abc": _ANY,
+    "argparse": frozenset({"Namespace"}),
+    "builtins": _BUILTIN_TYPES,
+    "collections": _ANY,
+    "copy_reg": frozenset({"_reconstructor"}),
+    "copyreg": frozenset({"_reconstructor"}),
+    "datetime": _ANY,
+    "decimal": _ANY,
+    "enum": _ANY,
+    "fractions": _ANY,
+    "functools": frozenset({"partial"}),
+    "operator": frozenset({"getitem"}),
+    "pathlib": _ANY,
+    "types": frozenset({"SimpleNamespace"}),
+    "typing": _ANY,
+    "uuid": _ANY,
+}
+_DANGEROUS_ROOTS = (frozenset(sys.stdlib_module_names) | {"__builtin__", "commands"}) | {
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "pip",
+    "pkg_resources",
+    "setuptools",
+}
+_DANGEROUS_PREFIXES = (
+    "numpy.f2py",
+    "numpy.testing",
+    "torch.hub",
+    "torch.jit.load",
+    "torch.load",
+    "torch.ops",
+    "torch.package",
+    "torch.serialization",
+    "torch.utils.cpp_extension",
+)
+
+
+class RefusedPickleError(Exception):
+    """A pickle names something that a checkpoint has no honest use for."""
+
+
+class Stub:
+    """Stands for an object whose class is not rebuilt; keeps its state and runs nothing."""
+
+    state: object = None
+
+    def __new__(cls, *_args: object, **_options: object) -> Self:
+        return object.__new__(cls)
+
+    def __init__(self, *_args: object, **_options: object) -> None:
+        """Takes the arguments that the pickle gives, whatever they are."""
+
+    def __call__(self, *_args: object, **_options: object) -> Stub:
+        return self
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def __setitem__(self, _key: object, _value: object) -> None:
+        """Lets the pickle fill in what it took for a mapping."""
+
+    def append(self, _item: object) -> None:
+        """Lets the pickle fill in what it took for a list."""
+
+    extend = add = append
+
+
+class Mapping(dict[object, object]):
+    """An ordered dictionary of the pickle; what else the pickle hangs on it is dropped."""
+
+    def __setstate__(self, _state: object) -> None:
+        """Drops the attributes, such as a state dict's ``_metadata``."""
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """Where in the file a tensor's numbers stand; nothing of it is checked yet."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+
+
+@dataclass(frozen=True)
+class _Storage:
+    dtype: torch.dtype
+    key: str
+    n_elements: int
+
+
+def _rebuild_tensor(
+    storage: object, offset: object, size: object, stride: object, *_rest: object
+) -> TensorRecord:
+    return TensorRecord(storage, offset, size, stride)
+
+
+def _rebuild_parameter(data: object, *_rest: object) -> object:
+    return data
+
+
+_REBUILT: dict[tuple[str, str], object] = {
+    ("collections", "OrderedDict"): Mapping,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("torch", "Size"): tuple,
+    **{("torch", name): dtype for name, dtype in _STORAGES.items()},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _REBUILT:
+            return _REBUILT[module, name]
+        if _is_dangerous(module, name):
+            raise RefusedPickleError(f"{module}.{name}")
+        return type(name, (Stub,), {"__module__": module})
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, dtype, key, _location, n_elements, *view = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
+            raise pickle.UnpicklingError(f"a storage of an unknown form: {pid!r:.80}")
+        return _Storage(dtype, str(key), int(n_elements))
+
+
+def _is_dangerous(module: str, name: str) -> bool:
+    root = module.partition(".")[0]
+    if name in _HARMLESS.get(module, ()) or ("*" in _HARMLESS.get(module, ()) and "." not in name):
+        return False
+    # A dotted name walks through attributes: torch's own modules hold os and sys.
+    walked = name.split(".")[:-1]
+    return (
+        root in _DANGEROUS_ROOTS
+        or any(part in _DANGEROUS_ROOTS for part in walked)
+        or f"{module}.{name}.".startswith(tuple(f"{prefix}." for prefix in _DANGEROUS_PREFIXES))
+    )
+
+
+@dataclass(frozen=True)
+class Pickled:
+    """What a torch.save or TorchScript file holds, its tensors not read yet.
+
+    Attributes:
+        root: The pickled object: dicts, lists, numbers, :class:`TensorRecord`, :class:`Stub`.
+        is_script: Whether it is a TorchScript archive.
+    """
+
+    root: object
+    is_script: bool
+    _read_storage: Callable[[str], bytearray]
+
+    def tensor(self, record: TensorRecord) -> Tensor:
+        """Reads one tensor.
+
+        Raises:
+            ValueError: The record does not fit the file.
+            Exception: Any other of :data:`READ_ERRORS`; the file is damaged.
+        """
+        storage = record.storage
+        if not isinstance(storage, _Storage):
+            raise ValueError("a tensor without a storage")  # noqa: TRY004 - the file's value
+        content = self._read_storage(storage.key)
+        if len(content) != storage.n_elements * storage.dtype.itemsize:
+            raise ValueError(f"storage {storage.key!r} holds {len(content)} bytes only")
+        if not content:
+            return torch.empty(tuple(record.size), dtype=storage.dtype)
+        flat = torch.frombuffer(content, dtype=storage.dtype)
+        return torch.as_strided(flat, tuple(record.size), tuple(record.stride), record.offset)
+
+
+def read_archive(archive: zipfile.ZipFile, pickle_name: str) -> Pickled:
+    """Reads a zip archive of torch.save or of TorchScript.
+
+    Args:
+        archive: The open archive; it stays open while tensors are read.
+        pickle_name: The name of its ``data.pkl``.
+
+    Raises:
+        RefusedPickleError: The pickle names something dangerous.
+        Exception: Any of :data:`READ_ERRORS`; the file is damaged.
+    """
+    prefix = pickle_name.removesuffix("data.pkl")
+    names = set(archive.namelist())
+    if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
+        raise ValueError("its numbers are big-endian; save it again on a little-endian machine")
+    with archive.open(pickle_name) as file:
+        root = _Unpickler(file).load()
+    contents: dict[str, bytearray] = {}
+
+    def read_storage(key: str) -> bytearray:
+        # Tensors may share a storage: keep it, so that it is read once.
+        if key not in contents:
+            contents[key] = bytearray(archive.read(f"{prefix}data/{key}"))
+        return contents[key]
+
+    return Pickled(root, f"{prefix}constants.pkl" in names, read_storage)
+
+
+def read_legacy(file: IO[bytes]) -> Pickled:
+    """Reads a torch.save file from before it wrote zip archives (torch 1.5 and earlier).
+
+    Args:
+        file: The file, at its start.
+
+    Raises:
+        RefusedPickleError: The pickle names something dangerous.
+        Exception: Any of :data:`READ_ERRORS`; the file is damaged or of another form.
+    """
+    if _Unpickler(file).load() != LEGACY_MAGIC:
+        raise ValueError("a pickle that torch.save did not write")
+    _protocol, _system = _Unpickler(file).load(), _Unpickler(file).load()
+    storages: dict[str, _Storage] = {}
+
+    class Noting(_Unpickler):
+        def persistent_load(self, pid: Any) -> _Storage:
+            storage = super().persistent_load(pid)
+            return storages.setdefault(storage.key, storage)
+
+    root = Noting(file).load()
+    contents: dict[str, bytearray] = {}
+    for key in _Unpickler(file).load():
+        storage = storages[str(key)]
+        n_elements = int.from_bytes(file.read(8), "little")
+        if n_elements != storage.n_elements:
+            raise ValueError(f"storage {key!r} is not as long as its tensors need")
+        contents[str(key)] = bytearray(file.read(n_elements * storage.dtype.itemsize))
+    return Pickled(root, is_script=False, _read_storage=contents.__getitem__)
