@@ -1,10 +1,12 @@
-"""Hypothesis profiles for this project's own tests."""
+"""Hypothesis profiles for this project's own tests, and pytest's plugin for testing plugins."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+
+pytest_plugins = ["pytester"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness import plan as plans
+from robustness import options
 from robustness.errors import GateError, UsageError
 from robustness.plan import Plan
 from robustness.properties import PROPERTIES
@@ -19,81 +19,6 @@ from robustness.session import Session, write
 if TYPE_CHECKING:
     from robustness.gate import Gate
     from robustness.results import Record
-
-OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    (
-        "models",
-        {
-            "metavar": "NAMES",
-            "action": "append",
-            "default": [],
-            "help": "models under test, by comma: names in the thresholds file, or loaders"
-            " package.module:function (default: every model in the file)",
-        },
-    ),
-    (
-        "evalset",
-        {
-            "metavar": "SPEC",
-            "help": "evaluation set: phantom:N[:SEED] or open_i:DIR (default: the thresholds"
-            " file's)",
-        },
-    ),
-    (
-        "thresholds",
-        {
-            "metavar": "FILE",
-            "help": "what is measured and required (default: thresholds.yaml in the root folder)",
-        },
-    ),
-    (
-        "weights",
-        {
-            "metavar": "NAME=PATH",
-            "action": "append",
-            "default": [],
-            "help": "a model's checkpoint; may be given several times",
-        },
-    ),
-    (
-        "device",
-        {
-            "metavar": "DEVICE",
-            "default": "auto",
-            "help": "torch device (default: auto, CUDA where there is one, else the CPU)",
-        },
-    ),
-    (
-        "batch-size",
-        {
-            "metavar": "N",
-            "type": int,
-            "default": 64,
-            "help": "images or texts a forward pass (default: 64)",
-        },
-    ),
-    (
-        "store",
-        {
-            "metavar": "DIR",
-            "help": "where embeddings are kept (default: .robustness/store in the root folder)",
-        },
-    ),
-    (
-        "report",
-        {
-            "metavar": "DIR",
-            "help": "where results.json goes (default: .robustness/report in the root folder)",
-        },
-    ),
-    (
-        "replay",
-        {
-            "metavar": "OCCLUSION",
-            "help": "property cases try this occlusion, pattern:level:fill:seed, and no other",
-        },
-    ),
-)
 
 _PLAN: pytest.StashKey[Plan] = pytest.StashKey()
 _PLAN_ERROR: pytest.StashKey[UsageError] = pytest.StashKey()
@@ -108,22 +33,16 @@ _RESULTS_PATH: pytest.StashKey[Path] = pytest.StashKey()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declares the ``--robustness-*`` options."""
-    group = parser.getgroup("robustness", "robustness of image-report retrieval")
-    for name, settings in OPTIONS:
-        group.addoption(f"--robustness-{name}", dest=_dest(name), **settings)
-
-
-def _dest(name: str) -> str:
-    return f"robustness_{name.replace('-', '_')}"
+    options.add(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker, and reads the plan at once where the gate is asked for."""
     config.addinivalue_line("markers", "robustness: a case of the robustness gate")
-    if _asked_for(config, "robustness") or _given_options(config):
+    if _asked_for(config, "robustness") or options.given(config):
         _plan(config)
     if _asked_for(config, "benchmark") and config.option.benchmark_json is None:
-        directory = _folder(config, "report")
+        directory = options.folder(config, "report")
         directory.mkdir(parents=True, exist_ok=True)
         config.option.benchmark_json = str(directory / "benchmark.json")
 
@@ -131,24 +50,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def _asked_for(config: pytest.Config, marker: str) -> bool:
     expression = str(config.option.markexpr)
     return marker in expression and f"not {marker}" not in expression
-
-
-def _given_options(config: pytest.Config) -> tuple[str, ...]:
-    """The robustness options that differ from their defaults, as arguments."""
-    given = []
-    for name, settings in OPTIONS:
-        value = config.getoption(_dest(name))
-        if value != settings.get("default"):
-            values = value if isinstance(value, list) else [value]
-            given += [f"--robustness-{name}={item}" for item in values]
-    return tuple(given)
-
-
-def _folder(config: pytest.Config, name: str) -> Path:
-    given: str | None = config.getoption(_dest(name))
-    if given is None:
-        return config.rootpath / ".robustness" / name
-    return config.invocation_params.dir / Path(given).expanduser()
 
 
 def _plan(config: pytest.Config) -> Plan:
@@ -159,40 +60,10 @@ def _plan(config: pytest.Config) -> Plan:
     """
     if _PLAN not in config.stash:
         try:
-            config.stash[_PLAN] = _read_plan(config)
+            config.stash[_PLAN] = options.read_plan(config)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
     return config.stash[_PLAN]
-
-
-def _read_plan(config: pytest.Config) -> Plan:
-    given = config.getoption(_dest("thresholds"))
-    thresholds = (
-        config.rootpath / "thresholds.yaml"
-        if given is None
-        else config.invocation_params.dir / Path(given).expanduser()
-    )
-    names = ",".join(config.getoption(_dest("models"))).split(",")
-    return plans.make(
-        thresholds=_shortest(thresholds),
-        models=[name.strip() for name in names if name.strip()],
-        weights=config.getoption(_dest("weights")),
-        evalset=config.getoption(_dest("evalset")),
-        device=config.getoption(_dest("device")),
-        batch_size=config.getoption(_dest("batch-size")),
-        store=_folder(config, "store"),
-        report=_folder(config, "report"),
-        replay=config.getoption(_dest("replay")),
-        arguments=[a for a in _given_options(config) if not a.startswith("--robustness-replay")],
-    )
-
-
-def _shortest(path: Path) -> Path:
-    """The path as a person in this folder would write it."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -342,5 +213,5 @@ class _Reporter:
             bold=True,
         )
         if _RESULTS_PATH in self.config.stash:
-            path = _shortest(self.config.stash[_RESULTS_PATH])
+            path = options.shortest(self.config.stash[_RESULTS_PATH])
             terminalreporter.write_line(f"results: {path}")

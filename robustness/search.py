@@ -20,7 +20,7 @@ from robustness.occlusion import Occlusion
 from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.ranking import RankCounts, rank_counts
 from robustness.results import Record, judgement_record, number
-from robustness.suite.strategies import occlusions
+from robustness.strategies import occlusions
 from robustness.thresholds import Properties
 from robustness.verdict import Judgement, Reason, Verdict
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from gate_repository import MODELS, Repository
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -34,3 +36,35 @@ def shared() -> Path:
 def open_i(shared: Path) -> Path:
     """The sample of the Indiana collection."""
     return shared / "open_i"
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """One store for all: what a case embeds, the next one finds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def heavy_modules():
+    """In-process runs forget the modules they import, and torch is imported once a process."""
+    import models.phantom
+    import robustness.gate
+    import robustness.search
+
+    return models.phantom, robustness.gate, robustness.search
+
+
+@pytest.fixture
+def repository(pytester, store, heavy_modules):
+    """A user's repository."""
+    return Repository(pytester, store)
+
+
+@pytest.fixture
+def changed(repository, monkeypatch):
+    """The same with models in it that go wrong, each in one way."""
+    (repository.path / "my_models.py").write_text(MODELS)
+    monkeypatch.syspath_prepend(repository.path)
+    monkeypatch.setenv("PYTHONPATH", str(repository.path))
+    monkeypatch.delitem(sys.modules, "my_models", raising=False)
+    return repository

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustness.occlusion import FILLS, PATTERNS, Occlusion
-from robustness.suite.strategies import occlusions
+from robustness.strategies import occlusions
 
 SIZES = [(224, 224), (97, 131), (2500, 2048), (16, 16), (5, 40), (1, 1), (300, 7)]
 

@@ -1,0 +1,151 @@
+"""The command line's ``--robustness-*`` options, and the plan they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustness import plan as plans
+from robustness.plan import Plan
+
+OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "models",
+        {
+            "metavar": "NAMES",
+            "action": "append",
+            "default": [],
+            "help": "models under test, by comma: names in the thresholds file, or loaders"
+            " package.module:function (default: every model in the file)",
+        },
+    ),
+    (
+        "evalset",
+        {
+            "metavar": "SPEC",
+            "help": "evaluation set: phantom:N[:SEED] or open_i:DIR (default: the thresholds"
+            " file's)",
+        },
+    ),
+    (
+        "thresholds",
+        {
+            "metavar": "FILE",
+            "help": "what is measured and required (default: thresholds.yaml in the root folder)",
+        },
+    ),
+    (
+        "weights",
+        {
+            "metavar": "NAME=PATH",
+            "action": "append",
+            "default": [],
+            "help": "a model's checkpoint; may be given several times",
+        },
+    ),
+    (
+        "device",
+        {
+            "metavar": "DEVICE",
+            "default": "auto",
+            "help": "torch device (default: auto, CUDA where there is one, else the CPU)",
+        },
+    ),
+    (
+        "batch-size",
+        {
+            "metavar": "N",
+            "type": int,
+            "default": 64,
+            "help": "images or texts a forward pass (default: 64)",
+        },
+    ),
+    (
+        "store",
+        {
+            "metavar": "DIR",
+            "help": "where embeddings are kept (default: .robustness/store in the root folder)",
+        },
+    ),
+    (
+        "report",
+        {
+            "metavar": "DIR",
+            "help": "where results.json goes (default: .robustness/report in the root folder)",
+        },
+    ),
+    (
+        "replay",
+        {
+            "metavar": "OCCLUSION",
+            "help": "property cases try this occlusion, pattern:level:fill:seed, and no other",
+        },
+    ),
+)
+
+
+def add(parser: pytest.Parser) -> None:
+    """Declares the options."""
+    group = parser.getgroup("robustness", "robustness of image-report retrieval")
+    for name, settings in OPTIONS:
+        group.addoption(f"--robustness-{name}", dest=_dest(name), **settings)
+
+
+def _dest(name: str) -> str:
+    return f"robustness_{name.replace('-', '_')}"
+
+
+def given(config: pytest.Config) -> tuple[str, ...]:
+    """The robustness options that differ from their defaults, as arguments."""
+    arguments = []
+    for name, settings in OPTIONS:
+        value = config.getoption(_dest(name))
+        if value != settings.get("default"):
+            values = value if isinstance(value, list) else [value]
+            arguments += [f"--robustness-{name}={item}" for item in values]
+    return tuple(arguments)
+
+
+def folder(config: pytest.Config, name: str) -> Path:
+    """The folder of ``--robustness-store`` or ``--robustness-report``."""
+    path: str | None = config.getoption(_dest(name))
+    if path is None:
+        return config.rootpath / ".robustness" / name
+    return config.invocation_params.dir / Path(path).expanduser()
+
+
+def read_plan(config: pytest.Config) -> Plan:
+    """The plan that the options ask for; opens the thresholds file.
+
+    Raises:
+        UsageError: Something asked for is malformed or unknown.
+    """
+    file: str | None = config.getoption(_dest("thresholds"))
+    thresholds = (
+        config.rootpath / "thresholds.yaml"
+        if file is None
+        else config.invocation_params.dir / Path(file).expanduser()
+    )
+    names = ",".join(config.getoption(_dest("models"))).split(",")
+    return plans.make(
+        thresholds=shortest(thresholds),
+        models=[name.strip() for name in names if name.strip()],
+        weights=config.getoption(_dest("weights")),
+        evalset=config.getoption(_dest("evalset")),
+        device=config.getoption(_dest("device")),
+        batch_size=config.getoption(_dest("batch-size")),
+        store=folder(config, "store"),
+        report=folder(config, "report"),
+        replay=config.getoption(_dest("replay")),
+        arguments=[a for a in given(config) if not a.startswith("--robustness-replay")],
+    )
+
+
+def shortest(path: Path) -> Path:
+    """The path as a person in this folder would write it."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

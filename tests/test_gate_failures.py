@@ -1,0 +1,216 @@
+"""Runs of the gate that must fail, each for its own reason."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+from gate_repository import WEIGHTS, assert_no_traceback, said
+
+# --- runs that must fail -----------------------------------------------------------------
+
+
+def test_a_bound_above_the_observed_value(repository):
+    repository.edit("hit@10 >= 0.4", "hit@1 >= 0.999")
+    outcome = repository.gate()
+    assert outcome.ret == 1
+    text = said(outcome)
+    assert_no_traceback(text)
+    assert "phantom on phantom:48, square at level 0.3: 4 of 4 measurements failed" in text
+    miss = (
+        r"hit@1 is 0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\], bound >= 0\.999 \(line 11\), missed by 0\."
+    )
+    assert re.search(rf"image_to_report, black, n = 48: {miss}\d+ \[bound_missed\]", text)
+    assert "next: pytest -m robustness" in text
+    assert re.search(r"^phantom +square +[.\d]+ +[.\d]+\* +FAIL$", text, re.MULTILINE)
+    assert "verdict: FAIL" in text
+    assert repository.results()["reason"] == "bound_missed"
+
+
+def test_the_command_a_failure_names_repeats_it(repository, pytester):
+    repository.edit("hit@10 >= 0.4", "hit@1 >= 0.999")
+    text = said(repository.gate("--robustness-models=phantom"))
+    command = re.search(r"next: pytest (.*phantom-grid-30)$", text, re.MULTILINE)[1]
+    outcome = pytester.runpytest_inprocess(*command.split())
+    outcome.assert_outcomes(failed=1, deselected=10)
+
+
+def test_weights_of_lower_quality(repository, tmp_path):
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(WEIGHTS, "pt") as file:
+        metadata = file.metadata()
+    generator = torch.Generator().manual_seed(0)
+    noisy = {
+        name: tensor
+        + 1.5 * tensor.std() * torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+        if tensor.ndim > 1
+        else tensor
+        for name, tensor in load_file(WEIGHTS).items()
+    }
+    save_file(noisy, tmp_path / "noisy.safetensors", metadata)
+    outcome = repository.gate(f"--robustness-weights=phantom={tmp_path / 'noisy.safetensors'}")
+    assert outcome.ret == 1
+    assert repository.results()["reason"] == "bound_missed"
+    assert_no_traceback(said(outcome))
+
+
+def test_a_bound_that_is_removed(repository):
+    repository.edit("  - {level: 0, require: [hit@10 >= 0.5]}\n", "")
+    outcome = repository.gate()
+    assert outcome.ret == 1
+    assert "no bound applies; add one to the thresholds file [no_bound]" in said(outcome)
+    assert repository.results()["reason"] == "no_bound"
+
+
+def test_a_part_of_the_cases_is_no_pass(repository):
+    outcome = repository.gate("-k", "phantom-square-30")
+    assert outcome.ret == 1
+    outcome.assert_outcomes(passed=1, deselected=10)
+    results = repository.results()
+    assert (results["verdict"], results["reason"]) == ("fail", "not_run")
+    assert "was not run (deselected or cut short)" in said(outcome)
+    assert sum(cell["verdict"] == "pass" for cell in results["cases"]) == 4
+
+
+def test_nothing_selected_is_no_pass(repository):
+    assert repository.gate("-k", "no-such-case").ret != 0
+    assert repository.results()["verdict"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "message"),
+    [
+        ("nan", "model_failed", "as NaN or infinite, the first 'phantom"),
+        ("constant", "bound_missed", "missed by"),
+        ("shape", "model_failed", "the contract is torch.float32 of shape"),
+        ("double", "model_failed", "as torch.float64 of shape"),
+        ("nothing", "model_failed", "returned NoneType, not a DualEncoder"),
+        ("missing", "model_failed", "module 'my_models' has no function 'missing'"),
+    ],
+)
+def test_models_that_go_wrong(changed, kind, reason, message):
+    outcome = changed.gate(f"--robustness-models=my_models:{kind}")
+    assert outcome.ret == 1
+    text = said(outcome)
+    assert message in text
+    assert_no_traceback(text)
+    results = changed.results()
+    assert (results["verdict"], results["reason"]) == ("fail", reason)
+    assert not any(cell["verdict"] == "pass" for cell in results["cases"]) or kind == "constant"
+
+
+def test_a_module_that_is_not_there(repository):
+    outcome = repository.gate("--robustness-models=no_such_package.models:load")
+    assert outcome.ret == 1
+    assert "module 'no_such_package.models' cannot be imported" in said(outcome)
+    assert_no_traceback(said(outcome))
+
+
+def test_a_loader_with_a_bug_shows_its_traceback_and_fails(changed):
+    outcome = changed.gate("--robustness-models=my_models:crash")
+    assert outcome.ret == 1
+    assert "a bug in the loader" in said(outcome)
+    assert changed.results()["reason"] == "crashed"
+
+
+def test_a_worker_that_dies(changed, pytester):
+    outcome = changed.gate(
+        "--robustness-models=my_models:die",
+        "-n",
+        "2",
+        "--max-worker-restart=1",
+        run=pytester.runpytest_subprocess,
+    )
+    assert outcome.ret != 0
+    results = changed.results()
+    assert results["verdict"] == "fail"
+    assert not any(cell["verdict"] == "pass" for cell in results["cases"])
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_weights_that_are_absent(changed, optional):
+    changed.edit(
+        "occlusion:",
+        f"  absent: {{loader: my_models:absent, optional: {str(optional).lower()}}}\nocclusion:",
+    )
+    outcome = changed.gate()
+    text = said(outcome)
+    assert "get them from example.org" in text
+    assert_no_traceback(text)
+    results = changed.results()
+    if optional:
+        assert outcome.ret == 0
+        outcome.assert_outcomes(passed=8, skipped=8, deselected=6)
+        assert results["summary"]["not_measured"] == 16 + 4
+        assert "not measured: 20" in text
+    else:
+        assert outcome.ret == 1
+        assert results["reason"] == "weights_absent"
+
+
+def test_only_absent_weights_are_no_pass(changed):
+    changed.edit(
+        "phantom: {loader: models.phantom:load}", "a: {loader: my_models:absent, optional: true}"
+    )
+    outcome = changed.gate()
+    assert outcome.ret == 1
+    assert "nothing was measured" in said(outcome)
+
+
+# --- properties ----------------------------------------------------------------------------
+
+
+def test_a_broken_property_prints_a_line_that_replays_it(changed, pytester):
+    outcome = changed.gate("--robustness-models=my_models:neighbours")
+    assert outcome.ret == 1
+    text = said(outcome)
+    assert_no_traceback(text)
+    assert "broken is that an image's embedding depends on that image and its mask alone" in text
+    assert re.search(r"an image's embedding moves by 0\.\d+ with the batch around it", text)
+    assert "occlusion: square:0.0:black:0, after" in text
+    line = re.search(r"replay: pytest (.*independence.*)$", text, re.MULTILINE)[1]
+    again = pytester.runpytest_inprocess(*shlex.split(line))
+    again.assert_outcomes(failed=1, deselected=10)
+    assert "after 1 examples" in said(again)
+
+
+def test_a_property_bound_that_breaks_is_shrunk(repository):
+    repository.edit("bound: hit@10 >= 0.3", "bound: hit@1 >= 1")
+    outcome = repository.gate()
+    assert outcome.ret == 1
+    (record,) = [p for p in repository.results()["properties"] if p["property"] == "bound"]
+    assert (record["verdict"], record["reason"]) == ("fail", "property_broken")
+    assert record["occlusion"].endswith(":black:0")
+    assert "hit@1 on 16 images is" in record["message"]
+
+
+def test_a_model_that_sees_hidden_pixels_breaks_chance(changed, pytester):
+    """The embedding leaks the image's place in the set, as a cache by name would."""
+    (pytester.path / "my_leak.py").write_text(
+        """
+from my_models import Changed, load_phantom
+class Leak(Changed):
+    def preprocess(self, images):
+        self.clean = getattr(self, "clean", self.inner.preprocess(images))
+        return self.inner.preprocess(images)
+    def encode_images(self, pixels):
+        same = len(self.clean) == len(pixels)
+        return self.inner.encode_images(self.clean if same else pixels)
+def load(weights=None, device="cpu"):
+    return Leak(load_phantom(None, device), "leak")
+"""
+    )
+    changed.edit("noise: 0.3", "noise: 0.05")
+    outcome = changed.gate(
+        "--robustness-models=my_leak:load",
+        "-k",
+        "chance or independence",
+        f"--robustness-store={pytester.path / 'fresh'}",
+    )
+    assert outcome.ret == 1
+    broken = {p["property"] for p in changed.results()["properties"] if p["verdict"] == "fail"}
+    assert "independence" in broken

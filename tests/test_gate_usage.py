@@ -1,0 +1,86 @@
+"""Bad input to the gate: one line, exit status 4 or a failed case, never a traceback."""
+
+from __future__ import annotations
+
+import pytest
+from gate_repository import WEIGHTS, assert_no_traceback, said
+
+# --- bad input: exit status 4, one line, no traceback ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "edit", "message"),
+    [
+        (["--robustness-thresholds=no.yaml"], None, "thresholds file no.yaml cannot be read"),
+        ([], ("version: 1", "version: one"), "thresholds.yaml:1: the file.version is a whole"),
+        ([], ("[square, grid]", "[square, box]"), "thresholds.yaml:6: unknown pattern 'box'"),
+        ([], ("hit@10 >= 0.5", "hits >= 0.5"), "thresholds.yaml:10: unknown metric 'hits'"),
+        ([], ("levels:", "level:"), "thresholds.yaml:8: unknown key 'level'"),
+        ([], ("[0, 0.3]", "[0, 3]"), "thresholds.yaml:8: level 3 is outside 0 to 1"),
+        (["--robustness-models=fantom"], None, "unknown model 'fantom' in --robustness-models"),
+        (["--robustness-evalset=chest:9"], None, "unknown evaluation set 'chest:9'"),
+        (["--robustness-weights=phantom"], None, "'phantom' is not NAME=PATH"),
+        (["--robustness-weights=clip=x.pt"], None, "names model 'clip', which is not under test"),
+        (["--robustness-batch-size=0"], None, "--robustness-batch-size is 0; it is at least 1"),
+        (["--robustness-batch-size=x"], None, "invalid int value: 'x'"),
+        (["--robustness-replay=box:1:red:0"], None, "--robustness-replay: occlusion 'box:1:red:0'"),
+        (["--robustness-evalset=phantom:0"], None, "'phantom:0' is not phantom:N"),
+        (["--robustness-evalset=open_i:nowhere"], None, "no folder nowhere/ecgen-radiology"),
+        ([], ("phantom:48", "phantom:-1"), "thresholds.yaml:2: evaluation set 'phantom:-1'"),
+        (["--robustness-evalset=phantom:many"], None, "phantom:many"),
+    ],
+)
+def test_usage_errors(repository, arguments, edit, message):
+    if edit:
+        repository.edit(*edit)
+    outcome = repository.gate(*arguments)
+    assert outcome.ret == 4
+    text = said(outcome)
+    assert message in text
+    assert_no_traceback(text)
+    assert not (repository.path / ".robustness" / "report" / "results.json").exists()
+
+
+def test_no_thresholds_file(repository):
+    (repository.path / "thresholds.yaml").unlink()
+    for arguments in ([], ["-n", "2"]):
+        outcome = repository.gate(*arguments)
+        assert outcome.ret == 4
+        assert "thresholds.yaml cannot be read: No such file or directory" in said(outcome)
+
+
+def test_no_thresholds_file_and_no_marker(repository, pytester):
+    (repository.path / "thresholds.yaml").unlink()
+    outcome = pytester.runpytest_inprocess()
+    assert outcome.ret == 4
+    assert "thresholds.yaml cannot be read" in said(outcome)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--robustness-evalset=open_i:empty"], "'open_i:empty' is empty"),
+        (["--robustness-weights=phantom=nowhere.pt"], "nowhere.pt"),
+        (["--robustness-weights=phantom=truncated.safetensors"], "truncated.safetensors"),
+        (["--robustness-weights=phantom=other.safetensors"], "other.safetensors"),
+        (["--robustness-weights=phantom=empty"], "empty"),
+        (["--robustness-device=tpu"], "device 'tpu' cannot be used"),
+        (["--robustness-device=cuda:99"], "device 'cuda:99' cannot be used"),
+        (["--robustness-store=truncated.safetensors"], "store"),
+    ],
+)
+def test_inputs_that_cannot_be_measured(repository, arguments, message):
+    import torch
+    from safetensors.torch import save_file
+
+    (repository.path / "empty" / "ecgen-radiology").mkdir(parents=True)
+    (repository.path / "truncated.safetensors").write_bytes(WEIGHTS.read_bytes()[:5000])
+    save_file({"some.weight": torch.zeros(3)}, repository.path / "other.safetensors")
+    outcome = repository.gate(*arguments)
+    assert outcome.ret == 1
+    text = said(outcome)
+    assert message in text
+    assert_no_traceback(text)
+    results = repository.results()
+    assert results["verdict"] == "fail"
+    assert not any(item["verdict"] == "pass" for item in results["cases"] + results["properties"])
