@@ -1,0 +1,88 @@
+"""CLIP ViT-B/32 of OpenAI: the general-purpose model, never trained on radiographs.
+
+Source: https://github.com/openai/CLIP, ``ViT-B-32.pt``; also on the Hugging Face hub, where
+open_clip finds it. Licence: MIT. Citation: Radford et al., Learning Transferable Visual
+Models From Natural Language Supervision, ICML 2021.
+
+It reads a report's findings and impression, 77 tokens of them, the end token kept last:
+most reports are longer, and what is beyond is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from models import _checkpoint, _clip, _pixels
+from robustness.errors import WeightsNotFoundError
+
+FILENAME = "ViT-B-32.pt"
+SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
+WHERE = (
+    "https://openaipublic.azureedge.net/clip/models/"
+    f"{SHA256}/{FILENAME} (MIT, https://github.com/openai/CLIP)"
+)
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+_OPTIONS = ("architecture",)
+
+
+def load(
+    weights: str | Path | None = None, device: str = "cpu", **options: Any
+) -> _clip.ClipEncoder:
+    """Loads CLIP.
+
+    Args:
+        weights: ``ViT-B-32.pt``, the TorchScript archive or a plain state dict, in half or
+            single precision; None to look in ROBUSTNESS_WEIGHTS, then on the hub.
+        device: A torch device such as ``cpu`` or ``cuda:0``.
+        **options: ``architecture``, the open_clip configuration of another of OpenAI's vision
+            transformers, such as ``ViT-L-14-quickgelu``.
+
+    Raises:
+        UsageError: An option is unknown.
+        WeightsNotFoundError: The weights are not on this machine and the hub has not answered.
+        WeightsError: The file is damaged or holds another model.
+    """
+    name = _clip.architecture(options, _OPTIONS, "models.clip:load")
+    return _clip.encoder(
+        _find(weights, name),
+        name,
+        _clip.Preprocessing(_preprocess, f"short side bicubic, centre crop, {MEAN}, {STD}"),
+        sections=("findings", "impression"),
+        device=device,
+        details={"source": "https://github.com/openai/CLIP", "licence": "MIT"},
+        published_as=(FILENAME, SHA256),
+    )
+
+
+def _preprocess(images: Sequence[_pixels.Grey], side: int) -> Tensor:
+    bicubic = Image.Resampling.BICUBIC
+    crops = [
+        _pixels.center_crop(_pixels.resize_short_side(image, side, bicubic), side)
+        for image in images
+    ]
+    return _pixels.normalise(crops, MEAN, STD)
+
+
+def _find(weights: str | Path | None, name: str) -> Path:
+    from open_clip import download_pretrained, get_pretrained_cfg
+
+    try:
+        return _checkpoint.find("CLIP", weights, (FILENAME,), WHERE)
+    except WeightsNotFoundError as not_here:
+        published = get_pretrained_cfg(name, "openai")
+        if weights is not None or not published:
+            raise
+        try:
+            return Path(download_pretrained(published))
+        except (OSError, RuntimeError) as unreachable:
+            raise WeightsNotFoundError(
+                f"{not_here}; the hub has not answered either"
+            ) from unreachable

@@ -1,0 +1,92 @@
+"""CXR-RePaiR: CLIP ViT-B/32 fine-tuned on MIMIC-CXR images and their impressions.
+
+Source: https://github.com/rajpurkarlab/CXR-RePaiR, ``clip-imp-pretrained_128_6_after_4.pt``.
+Licence: MIT for the code; none is stated for the weights, which were made from MIMIC-CXR.
+Citation: Endo et al., Retrieval-Based Chest X-Ray Report Generation Using a Pre-trained
+Contrastive Language-Image Model, ML4H 2021.
+
+It reads a report's impression, its lines joined, 77 tokens, the end token kept last.
+CheXzero (https://github.com/rajpurkarlab/CheXzero, Tiu et al. 2022) ships in the same form
+with the same preprocessing: name its checkpoint as the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from PIL import Image
+from torch import Tensor
+
+from models import _checkpoint, _clip, _pixels
+from robustness.errors import UsageError
+
+FILENAME = "clip-imp-pretrained_128_6_after_4.pt"
+WHERE = (
+    "the link in the README of https://github.com/rajpurkarlab/CXR-RePaiR"
+    " (code MIT, no licence stated for the weights)"
+)
+
+CANVAS = 320
+"""Height and width of the black square that an image is laid on."""
+
+MEAN = (101.48761,) * 3
+STD = (83.43944,) * 3
+
+_OPTIONS = ("antialias", "architecture")
+
+
+def load(
+    weights: str | Path | None = None, device: str = "cpu", **options: Any
+) -> _clip.ClipEncoder:
+    """Loads CXR-RePaiR, or CheXzero.
+
+    Args:
+        weights: The checkpoint, a plain state dict of CLIP; None to look in
+            ROBUSTNESS_WEIGHTS.
+        device: A torch device such as ``cpu`` or ``cuda:0``.
+        **options: ``antialias``, whether the resize from 320 to 224 filters first (default
+            False, as with the torchvision that the README names; later versions of it
+            filter); ``architecture``, the open_clip configuration of a model of this form
+            and another size.
+
+    Raises:
+        UsageError: An option is unknown or not of its kind.
+        WeightsNotFoundError: The weights are not on this machine.
+        WeightsError: The file is damaged or holds another model.
+    """
+    name = _clip.architecture(options, _OPTIONS, "models.cxr_repair:load")
+    antialias = options.get("antialias", False)
+    if not isinstance(antialias, bool):
+        raise UsageError(f"models.cxr_repair:load: antialias is true or false, not {antialias!r}")
+    shaping = f"lanczos {CANVAS}, {MEAN}, {STD}, bicubic antialias {antialias}"
+    return _clip.encoder(
+        _checkpoint.find("CXR-RePaiR", weights, (FILENAME,), WHERE),
+        name,
+        _clip.Preprocessing(partial(_preprocess, antialias=antialias), shaping),
+        sections=("impression",),
+        device=device,
+        details={
+            "source": "https://github.com/rajpurkarlab/CXR-RePaiR",
+            "licence": "code MIT, none stated for the weights",
+            "antialias": str(antialias).lower(),
+        },
+        published_as=(FILENAME, None),
+    )
+
+
+def _preprocess(images: Sequence[_pixels.Grey], side: int, *, antialias: bool) -> Tensor:
+    canvases = [_letterbox(image) for image in images]
+    pixels = _pixels.normalise(canvases, MEAN, STD, scale=1)
+    return F.interpolate(pixels, size=(side, side), mode="bicubic", antialias=antialias)
+
+
+def _letterbox(image: _pixels.Grey) -> _pixels.Grey:
+    ratio = CANVAS / max(image.shape)
+    # An image more than 320 times as long as wide would be left with no width at all.
+    height, width = (max(1, int(length * ratio)) for length in image.shape)
+    shrunk = _pixels.resize(image, height, width, Image.Resampling.LANCZOS)
+    return _pixels.pad_centred(shrunk, CANVAS)
