@@ -114,7 +114,8 @@ def judge_run(judgements: Iterable[Judgement]) -> Judgement:
         ):
             worst = worst if worst and worst.verdict is Verdict.FAIL else judgement
     summary = (
-        f"{counts[Verdict.PASS]} passed, {counts[Verdict.FAIL]} failed,"
+        f"measurements and properties: {counts[Verdict.PASS]} passed,"
+        f" {counts[Verdict.FAIL]} failed,"
         f" {counts[Verdict.NOT_MEASURED]} not measured"
     )
     if worst is not None:

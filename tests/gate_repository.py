@@ -88,7 +88,7 @@ class Repository:
 
     def __init__(self, pytester, store):
         pytester.makefile(".yaml", thresholds=THRESHOLDS)
-        pytester.makepyfile(test_gate="from robustness.suite import *")
+        pytester.makepyfile(test_release="from robustness.suite import *")
         self.path = pytester.path
         self._run = pytester.runpytest_inprocess
         self._store = store

@@ -72,7 +72,7 @@ def test_a_part_of_the_cases_is_no_pass(repository):
     outcome.assert_outcomes(passed=1, deselected=10)
     results = repository.results()
     assert (results["verdict"], results["reason"]) == ("fail", "not_run")
-    assert "was not run (deselected or cut short)" in said(outcome)
+    assert "not measured: 16 (not run: deselected or cut short)" in said(outcome)
     assert sum(cell["verdict"] == "pass" for cell in results["cases"]) == 4
 
 
@@ -146,7 +146,7 @@ def test_weights_that_are_absent(changed, optional):
         assert outcome.ret == 0
         outcome.assert_outcomes(passed=8, skipped=8, deselected=6)
         assert results["summary"]["not_measured"] == 16 + 4
-        assert "not measured: 20" in text
+        assert "not measured: 20 (weights of 'absent'" in text
     else:
         assert outcome.ret == 1
         assert results["reason"] == "weights_absent"

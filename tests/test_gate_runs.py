@@ -19,7 +19,7 @@ def test_a_run_that_passes(repository):
     assert outcome.ret == 0
     outcome.assert_outcomes(passed=8, deselected=3)
     text = said(outcome)
-    assert "test_gate.py::test_occlusion[phantom-square-30] PASSED" in text
+    assert "test_release.py::test_occlusion[phantom-square-30] PASSED" in text
     assert re.search(r"^model +pattern +0% +30% +verdict$", text, re.MULTILINE)
     assert re.search(r"^phantom +square +[.\d]+ +[.\d]+ +PASS$", text, re.MULTILINE)
     assert re.search(r"^phantom +grid +[.\d]+ +[.\d]+ +PASS$", text, re.MULTILINE)

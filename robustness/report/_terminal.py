@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from robustness.metrics import HEADLINE
@@ -92,19 +93,25 @@ def _notes(results: dict[str, Any]) -> list[str]:
     held = sum(p["verdict"] == "pass" for p in properties)
     lines.append(f"properties: {held} of {len(properties)} hold")
     lines += [
-        f"  {p['model']}, {p['property']}: {p['verdict'].upper()} {p['message']}"
+        f"  {p['model']}, {p['property']}: FAIL {p['message']}"
         for p in properties
-        if p["verdict"] != "pass"
+        if p["verdict"] == "fail"
     ]
     damaged = results["timing"]["store"]["damaged"]
     if damaged:
         lines.append(f"store: damaged entries computed anew: {damaged}")
-    unmeasured = results["summary"]["not_measured"]
-    if unmeasured:
-        lines.append(f"not measured: {unmeasured}")
-        reasons = {c["message"]: None for c in results["cases"] if c["verdict"] == "not_measured"}
-        lines += [f"  {reason}" for reason in reasons if reason]
-    return lines
+    return lines + _not_measured([*results["cases"], *properties])
+
+
+def _not_measured(items: list[dict[str, Any]]) -> list[str]:
+    """How much was not measured, and why: one line a cause."""
+    missing = [item for item in items if item["verdict"] == "not_measured"]
+    counts = Counter(
+        # What was not run has a message a case; its cause is one.
+        "not run: deselected or cut short" if item["reason"] == "not_run" else item["message"]
+        for item in missing
+    )
+    return [f"not measured: {n} ({cause})" for cause, n in counts.items()]
 
 
 def _curve_line(curve: dict[str, Any]) -> str:
