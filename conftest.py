@@ -11,7 +11,7 @@ pytest_plugins = ["pytester"]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Chooses a profile; the gate needs none, and its collection does without the import."""
-    if config.option.markexpr in {"robustness", "benchmark"}:
+    if config.option.markexpr in {"robustness", "benchmark", "conformance"}:
         return
     from hypothesis import settings
 

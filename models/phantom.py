@@ -172,7 +172,7 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
     _check(path, tensors, network.stored())
     network.load_state_dict(tensors, strict=False)
     parts = json.dumps([digest, words, _SCHEMA, MAX_TOKENS])
-    return PhantomEncoder(
+    encoder = PhantomEncoder(
         network,
         vocabulary,
         fingerprint=hashlib.sha256(parts.encode()).hexdigest(),
@@ -183,6 +183,8 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
             "source": "python -m models.train_phantom; procedural phantoms only, no patient data",
         },
     )
+    encoder.checkpoint = path
+    return encoder
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], list[str], str]:

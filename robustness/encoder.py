@@ -57,6 +57,7 @@ class DualEncoder(ABC):
         embedding_dim: D, the length of an embedding.
         device: Where the model runs, as torch names it.
         details: Facts for the result: the weights' SHA-256, the source, the licence.
+        checkpoint: The file the weights were read from, where there is one.
     """
 
     fingerprint: str
@@ -64,6 +65,7 @@ class DualEncoder(ABC):
     embedding_dim: int
     device: str
     details: dict[str, str]
+    checkpoint: Path | None = None
 
     @abstractmethod
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
@@ -83,6 +85,27 @@ class DualEncoder(ABC):
     @abstractmethod
     def encode_reports(self, texts: Sequence[str]) -> Tensor:
         """Embeds report texts: float32 ``[B, D]``, rows of unit L2 norm."""
+
+    def score(self, images: Tensor, reports: Tensor) -> Tensor:
+        """Scores every image with every report; the cosine, unless a model overrides this.
+
+        A model that scores otherwise, by cross attention say, returns from ``encode_*``
+        whatever its scores are computed from, flattened to rows; those rows need no unit
+        norm then.
+
+        Args:
+            images: float32 ``[B, D]``, from :meth:`encode_images`.
+            reports: float32 ``[M, D]``, from :meth:`encode_reports`.
+
+        Returns:
+            float32 ``[B, M]``; higher is a better match.
+        """
+        return images @ reports.T
+
+    @property
+    def scores_by_cosine(self) -> bool:
+        """Whether :meth:`score` is the cosine that this class defines."""
+        return type(self).score is DualEncoder.score
 
 
 def load(

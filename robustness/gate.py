@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from robustness import encoder as encoders
@@ -68,19 +69,26 @@ class Gate:
         return self._subjects[model]
 
     def _load(self, model: str) -> Subject:
-        entry = self.plan.models[model]
         evalset = self.evalset
-        self.model_loads += 1
-        loaded: DualEncoder = encoders.load(
-            entry.loader, weights=entry.weights, device=self.device, **entry.options
-        )
         return Subject(
-            loaded,
+            self.load(model),
             evalset,
             positives=self.plan.thresholds.positives,
             store=self.store,
             seed=self.plan.thresholds.seed,
             batch_size=self.plan.batch_size,
+        )
+
+    def load(self, model: str, weights: Path | None = None) -> DualEncoder:
+        """Loads a model as the plan says, or from another checkpoint.
+
+        Raises:
+            GateError: The model or its weights cannot be used.
+        """
+        entry = self.plan.models[model]
+        self.model_loads += 1
+        return encoders.load(
+            entry.loader, weights=weights or entry.weights, device=self.device, **entry.options
         )
 
     # --- cases -----------------------------------------------------------------------

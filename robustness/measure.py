@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from robustness import metrics
@@ -15,7 +16,7 @@ from robustness.encoder import DualEncoder
 from robustness.errors import EvaluationSetError, GateError
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
 from robustness.occlusion import SCHEMA, Occlusion
-from robustness.ranking import RankCounts, rank_counts
+from robustness.ranking import Positives, RankCounts, Score, rank_counts
 from robustness.statistics import REPLICATES, Bootstrap, Estimate, Replicates
 
 PRECISION = "float32"
@@ -164,15 +165,46 @@ class Subject:
         """Rank counts in both directions, by direction."""
         images, _ = self.images(occlusion)
         return {
-            "image_to_report": rank_counts(images, self.reports, self.matching.reports_of_image),
-            "report_to_image": rank_counts(self.reports, images, self.matching.images_of_report),
+            "image_to_report": self.rank_reports(images, self.matching.reports_of_image),
+            "report_to_image": self.rank_images(
+                self.reports, images, self.matching.images_of_report
+            ),
         }
+
+    def rank_reports(self, images: NDArray[np.float32], right: Positives) -> RankCounts:
+        """Rank counts of images as queries against all the reports."""
+        encoder = self.encoder
+        score = None if encoder.scores_by_cosine else encoder.score
+        return self._counts(images, self.reports, right, score)
+
+    def rank_images(
+        self, reports: NDArray[np.float32], images: NDArray[np.float32], right: Positives
+    ) -> RankCounts:
+        """Rank counts of reports as queries against images."""
+        encoder = self.encoder
+        score = None if encoder.scores_by_cosine else lambda r, i: encoder.score(i, r).T
+        return self._counts(reports, images, right, score)
+
+    def _counts(
+        self,
+        queries: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        right: Positives,
+        score: Score | None,
+    ) -> RankCounts:
+        """Ranks on the model's device; scores that cannot be ranked are the model's failure."""
+        device = self.encoder.device
+        asked, answers = (torch.from_numpy(rows).to(device) for rows in (queries, gallery))
+        try:
+            return rank_counts(asked, answers, right, score=score)
+        except ValueError as error:
+            raise GateError(f"{type(self.encoder).__name__} cannot be ranked: {error}") from error
 
     def rank_subset(self, occlusion: Occlusion, subset: Sequence[int]) -> RankCounts:
         """Rank counts of some images as queries against all the reports."""
         images, _ = self.images(occlusion, subset)
         right = [self.matching.reports_of_image[i] for i in subset]
-        return rank_counts(images, self.reports, right)
+        return self.rank_reports(images, right)
 
     def measure(self, occlusion: Occlusion) -> dict[str, Measurement]:
         """Every metric with its interval, by direction."""

@@ -17,8 +17,9 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "metavar": "NAMES",
             "action": "append",
             "default": [],
-            "help": "models under test, by comma: names in the thresholds file, or loaders"
-            " package.module:function (default: every model in the file)",
+            "help": "models under test, by comma: names in the thresholds file, loaders"
+            " package.module:function, or open_clip:NAME, transformers:NAME (default: every"
+            " model in the file that is not on_request)",
         },
     ),
     (
@@ -43,6 +44,16 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "action": "append",
             "default": [],
             "help": "a model's checkpoint; may be given several times",
+        },
+    ),
+    (
+        "option",
+        {
+            "metavar": "NAME:KEY=VALUE",
+            "action": "append",
+            "default": [],
+            "help": "an option of a model's loader, such as cxr_clip:tokenizer=vocab.txt; may be"
+            " given several times",
         },
     ),
     (
@@ -133,6 +144,7 @@ def read_plan(config: pytest.Config) -> Plan:
         thresholds=shortest(thresholds),
         models=[name.strip() for name in names if name.strip()],
         weights=config.getoption(_dest("weights")),
+        options=config.getoption(_dest("option")),
         evalset=config.getoption(_dest("evalset")),
         device=config.getoption(_dest("device")),
         batch_size=config.getoption(_dest("batch-size")),

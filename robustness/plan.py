@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from robustness import thresholds as thresholds_file
@@ -11,6 +12,9 @@ from robustness.errors import UsageError
 from robustness.evalset import check_spec
 from robustness.occlusion import Occlusion
 from robustness.thresholds import DIRECTIONS, Cell, ModelEntry, Thresholds
+
+FAMILIES = "robustness.families"
+"""The entry point group of loaders that load any model of a family, by ``family:name``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +81,38 @@ def select_models(thresholds: Thresholds, names: Sequence[str]) -> dict[str, Mod
 
     Args:
         thresholds: The thresholds file.
-        names: Names or ``package.module:function``; none means every model in the file.
+        names: Names in the file, loaders ``package.module:function``, or models of a family
+            such as ``open_clip:ViT-B-16/laion2b_s34b_b88k``; none means every model in the
+            file that is not ``on_request``.
 
     Raises:
         UsageError: A name is neither.
     """
     if not names:
-        return dict(thresholds.models)
-    chosen: dict[str, ModelEntry] = {}
-    for name in names:
-        if name in thresholds.models:
-            chosen[name] = thresholds.models[name]
-        elif ":" in name:
-            chosen[name] = ModelEntry(name=name, loader=name)
-        else:
+        chosen = {n: entry for n, entry in thresholds.models.items() if not entry.on_request}
+        if not chosen:
             raise UsageError(
-                f"unknown model {name!r} in --robustness-models; {thresholds.path} has"
-                f" {', '.join(thresholds.models)}, and any other is named by its loader,"
-                " package.module:function"
+                f"{thresholds.path}: every model is on_request; name one with"
+                f" --robustness-models: {', '.join(thresholds.models)}"
             )
-    return chosen
+        return chosen
+    return {name: _entry(thresholds, name) for name in names}
+
+
+def _entry(thresholds: Thresholds, name: str) -> ModelEntry:
+    if name in thresholds.models:
+        return thresholds.models[name]
+    prefix, colon, rest = name.partition(":")
+    families = {family.name: family.value for family in entry_points(group=FAMILIES)}
+    if colon and prefix in families:
+        return ModelEntry(name=name, loader=families[prefix], options={"model": name})
+    if colon and rest:
+        return ModelEntry(name=name, loader=name)
+    raise UsageError(
+        f"unknown model {name!r} in --robustness-models; {thresholds.path} has"
+        f" {', '.join(thresholds.models)}; any other is named by its loader,"
+        f" package.module:function, or as {', '.join(f'{f}:NAME' for f in families)}"
+    )
 
 
 def give_weights(
@@ -123,11 +139,38 @@ def give_weights(
     return given
 
 
+def give_options(
+    models: dict[str, ModelEntry], assignments: Sequence[str]
+) -> dict[str, ModelEntry]:
+    """The models with loader options from ``NAME:KEY=VALUE`` texts; values stay text.
+
+    Raises:
+        UsageError: A text has another form, or names a model that is not under test.
+    """
+    given = dict(models)
+    for assignment in assignments:
+        target, equals, value = assignment.partition("=")
+        name, colon, key = target.rpartition(":")
+        if not (equals and colon and key):
+            raise UsageError(
+                f"--robustness-option {assignment!r} is not NAME:KEY=VALUE, as"
+                " cxr_clip:tokenizer=vocab.txt is"
+            )
+        if name not in given:
+            raise UsageError(
+                f"--robustness-option names model {name!r}, which is not under test;"
+                f" under test: {', '.join(given)}"
+            )
+        given[name] = replace(given[name], options=given[name].options | {key: value})
+    return given
+
+
 def make(  # noqa: PLR0913 - one a command-line option
     *,
     thresholds: Path,
     models: Sequence[str],
     weights: Sequence[str],
+    options: Sequence[str],
     evalset: str | None,
     device: str,
     batch_size: int,
@@ -152,7 +195,7 @@ def make(  # noqa: PLR0913 - one a command-line option
         raise UsageError(f"--robustness-replay: {error}") from error
     return Plan(
         thresholds=file,
-        models=give_weights(select_models(file, models), weights),
+        models=give_options(give_weights(select_models(file, models), weights), options),
         evalset=spec,
         device=device,
         batch_size=batch_size,

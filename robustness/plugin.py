@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker, and reads the plan at once where the gate is asked for."""
     config.addinivalue_line("markers", "robustness: a case of the robustness gate")
+    config.addinivalue_line("markers", "conformance: what every encoder must do")
     if _asked_for(config, "robustness") or options.given(config):
         _plan(config)
     if _asked_for(config, "benchmark") and config.option.benchmark_json is None:

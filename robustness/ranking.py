@@ -14,7 +14,7 @@ things go wrong in silence here, and shape this module:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,6 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 Counts = NDArray[np.int64]
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""Scores of queries with a gallery: ``[q, D]`` and ``[U, D]`` to ``[q, U]``."""
+
+Positives = Sequence[Sequence[int]] | Sequence[Counts] | Counts
+"""For each query the gallery indexes that are right; or one index a query."""
 
 TILE_BYTES = 32 * 2**20
 """Size of one tile of scores where the caller names none; small enough to be kind to caches."""
@@ -62,8 +68,9 @@ class RankCounts:
 def rank_counts(
     queries: ArrayLike | Tensor,
     gallery: ArrayLike | Tensor,
-    positives: Sequence[Sequence[int]] | Sequence[Counts] | Counts,
+    positives: Positives,
     *,
+    score: Score | None = None,
     tile_rows: int | None = None,
 ) -> RankCounts:
     """Counts, for each query, the gallery items above and level with its positives.
@@ -73,6 +80,8 @@ def rank_counts(
         gallery: float32 ``[G, D]``; it is moved to the queries' device.
         positives: For each query the gallery indexes that are right, in any order; or
             one index a query, as an integer array ``[Q]``.
+        score: From queries ``[q, D]`` and a gallery ``[U, D]`` to scores ``[q, U]``; the dot
+            product, where there is none.
         tile_rows: Queries scored at once; the default keeps a tile near 32 MiB.
 
     Returns:
@@ -98,7 +107,7 @@ def rank_counts(
     with torch.inference_mode(), _full_float32():
         for start in range(0, len(query_rows), tile_rows):
             stop = min(start + tile_rows, len(query_rows))
-            scores = query_rows[start:stop] @ columns.rows.T
+            scores = _scores(query_rows[start:stop], columns.rows, score)
             bounds = offsets[start : stop + 1]
             sizes = torch.from_numpy(np.diff(bounds)).to(scores.device)
             tiles.append(
@@ -110,6 +119,18 @@ def rank_counts(
     return RankCounts(
         greater, equal, tied, np.diff(offsets), pair_greater, pair_equal, len(gallery_rows)
     )
+
+
+def _scores(queries: Tensor, gallery: Tensor, score: Score | None) -> Tensor:
+    if score is None:
+        return queries @ gallery.T
+    scores = score(queries, gallery).float()
+    shape = (len(queries), len(gallery))
+    if tuple(scores.shape) != shape:
+        raise ValueError(f"scores have shape {list(scores.shape)}; they are {list(shape)}")
+    if not torch.isfinite(scores).all():
+        raise ValueError("scores hold values that are not finite")
+    return scores
 
 
 def _count_tile(
@@ -223,9 +244,7 @@ def _matrix(values: ArrayLike | Tensor, name: str) -> Tensor:
     return rows
 
 
-def _flatten(
-    positives: Sequence[Sequence[int]] | Sequence[Counts] | Counts, n_queries: int, n_gallery: int
-) -> tuple[Counts, Counts]:
+def _flatten(positives: Positives, n_queries: int, n_gallery: int) -> tuple[Counts, Counts]:
     """All the positives one after the other, and where each query's begin: ``[Q + 1]``."""
     if len(positives) != n_queries:
         raise ValueError(f"{len(positives)} lists of positives for {n_queries} queries")

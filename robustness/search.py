@@ -18,7 +18,7 @@ from robustness.errors import GateError
 from robustness.gate import judge_failure
 from robustness.occlusion import Occlusion
 from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.ranking import RankCounts, rank_counts
+from robustness.ranking import RankCounts
 from robustness.results import Record, judgement_record, number
 from robustness.strategies import occlusions
 from robustness.thresholds import Properties
@@ -225,7 +225,7 @@ def _to_subset(subject: Subject, images: np.ndarray, subset: list[int]) -> RankC
     text = subject.matching.text_of_image[subset]
     asked = np.unique(text)
     right = [np.flatnonzero(text == query) for query in asked]
-    return rank_counts(subject.reports[asked], images, right)
+    return subject.rank_images(subject.reports[asked], images, right)
 
 
 _SEARCHES = {

@@ -17,7 +17,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
     They import torch when they are read; the gate's collection stays light.
     """
-    only_gate = config.option.markexpr in {"robustness", "benchmark"}
+    only_gate = config.option.markexpr in {"robustness", "benchmark", "conformance"}
     if only_gate and collection_path.name.startswith("test_"):
         return collection_path.name != "test_gate.py" or None
     return None

@@ -1,6 +1,7 @@
 """The gate's own cases; ``from robustness.suite import *`` in a test file collects them."""
 
 from robustness.suite._cases import test_occlusion
+from robustness.suite._conformance import test_conformance, test_fingerprint
 from robustness.suite._properties import test_property
 from robustness.suite._timing import (
     test_image_embedding_speed,
@@ -9,6 +10,8 @@ from robustness.suite._timing import (
 )
 
 __all__ = [
+    "test_conformance",
+    "test_fingerprint",
     "test_image_embedding_speed",
     "test_occlusion",
     "test_property",

@@ -7,27 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from robustness.embedding import embed_images, embed_reports
-from robustness.errors import GateError, WeightsNotFoundError
+from robustness.suite._load import subject_or_outcome
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from robustness.gate import Gate
-    from robustness.measure import Subject
 
 SAMPLE = 128
 """Images and texts embedded a round."""
-
-
-def _subject(gate: Gate, model: str) -> Subject:
-    try:
-        return gate.subject(model)
-    except WeightsNotFoundError as error:
-        if gate.plan.models[model].optional:
-            pytest.skip(str(error))
-        pytest.fail(str(error), pytrace=False)
-    except GateError as error:
-        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.mark.benchmark(group="embed images")
@@ -35,7 +23,7 @@ def test_image_embedding_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
     """Preprocessing and encoding of decoded images."""
-    subject = _subject(robustness_gate, robustness_model)
+    subject = subject_or_outcome(robustness_gate, robustness_model)
     images = [subject.evalset.decode(pair) for pair in subject.evalset.pairs[:SAMPLE]]
     benchmark.extra_info |= {"items": len(images), "device": subject.encoder.device}
     size = robustness_gate.plan.batch_size
@@ -47,7 +35,7 @@ def test_report_embedding_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
     """Tokenising and encoding of report texts."""
-    subject = _subject(robustness_gate, robustness_model)
+    subject = subject_or_outcome(robustness_gate, robustness_model)
     texts = subject.matching.texts[:SAMPLE]
     benchmark.extra_info |= {"items": len(texts), "device": subject.encoder.device}
     size = robustness_gate.plan.batch_size
@@ -61,7 +49,7 @@ def test_ranking_speed(
     """Both directions over the whole evaluation set, from embeddings in the store."""
     from robustness.measure import CLEAN
 
-    subject = _subject(robustness_gate, robustness_model)
+    subject = subject_or_outcome(robustness_gate, robustness_model)
     subject.images(CLEAN)
     benchmark.extra_info |= {"items": len(subject.evalset), "device": subject.encoder.device}
     counts = benchmark(subject.rank, CLEAN)

@@ -145,7 +145,9 @@ def _levels(node: Node) -> tuple[float, ...]:
 def _model(name: str, node: Node) -> ModelEntry:
     if not re.fullmatch(r"[A-Za-z0-9_.]+", name):
         raise node.error(f"model name {name!r} may hold letters, digits, '_' and '.' alone")
-    entries = _entries(node, required=("loader",), optional=("weights", "optional", "options"))
+    entries = _entries(
+        node, required=("loader",), optional=("weights", "optional", "on_request", "options")
+    )
     loader = entries["loader"].text()
     if not re.fullmatch(r"[\w.]+:\w+", loader):
         raise entries["loader"].error(
@@ -159,6 +161,7 @@ def _model(name: str, node: Node) -> ModelEntry:
         loader=loader,
         weights=node.path.parent / weights if weights else None,
         optional="optional" in entries and entries["optional"].flag(),
+        on_request="on_request" in entries and entries["on_request"].flag(),
         options={key: _option(value) for key, value in options.items()},
     )
 

@@ -75,6 +75,7 @@ class ModelEntry:
         loader: ``package.module:function``.
         weights: Its checkpoint, where the loader's default is not meant.
         optional: Whether the run may pass where the weights are not on this machine.
+        on_request: Whether it is measured only where the command line names it.
         options: Passed on to the loader.
     """
 
@@ -82,6 +83,7 @@ class ModelEntry:
     loader: str
     weights: Path | None = None
     optional: bool = False
+    on_request: bool = False
     options: dict[str, str | float | bool] = field(default_factory=dict)
 
 
