@@ -1,0 +1,153 @@
+"""Image and text towers to compare with: timm, transformers and tokenizers driven directly.
+
+timm's Swin and ResNet are written apart from those of transformers and torchvision, so that a
+wrong rename or a wrong layer cannot be wrong in both.
+"""
+
+from __future__ import annotations
+
+import re
+
+from PIL import Image
+
+TEXTS = (
+    "No acute disease.",
+    "",
+    "HEART size normal. Café, naïve façade; no pneumothorax.",
+    "The heart is mildly enlarged, left effusion (3/4). " * 60,
+    "x",
+    "Left effusion.",
+)
+"""Short, empty, accented, capital, and far beyond either model's limit."""
+
+SHAPES = ((97, 131), (131, 97), (224, 224), (225, 301), (640, 512), (2500, 2048))
+"""Heights and widths of the images to compare on."""
+
+
+def radiographs(shapes=SHAPES):
+    """Smooth grey pictures with an edge and some noise."""
+    import numpy as np
+
+    generator = np.random.default_rng(3)
+    pictures = []
+    for height, width in shapes:
+        coarse = Image.fromarray(generator.integers(0, 256, (9, 7), dtype=np.uint8))
+        picture = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+        picture = picture + generator.integers(-20, 21, (height, width))
+        pictures.append(picture.clip(0, 255).astype(np.uint8))
+    return pictures
+
+
+def swin_tokens(state, prefix, size):
+    """A function from pixels to Swin's 49 normed tokens, computed by timm."""
+    import torch
+    from timm.models.swin_transformer import SwinTransformer
+
+    model = SwinTransformer(
+        img_size=224,
+        embed_dim=size.width,
+        depths=size.depths,
+        num_heads=size.swin_heads,
+        window_size=7,
+        num_classes=0,
+        global_pool="",
+    )
+    model.load_state_dict(_timm_keys(_under(state, prefix)), strict=True)
+    model.eval()
+    return torch.inference_mode()(lambda pixels: model.forward_features(pixels).flatten(1, 2))
+
+
+_TIMM = (
+    (r"^embeddings\.patch_embeddings\.projection", "patch_embed.proj"),
+    (r"^embeddings\.norm", "patch_embed.norm"),
+    (r"^layernorm", "norm"),
+    (r"^encoder\.", ""),
+    (r"layernorm_before", "norm1"),
+    (r"layernorm_after", "norm2"),
+    (r"attention\.output\.dense", "attn.proj"),
+    (r"attention\.self\.relative", "attn.relative"),
+    (r"intermediate\.dense", "mlp.fc1"),
+    (r"output\.dense", "mlp.fc2"),
+)
+
+
+def _timm_keys(state):
+    import torch
+
+    renamed = {}
+    for key, tensor in state.items():
+        new, value = key, tensor
+        if ".self.query." in key:
+            value = torch.cat([state[key.replace("query", p)] for p in ("query", "key", "value")])
+            new = key.replace("attention.self.query", "attn.qkv")
+        elif ".self.key." in key or ".self.value." in key or key.endswith("position_index"):
+            continue
+        elif "downsample" in key:
+            # timm counts the merging of patches to the stage that follows it.
+            stage = int(key.split(".")[2])
+            new = key.replace(f"layers.{stage}", f"layers.{stage + 1}")
+        for pattern, replacement in _TIMM:
+            new = re.sub(pattern, replacement, new)
+        renamed[new] = value
+    return renamed
+
+
+def resnet_pool(state, prefix):
+    """A function from pixels to ResNet-50's average pool ``[B, 2048]``, computed by timm."""
+    import timm
+    import torch
+
+    model = timm.create_model("resnet50", num_classes=0)
+    own = {key: value for key, value in _under(state, prefix).items() if key != "fc.weight"}
+    model.load_state_dict(own, strict=True)
+    model.eval()
+    return torch.inference_mode()(lambda pixels: model(pixels))
+
+
+def bert_states(state, prefix, size):
+    """A function from ids ``[1, T]`` (no padding) to every hidden state, in float64."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=size.feed_forward,
+        attn_implementation="eager",
+    )
+    model = BertModel(config)
+    own = _under(state, prefix)
+    own.pop("embeddings.position_ids", None)
+    model.load_state_dict(own, strict=True)
+    model.double().eval()
+    return torch.inference_mode()(lambda ids: model(ids, output_hidden_states=True).hidden_states)
+
+
+def token_ids(vocabulary, text, limit):
+    """A text's ids ``[1, T]`` by the tokenizers library, cut by hand with [SEP] kept last."""
+    import torch
+    from tokenizers.implementations import BertWordPieceTokenizer
+
+    tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
+    ids = tokenizer.encode(text).ids
+    if len(ids) > limit:
+        ids = [*ids[: limit - 1], ids[-1]]
+    return torch.tensor([ids])
+
+
+def unit(features):
+    """Rows of unit length, float64 numpy."""
+    import numpy as np
+
+    rows = np.asarray(features, dtype=np.float64)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _under(state, prefix):
+    return {
+        key.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in state.items()
+        if key.startswith(prefix)
+    }

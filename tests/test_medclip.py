@@ -1,0 +1,446 @@
+"""MedCLIP: equal to references written apart, free of its traps, strict about its files."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import NamedTuple
+
+import published
+import pytest
+import reference_towers
+from published import FULL, SMALL
+from reference_towers import SHAPES, TEXTS, radiographs, token_ids, unit
+
+from robustness.encoder import load
+from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+
+LOADER = "models.medclip:load"
+TOLERANCE = 5e-5
+WRONG = 1e-3
+"""How far a sprung trap moves an embedding at least, here: twenty times the tolerance."""
+
+
+class Case(NamedTuple):
+    encoder: object
+    variant: str
+    path: object
+    state: dict
+    size: object
+    vocabulary: object
+    towers: tuple
+
+
+def prepare(variant, size, folder, vocabulary):
+    """A checkpoint in the published form, and the reference towers with the same weights."""
+    state = published.draw(published.medclip(variant, size), seed=11)
+    path = published.medclip_zip(folder / f"medclip-{variant}.zip", state)
+    prefix = "vision_model.model."
+    image = (
+        reference_towers.resnet_pool(state, prefix)
+        if variant == "resnet"
+        else reference_towers.swin_tokens(state, prefix, size)
+    )
+    text = reference_towers.bert_states(state, "text_model.model.", size)
+    return path, state, (image, text)
+
+
+def build(path, vocabulary, size, variant, **options):
+    from models import _bert, _checkpoint, medclip
+
+    words = _bert.load_tokenizer(vocabulary, size.vocabulary, medclip.MAX_TOKENS)
+    checkpoint = _checkpoint.read(path)
+    return medclip.build(checkpoint, words, small_shapes(size), variant, **options)
+
+
+def small_shapes(size):
+    from transformers import BertConfig, SwinConfig
+
+    from models._vision import Shapes
+
+    return Shapes(
+        BertConfig(
+            vocab_size=size.vocabulary,
+            hidden_size=size.hidden,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            intermediate_size=size.feed_forward,
+        ),
+        SwinConfig(
+            embed_dim=size.width, depths=list(size.depths), num_heads=list(size.swin_heads)
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    return published.write_vocabulary(tmp_path_factory.mktemp("vocabulary") / "vocab.txt")
+
+
+@pytest.fixture(scope="module", params=["swin", "resnet"])
+def case(request, tmp_path_factory, vocabulary):
+    variant = request.param
+    path, state, towers = prepare(variant, SMALL, tmp_path_factory.mktemp("medclip"), vocabulary)
+    encoder = build(path, vocabulary, SMALL, variant)
+    return Case(encoder, variant, path, state, SMALL, vocabulary, towers)
+
+
+@pytest.fixture(scope="module")
+def swin(tmp_path_factory, vocabulary):
+    path, state, towers = prepare("swin", SMALL, tmp_path_factory.mktemp("swin"), vocabulary)
+    encoder = build(path, vocabulary, SMALL, "swin")
+    return Case(encoder, "swin", path, state, SMALL, vocabulary, towers)
+
+
+# --- the references --------------------------------------------------------------------
+
+
+def reference_pixels(image, enlarge=False):
+    """The published preprocessing with Pillow and numpy: ``[1, 3, 224, 224]``."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    picture = Image.fromarray(image)
+    width, height = picture.size
+    side = max(width, height) if enlarge else max(224, width, height)
+    square = Image.new("L", (side, side), 0)
+    square.paste(picture, (int((side - width) / 2), int((side - height) / 2)))
+    grey = np.asarray(square.resize((224, 224), Image.Resampling.BICUBIC), dtype=np.float64)
+    values = (grey / 255 - 0.5862785803043838) / 0.27950088968644304
+    return torch.tensor(np.stack([values] * 3)[None], dtype=torch.float32)
+
+
+def reference_image(case, image, feature=None, **options):
+    tower = case.towers[0](reference_pixels(image, **options))
+    if case.variant == "resnet":
+        return unit(tower @ case.state["vision_model.model.fc.weight"].T)
+    pooled = tower.mean(dim=1) if feature is None else feature(tower)
+    return unit(pooled @ case.state["vision_model.projection_head.weight"].T)
+
+
+def reference_text(case, text, layers=(1, 2, -1), tokens=slice(None), limit=77):
+    states = case.towers[1](token_ids(case.vocabulary, text, limit))
+    mean = sum(states[layer][:, tokens].mean(dim=1) for layer in layers) / len(layers)
+    return unit(mean @ case.state["text_model.projection_head.weight"].double().T)
+
+
+def embed(case, images):
+    return case.encoder.encode_images(case.encoder.preprocess(images)).numpy()
+
+
+def difference(first, second):
+    import numpy as np
+
+    return float(np.abs(np.asarray(first) - np.asarray(second)).max())
+
+
+def check_images(case, shapes):
+    import numpy as np
+
+    images = radiographs(shapes)
+    expected = np.concatenate([reference_image(case, image) for image in images])
+    alone = np.concatenate([embed(case, [image]) for image in images])
+    together = embed(case, images[::-1])[::-1]
+    assert difference(alone, expected) < TOLERANCE
+    assert difference(together, expected) < TOLERANCE
+    assert difference(together, alone) < 1e-5
+    return max(difference(alone, expected), difference(together, expected))
+
+
+def check_texts(case):
+    import numpy as np
+
+    expected = np.concatenate([reference_text(case, text) for text in TEXTS])
+    alone = np.concatenate([case.encoder.encode_reports([text]).numpy() for text in TEXTS])
+    together = case.encoder.encode_reports(TEXTS[::-1]).numpy()[::-1]
+    assert difference(alone, expected) < TOLERANCE
+    assert difference(together, expected) < TOLERANCE
+    assert difference(together, alone) < 1e-5
+    return max(difference(alone, expected), difference(together, expected))
+
+
+# --- equal to the published model ------------------------------------------------------
+
+
+def test_images_embed_as_published(case):
+    check_images(case, SHAPES[:4] if case.variant == "swin" else SHAPES[:3])
+
+
+def test_a_full_radiograph_embeds_as_published(swin):
+    check_images(swin, SHAPES[-2:])
+
+
+def test_pixels_are_those_of_pillow(swin):
+    for image in radiographs(SHAPES):
+        pixels = swin.encoder.preprocess([image])
+        assert str(pixels.dtype) == "torch.float32"
+        assert pixels.shape == (1, 3, 224, 224)
+        assert difference(pixels, reference_pixels(image)) < 1e-5
+
+
+def test_texts_embed_as_published(swin):
+    check_texts(swin)
+
+
+def test_embeddings_are_unit_rows_of_512(case):
+    import numpy as np
+
+    for rows in (embed(case, radiographs(SHAPES[:2])), case.encoder.encode_reports(["", "x"])):
+        assert rows.shape == (2, case.encoder.embedding_dim) == (2, 512)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert embed(case, []).shape == (0, 512)
+    assert case.encoder.encode_reports([]).shape == (0, 512)
+
+
+# --- the traps: what each would do, and that it is not done ----------------------------
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"layers": (-1, -2, -3)},
+        {"layers": (-1,)},
+        {"layers": (0, 1, -1)},
+        {"tokens": slice(1, -1)},
+        {"tokens": slice(0, 1)},
+    ],
+    ids=["last three", "last", "one too early", "without [CLS] and [SEP]", "[CLS] alone"],
+)
+def test_trap_text_feature(swin, mistake):
+    embedding = swin.encoder.encode_reports(TEXTS[:1])
+    assert difference(embedding, reference_text(swin, TEXTS[0])) < TOLERANCE
+    assert difference(embedding, reference_text(swin, TEXTS[0], **mistake)) > WRONG
+
+
+def test_trap_77_tokens_with_the_last_kept(swin):
+    embedding = swin.encoder.encode_reports(TEXTS[3:4])
+    assert difference(embedding, reference_text(swin, TEXTS[3])) < TOLERANCE
+    for limit in (76, 78, 512):
+        assert difference(embedding, reference_text(swin, TEXTS[3], limit=limit)) > TOLERANCE
+    cut = token_ids(swin.vocabulary, TEXTS[3], 10_000)[:, :77]
+    states = swin.towers[1](cut)
+    mean = sum(states[layer].mean(dim=1) for layer in (1, 2, -1)) / 3
+    without_sep = unit(mean @ swin.state["text_model.projection_head.weight"].double().T)
+    assert difference(embedding, without_sep) > TOLERANCE
+
+
+def test_trap_padding_moves_nothing(swin):
+    alone = swin.encoder.encode_reports(TEXTS[:1])
+    beside = swin.encoder.encode_reports([TEXTS[0], TEXTS[3]])[:1]
+    assert difference(alone, beside) < 1e-5
+
+
+def test_the_padding_of_upstream_is_an_option(swin):
+    import torch
+
+    upstream = build(swin.path, swin.vocabulary, SMALL, "swin", padding="upstream")
+    texts = [TEXTS[0], TEXTS[3]]
+    rows = upstream.encode_reports(texts)
+    assert difference(rows[:1], swin.encoder.encode_reports(texts)[:1]) > WRONG
+    assert difference(rows[1:], swin.encoder.encode_reports(texts)[1:]) < TOLERANCE
+    assert difference(upstream.encode_reports(TEXTS[:1]), reference_text(swin, TEXTS[0])) < 5e-5
+    assert upstream.details["padding"] == "upstream"
+    assert swin.encoder.details["padding"] == "masked"
+    assert upstream.fingerprint != swin.encoder.fingerprint
+
+    ids = token_ids(swin.vocabulary, texts[0], 77)
+    padded = torch.nn.functional.pad(ids, (0, 77 - ids.shape[1]))
+    model = upstream._network.text_model["model"]
+    mask = (torch.arange(77) < ids.shape[1]).long()[None]
+    states = model(padded, attention_mask=mask, output_hidden_states=True).hidden_states
+    mean = sum(states[layer].mean(dim=1) for layer in (1, 2, -1)) / 3
+    expected = unit(mean @ swin.state["text_model.projection_head.weight"].T)
+    assert difference(rows[:1], expected) < TOLERANCE
+
+
+def test_trap_lower_case_with_a_cased_vocabulary(swin):
+    encode = swin.encoder.encode_reports
+    assert difference(encode(["HEART Café"]), encode(["heart cafe"])) == 0
+    cased = token_ids(swin.vocabulary, "heart", 77)
+    assert cased[0, 1] != swin.vocabulary.read_text().split("\n").index("Heart")
+
+
+def test_trap_swin_feature_is_the_mean(swin):
+    image = radiographs(SHAPES[:1])[0]
+    first = reference_image(swin, image, feature=lambda tokens: tokens[:, 0])
+    assert difference(embed(swin, [image]), first) > WRONG
+
+
+def test_trap_small_images_are_padded_and_not_enlarged(case):
+    image = radiographs(SHAPES[:1])[0]
+    enlarged = reference_image(case, image, enlarge=True)
+    assert difference(embed(case, [image]), enlarged) > WRONG
+
+
+def test_trap_batch_norm_is_in_eval_mode(case):
+    assert not any(module.training for module in case.encoder._network.modules())
+
+
+# --- what a checkpoint may and may not hold --------------------------------------------
+
+
+def save(folder, state):
+    return published.medclip_zip(folder / "changed.zip", state)
+
+
+def test_keys_without_weights_are_dropped_by_name(swin, tmp_path):
+    dropped = {
+        key: tensor
+        for key, tensor in swin.state.items()
+        if not key.endswith(("position_ids", "relative_position_index"))
+    }
+    assert len(dropped) < len(swin.state)
+    encoder = build(save(tmp_path, dropped), swin.vocabulary, SMALL, "swin")
+    assert encoder.fingerprint == swin.encoder.fingerprint
+
+
+def test_a_plain_state_dict_and_fp16_are_taken(swin, tmp_path):
+    import torch
+
+    half = {
+        key: tensor.half() if tensor.is_floating_point() else tensor
+        for key, tensor in swin.state.items()
+    }
+    torch.save(half, tmp_path / "half.bin")
+    encoder = build(tmp_path / "half.bin", swin.vocabulary, SMALL, "swin")
+    rows = encoder.encode_reports(TEXTS[:1])
+    assert rows.dtype == torch.float32
+    assert difference(rows, swin.encoder.encode_reports(TEXTS[:1])) < 0.01
+    assert encoder.fingerprint != swin.encoder.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: state.pop("logit_scale"), "1 missing keys ['logit_scale']"),
+        (lambda state: state.update(extra=state["logit_scale"]), "1 unexpected ['extra']"),
+        (
+            lambda state: state.update(
+                {"vision_model.projection_head.bias": state["text_model.model.pooler.dense.bias"]}
+            ),
+            "1 unexpected ['vision_model.projection_head.bias']",
+        ),
+        (
+            lambda state: state.update(
+                {"text_model.projection_head.weight": state["logit_scale"].expand(512, 40)}
+            ),
+            "wrong shapes: text_model.projection_head.weight [512, 40], not [512, 48]",
+        ),
+        (
+            lambda state: state.update(logit_scale=state["logit_scale"] * float("nan")),
+            "'logit_scale' holds values that are not finite",
+        ),
+    ],
+    ids=["missing", "unexpected", "bias", "shape", "not finite"],
+)
+def test_a_checkpoint_that_does_not_fit(swin, tmp_path, change, reason):
+    state = dict(swin.state)
+    change(state)
+    path = save(tmp_path, state)
+    with pytest.raises(WeightsError) as caught:
+        build(path, swin.vocabulary, SMALL, "swin")
+    assert reason in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def write_full_vocabulary(folder):
+    """As many entries as Bio_ClinicalBERT has."""
+    path = folder / "full.txt"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(28_991))]
+    path.write_text("\n".join(words) + "\n")
+    return path
+
+
+def test_another_model_and_the_wrong_variant(case, tmp_path):
+    words = write_full_vocabulary(tmp_path)
+    other = {"swin": "resnet", "resnet": "swin"}[case.variant]
+    with pytest.raises(WeightsError, match=f"image tower is {case.variant}, not {other} as asked"):
+        load(LOADER, weights=case.path, tokenizer=words, variant=other)
+    alien = save(tmp_path, {"visual.proj": case.state["logit_scale"]})
+    with pytest.raises(WeightsError, match=r"another model.*there are \['visual.proj'\]"):
+        load(LOADER, weights=alien, tokenizer=words)
+
+
+def test_a_truncated_zip_and_a_directory(swin, tmp_path):
+    words = write_full_vocabulary(tmp_path)
+    short = tmp_path / "short.zip"
+    short.write_bytes(swin.path.read_bytes()[:-5000])
+    with pytest.raises(WeightsError, match="short.zip.*truncated"):
+        load(LOADER, weights=short, tokenizer=words)
+    with pytest.raises(WeightsError, match="is a directory"):
+        load(LOADER, weights=tmp_path, tokenizer=words)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    with pytest.raises(WeightsError, match="neither data.pkl nor pytorch_model.bin"):
+        load(LOADER, weights=tmp_path / "other.zip", tokenizer=words)
+
+
+def test_weights_that_are_absent_say_where_to_get_them(monkeypatch, tmp_path):
+    monkeypatch.delenv("ROBUSTNESS_WEIGHTS", raising=False)
+    with pytest.raises(WeightsNotFoundError) as caught:
+        load(LOADER)
+    for part in ("MedCLIP", "medclip-vit-pretrained.zip", "https://", "licence"):
+        assert part in str(caught.value)
+    with pytest.raises(WeightsNotFoundError, match="nowhere.zip.*https://"):
+        load(LOADER, weights=tmp_path / "nowhere.zip")
+
+
+def test_vocabularies_that_cannot_be_used(swin, tmp_path):
+    with pytest.raises(WeightsError, match=r"vocab.txt.* entries, the text tower 28,996"):
+        load(LOADER, weights=swin.path, tokenizer=swin.vocabulary)
+    (tmp_path / "vocab.txt").write_text("one\ntwo\n")
+    with pytest.raises(WeightsError, match="lacks .PAD."):
+        load(LOADER, weights=swin.path, tokenizer=tmp_path)
+    with pytest.raises(WeightsNotFoundError, match="tokenizer=PATH"):
+        load(LOADER, weights=swin.path, tokenizer=tmp_path / "none.txt")
+
+
+def test_a_vocabulary_from_a_directory_that_transformers_saved(swin, tmp_path):
+    from transformers import BertTokenizer
+
+    BertTokenizer(str(swin.vocabulary)).save_pretrained(tmp_path)
+    encoder = build(swin.path, tmp_path, SMALL, "swin")
+    assert encoder.fingerprint == swin.encoder.fingerprint
+
+
+def test_options_are_checked(swin):
+    with pytest.raises(UsageError, match="no option 'colour'; it takes tokenizer, variant"):
+        load(LOADER, weights=swin.path, colour="blue")
+    with pytest.raises(UsageError, match="padding='some' is not one of masked, upstream"):
+        load(LOADER, weights=swin.path, padding="some")
+    with pytest.raises(UsageError, match="variant='vit' is not one of swin, resnet"):
+        load(LOADER, weights=swin.path, variant="vit")
+
+
+def test_the_result_says_what_was_measured(case):
+    import hashlib
+
+    details = case.encoder.details
+    assert details["weights_sha256"] == hashlib.sha256(case.path.read_bytes()).hexdigest()
+    assert details["variant"] == case.variant
+    assert {"source", "licence", "tokenizer_sha256"} <= details.keys()
+    assert case.encoder.text_policy.max_tokens == 77
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(swin):
+    import torch
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    build(swin.path, swin.vocabulary, SMALL, "swin")
+    assert torch.equal(torch.rand(3), expected)
+
+
+# --- the published size ----------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["swin", "resnet"])
+def test_the_published_size_embeds_as_published(variant, shared, tmp_path):
+    vocabulary = shared / "bert_base_cased" / "vocab.txt"
+    path, state, towers = prepare(variant, FULL, tmp_path, vocabulary)
+    encoder = load(LOADER, weights=path, tokenizer=vocabulary)
+    case = Case(encoder, variant, path, state, FULL, vocabulary, towers)
+    print("images", check_images(case, SHAPES), "texts", check_texts(case))  # noqa: T201
