@@ -46,12 +46,14 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def heavy_modules():
-    """In-process runs forget the modules they import, and torch is imported once a process."""
+    """In-process runs forget the modules they import; torch and scipy load once a process."""
+    import scipy.stats
+
     import models.phantom
     import robustness.gate
     import robustness.search
 
-    return models.phantom, robustness.gate, robustness.search
+    return scipy.stats, models.phantom, robustness.gate, robustness.search
 
 
 @pytest.fixture

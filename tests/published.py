@@ -6,10 +6,11 @@ here imports ``models``. Key names are those of transformers 4, which the files 
 
 from __future__ import annotations
 
+import io
 import sys
 import zipfile
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 
 WINDOW = 7
@@ -45,6 +46,13 @@ SMALL = Size(len(_PIECES), 48, 4, 4, 96, 12, (2, 2, 2, 2), (1, 2, 2, 4))
 def write_vocabulary(path):
     """A small cased WordPiece vocabulary, one entry a line."""
     path.write_text("".join(f"{piece}\n" for piece in _PIECES), encoding="utf-8")
+    return path
+
+
+def write_full_vocabulary(path):
+    """As many entries as Bio_ClinicalBERT has, to get past the check of their number."""
+    words = [*_PIECES[:5], *(f"w{index}" for index in range(FULL.vocabulary - 5))]
+    path.write_text("\n".join(words) + "\n", encoding="utf-8")
     return path
 
 
@@ -197,8 +205,6 @@ def _tensor(torch, key, shape, generator):
 
 def medclip_zip(path, state):
     """The zip that MedCLIP is published as."""
-    import io
-
     import torch
 
     buffer = io.BytesIO()
@@ -250,8 +256,3 @@ def fake_omegaconf():
                 del sys.modules[name]
             else:
                 sys.modules[name] = module
-
-
-def smaller_vocabulary(size, by):
-    """The size, its vocabulary short of some entries."""
-    return replace(size, vocabulary=size.vocabulary - by)

@@ -145,6 +145,31 @@ def unit(features):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def difference(first, second):
+    """The largest absolute difference of two arrays."""
+    import numpy as np
+
+    return float(np.abs(np.asarray(first) - np.asarray(second)).max())
+
+
+def shapes(size):
+    """The configurations that make the models' own classes as large as a checkpoint."""
+    from transformers import BertConfig, SwinConfig
+
+    from models._vision import Shapes
+
+    return Shapes(
+        BertConfig(
+            vocab_size=size.vocabulary,
+            hidden_size=size.hidden,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            intermediate_size=size.feed_forward,
+        ),
+        SwinConfig(embed_dim=size.width, depths=list(size.depths), num_heads=list(size.swin_heads)),
+    )
+
+
 def _under(state, prefix):
     return {
         key.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor

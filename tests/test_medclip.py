@@ -9,7 +9,7 @@ import published
 import pytest
 import reference_towers
 from published import FULL, SMALL
-from reference_towers import SHAPES, TEXTS, radiographs, token_ids, unit
+from reference_towers import SHAPES, TEXTS, difference, radiographs, shapes, token_ids, unit
 
 from robustness.encoder import load
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
@@ -49,26 +49,7 @@ def build(path, vocabulary, size, variant, **options):
 
     words = _bert.load_tokenizer(vocabulary, size.vocabulary, medclip.MAX_TOKENS)
     checkpoint = _checkpoint.read(path)
-    return medclip.build(checkpoint, words, small_shapes(size), variant, **options)
-
-
-def small_shapes(size):
-    from transformers import BertConfig, SwinConfig
-
-    from models._vision import Shapes
-
-    return Shapes(
-        BertConfig(
-            vocab_size=size.vocabulary,
-            hidden_size=size.hidden,
-            num_hidden_layers=size.layers,
-            num_attention_heads=size.heads,
-            intermediate_size=size.feed_forward,
-        ),
-        SwinConfig(
-            embed_dim=size.width, depths=list(size.depths), num_heads=list(size.swin_heads)
-        ),
-    )
+    return medclip.build(checkpoint, words, shapes(size), variant, **options)
 
 
 @pytest.fixture(scope="module")
@@ -128,16 +109,10 @@ def embed(case, images):
     return case.encoder.encode_images(case.encoder.preprocess(images)).numpy()
 
 
-def difference(first, second):
+def check_images(case, sizes):
     import numpy as np
 
-    return float(np.abs(np.asarray(first) - np.asarray(second)).max())
-
-
-def check_images(case, shapes):
-    import numpy as np
-
-    images = radiographs(shapes)
+    images = radiographs(sizes)
     expected = np.concatenate([reference_image(case, image) for image in images])
     alone = np.concatenate([embed(case, [image]) for image in images])
     together = embed(case, images[::-1])[::-1]
@@ -344,16 +319,8 @@ def test_a_checkpoint_that_does_not_fit(swin, tmp_path, change, reason):
     assert "\n" not in str(caught.value)
 
 
-def write_full_vocabulary(folder):
-    """As many entries as Bio_ClinicalBERT has."""
-    path = folder / "full.txt"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(28_991))]
-    path.write_text("\n".join(words) + "\n")
-    return path
-
-
 def test_another_model_and_the_wrong_variant(case, tmp_path):
-    words = write_full_vocabulary(tmp_path)
+    words = published.write_full_vocabulary(tmp_path / "full.txt")
     other = {"swin": "resnet", "resnet": "swin"}[case.variant]
     with pytest.raises(WeightsError, match=f"image tower is {case.variant}, not {other} as asked"):
         load(LOADER, weights=case.path, tokenizer=words, variant=other)
@@ -363,7 +330,7 @@ def test_another_model_and_the_wrong_variant(case, tmp_path):
 
 
 def test_a_truncated_zip_and_a_directory(swin, tmp_path):
-    words = write_full_vocabulary(tmp_path)
+    words = published.write_full_vocabulary(tmp_path / "full.txt")
     short = tmp_path / "short.zip"
     short.write_bytes(swin.path.read_bytes()[:-5000])
     with pytest.raises(WeightsError, match="short.zip.*truncated"):
