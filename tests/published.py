@@ -179,25 +179,24 @@ def draw(table, seed):
 
 def _tensor(torch, key, shape, generator):
     name = key.rpartition(".")[2]
-    if name == "position_ids":
-        return torch.arange(512)[None]
-    if name == "relative_position_index":
-        return torch.zeros(shape, dtype=torch.int64)
-    if name == "num_batches_tracked":
-        return torch.tensor(1000)
-    if name == "logit_scale":
-        return torch.tensor(4.6)
-    if name == "running_var":
-        return torch.rand(shape, generator=generator) + 0.5
+    fixed = {
+        "position_ids": torch.arange(512)[None],
+        "relative_position_index": torch.zeros(WINDOW**2, WINDOW**2, dtype=torch.int64),
+        "num_batches_tracked": torch.tensor(1000),
+        "logit_scale": torch.tensor(4.6),
+    }
+    if name in fixed:
+        return fixed[name]
     noise = torch.randn(shape, generator=generator)
+    if name == "running_var":
+        return 0.5 + noise.abs()
     if len(shape) == 1:
-        is_scale = name == "weight"
         # The last norm of a residual branch is small, as training leaves it.
-        return 0.1 * noise + (0.3 if ".bn3." in key else 1.0) * is_scale
+        scale = 0.3 if ".bn3." in key else 1.0
+        return 0.1 * noise + (scale if name == "weight" else 0)
     if name == "relative_position_bias_table" or "_embeddings." in key:
         return 0.5 * noise
-    fan_in = noise[0].numel()
-    return noise * (2 / fan_in) ** 0.5
+    return noise * (2 / noise[0].numel()) ** 0.5
 
 
 # --- files in the published form -------------------------------------------------------

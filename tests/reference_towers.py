@@ -101,7 +101,7 @@ def resnet_pool(state, prefix):
     own = {key: value for key, value in _under(state, prefix).items() if key != "fc.weight"}
     model.load_state_dict(own, strict=True)
     model.eval()
-    return torch.inference_mode()(lambda pixels: model(pixels))
+    return torch.inference_mode()(model)
 
 
 def bert_states(state, prefix, size):
