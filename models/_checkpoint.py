@@ -255,7 +255,8 @@ def load_strictly(
     for key, tensor in used.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise unusable(path, f"tensor {key!r} holds values that are not finite")
-        if tensor.is_floating_point() != expected[key].is_floating_point():
+        # A counter may have become a float with the rest; a weight in integers is quantised.
+        if expected[key].is_floating_point() and not tensor.is_floating_point():
             raise unusable(path, f"tensor {key!r} is {tensor.dtype}, not {expected[key].dtype}")
     module.load_state_dict(used, strict=True)
 

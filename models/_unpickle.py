@@ -12,6 +12,7 @@ import struct
 import sys
 import zipfile
 import zlib
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, Self
@@ -62,33 +63,27 @@ _BUILTIN_TYPES = frozenset(
 # Of the standard library, what configurations are honestly made of. Not one of these is
 # called either; every other name of the standard library is refused.
 _HARMLESS = {
-    "__builtin__": _BUILTIN_TYPES,
     "_codecs": frozenset({"encode"}),
     "abc": _ANY,
     "argparse": frozenset({"Namespace"}),
     "builtins": _BUILTIN_TYPES,
     "collections": _ANY,
-    "copy_reg": frozenset({"_reconstructor"}),
     "copyreg": frozenset({"_reconstructor"}),
     "datetime": _ANY,
     "decimal": _ANY,
     "enum": _ANY,
     "fractions": _ANY,
-    "functools": frozenset({"partial"}),
-    "operator": frozenset({"getitem"}),
+    "functools": frozenset({"partial", "reduce"}),
+    "operator": frozenset({"getitem", "or_"}),
     "pathlib": _ANY,
-    "types": frozenset({"SimpleNamespace"}),
+    "re": frozenset({"_compile"}),
+    "types": frozenset({"GenericAlias", "SimpleNamespace"}),
     "typing": _ANY,
     "uuid": _ANY,
 }
-_DANGEROUS_ROOTS = (frozenset(sys.stdlib_module_names) | {"__builtin__", "commands"}) | {
-    "dill",
-    "cloudpickle",
-    "joblib",
-    "pip",
-    "pkg_resources",
-    "setuptools",
-}
+_ALIASES = {"posix": "os", "nt": "os", "_io": "io", "_pickle": "pickle"}
+_LOADERS = {"cloudpickle", "dill", "joblib", "pip", "pkg_resources", "setuptools"}
+_DANGEROUS_ROOTS = frozenset(sys.stdlib_module_names) | _LOADERS
 _DANGEROUS_PREFIXES = (
     "numpy.f2py",
     "numpy.testing",
@@ -179,10 +174,15 @@ _REBUILT: dict[tuple[str, str], object] = {
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        written = f"{module}.{name}"
+        # Old protocols have Python 2's names: __builtin__ for builtins, commands for subprocess.
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        module = _ALIASES.get(module, module)
         if (module, name) in _REBUILT:
             return _REBUILT[module, name]
         if _is_dangerous(module, name):
-            raise RefusedPickleError(f"{module}.{name}")
+            known = f"{module}.{name}"
+            raise RefusedPickleError(known if known == written else f"{known} ({written})")
         return type(name, (Stub,), {"__module__": module})
 
     def persistent_load(self, pid: Any) -> _Storage:

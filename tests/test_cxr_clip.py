@@ -1,0 +1,380 @@
+"""CXR-CLIP: equal to references written apart, free of its traps, strict about its files."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+import published
+import pytest
+import reference_towers
+from published import FULL, SMALL
+from reference_towers import SHAPES, TEXTS, difference, radiographs, shapes, token_ids, unit
+
+from robustness.encoder import load
+from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+from robustness.evalset import Report
+
+LOADER = "models.cxr_clip:load"
+TOLERANCE = 5e-5
+WRONG = 1e-3
+"""How far a sprung trap moves an embedding at least, here: twenty times the tolerance."""
+
+
+class Case(NamedTuple):
+    encoder: object
+    variant: str
+    path: object
+    state: dict
+    vocabulary: object
+    towers: tuple
+
+
+def prepare(variant, size, folder):
+    """A checkpoint in the published form, and the reference towers with the same weights."""
+    state = published.draw(published.cxr_clip(variant, size), seed=12)
+    path = published.cxr_clip_tar(folder / f"{variant}.tar", state)
+    image = (
+        reference_towers.resnet_pool(state, "image_encoder.resnet.")
+        if variant == "resnet"
+        else reference_towers.swin_tokens(state, "image_encoder.image_encoder.", size)
+    )
+    text = reference_towers.bert_states(state, "text_encoder.text_encoder.", size)
+    return path, state, (image, text)
+
+
+def build(path, vocabulary, variant):
+    from models import _bert, _checkpoint, cxr_clip
+
+    words = _bert.load_tokenizer(vocabulary, SMALL.vocabulary, cxr_clip.MAX_TOKENS)
+    return cxr_clip.build(_checkpoint.read(path), words, shapes(SMALL), variant)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    return published.write_vocabulary(tmp_path_factory.mktemp("vocabulary") / "vocab.txt")
+
+
+@pytest.fixture(scope="module")
+def swin(tmp_path_factory, vocabulary):
+    path, state, towers = prepare("swin", SMALL, tmp_path_factory.mktemp("swin"))
+    return Case(build(path, vocabulary, "swin"), "swin", path, state, vocabulary, towers)
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory, vocabulary):
+    path, state, towers = prepare("resnet", SMALL, tmp_path_factory.mktemp("resnet"))
+    return Case(build(path, vocabulary, "resnet"), "resnet", path, state, vocabulary, towers)
+
+
+@pytest.fixture(params=["swin", "resnet"])
+def case(request):
+    return request.getfixturevalue(request.param)
+
+
+# --- the references --------------------------------------------------------------------
+
+HALF = ((0.5,) * 3, (0.5,) * 3)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def reference_pixels(image, statistics, interpolation=2):
+    """The published preprocessing by torchvision's transforms on Pillow: ``[1, 3, 224, 224]``."""
+    from PIL import Image
+    from torchvision import transforms
+    from torchvision.transforms import InterpolationMode
+
+    mode = {2: InterpolationMode.BILINEAR, 3: InterpolationMode.BICUBIC}[interpolation]
+    pipeline = transforms.Compose(
+        [
+            transforms.Resize(224, interpolation=mode),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(*statistics),
+        ]
+    )
+    return pipeline(Image.fromarray(image).convert("RGB"))[None]
+
+
+def project(case, tower, features, biased=True):
+    head = f"{tower}_projection.projection"
+    weight, bias = case.state[f"{head}.weight"].double(), case.state[f"{head}.bias"].double()
+    return unit(features.double() @ weight.T + (bias if biased else 0))
+
+
+def reference_image(case, image, feature=None, biased=True, statistics=None, **options):
+    statistics = statistics or {"swin": HALF, "resnet": IMAGENET}[case.variant]
+    features = case.towers[0](reference_pixels(image, statistics, **options))
+    if case.variant == "swin":
+        features = features[:, 0] if feature is None else feature(features)
+    return project(case, "image", features, biased)
+
+
+def reference_text(case, text, limit=256, position=-1, biased=True):
+    last = case.towers[1](token_ids(case.vocabulary, text, limit))[-1]
+    return project(case, "text", last[:, position], biased)
+
+
+def embed(case, images):
+    return case.encoder.encode_images(case.encoder.preprocess(images)).numpy()
+
+
+def check_images(case, sizes):
+    import numpy as np
+
+    images = radiographs(sizes)
+    expected = np.concatenate([reference_image(case, image) for image in images])
+    alone = np.concatenate([embed(case, [image]) for image in images])
+    together = embed(case, images[::-1])[::-1]
+    assert difference(together, alone) < 1e-5
+    worst = max(difference(alone, expected), difference(together, expected))
+    assert worst < TOLERANCE
+    return worst
+
+
+def check_texts(case):
+    import numpy as np
+
+    expected = np.concatenate([reference_text(case, text) for text in TEXTS])
+    alone = np.concatenate([case.encoder.encode_reports([text]).numpy() for text in TEXTS])
+    together = case.encoder.encode_reports(TEXTS[::-1]).numpy()[::-1]
+    assert difference(together, alone) < 1e-5
+    worst = max(difference(alone, expected), difference(together, expected))
+    assert worst < TOLERANCE
+    return worst
+
+
+# --- equal to the published model ------------------------------------------------------
+
+
+def test_images_embed_as_published(case):
+    check_images(case, SHAPES[:4] if case.variant == "swin" else SHAPES[:3])
+
+
+def test_a_full_radiograph_embeds_as_published(swin):
+    check_images(swin, SHAPES[-2:])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pixels_are_those_of_torchvision_on_pillow(case, shape):
+    image = radiographs([shape])[0]
+    pixels = case.encoder.preprocess([image])
+    statistics = {"swin": HALF, "resnet": IMAGENET}[case.variant]
+    assert str(pixels.dtype) == "torch.float32"
+    assert difference(pixels, reference_pixels(image, statistics)) < 1e-5
+
+
+def test_texts_embed_as_published(swin):
+    check_texts(swin)
+
+
+def test_embeddings_are_unit_rows_of_512(case):
+    import numpy as np
+
+    for rows in (embed(case, radiographs(SHAPES[:2])), case.encoder.encode_reports(["", "x"])):
+        assert rows.shape == (2, case.encoder.embedding_dim) == (2, 512)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert embed(case, []).shape == (0, 512)
+    assert case.encoder.encode_reports([]).shape == (0, 512)
+
+
+# --- the traps: what each would do, and that it is not done ----------------------------
+
+
+def test_trap_swin_feature_is_the_first_token(swin):
+    image = radiographs(SHAPES[:1])[0]
+    mean = reference_image(swin, image, feature=lambda tokens: tokens.mean(dim=1))
+    assert difference(embed(swin, [image]), mean) > WRONG
+
+
+def test_trap_projections_have_a_bias(case, tmp_path):
+    image = radiographs(SHAPES[:1])[0]
+    assert difference(embed(case, [image]), reference_image(case, image, biased=False)) > WRONG
+    embedding = case.encoder.encode_reports(TEXTS[:1])
+    assert difference(embedding, reference_text(case, TEXTS[0], biased=False)) > WRONG
+    state = dict(case.state)
+    del state["text_projection.projection.bias"]
+    with pytest.raises(WeightsError, match="1 missing keys .'text_projection.projection.bias'."):
+        build(published.cxr_clip_tar(tmp_path / "bare.tar", state), case.vocabulary, case.variant)
+
+
+def test_trap_text_feature_is_that_of_sep(swin):
+    embedding = swin.encoder.encode_reports(TEXTS[:1])
+    assert difference(embedding, reference_text(swin, TEXTS[0])) < TOLERANCE
+    for position in (0, -2):
+        assert difference(embedding, reference_text(swin, TEXTS[0], position=position)) > WRONG
+
+
+def test_trap_sep_is_found_before_the_padding(swin):
+    rows = swin.encoder.encode_reports([TEXTS[0], TEXTS[3], ""])
+    assert difference(rows[:1], swin.encoder.encode_reports(TEXTS[:1])) < 1e-5
+    assert difference(rows[2:], swin.encoder.encode_reports([""])) < 1e-5
+
+
+def test_trap_256_tokens_with_sep_kept(swin):
+    embedding = swin.encoder.encode_reports(TEXTS[3:4])
+    assert difference(embedding, reference_text(swin, TEXTS[3])) < TOLERANCE
+    for limit in (77, 255, 257, 512):
+        assert difference(embedding, reference_text(swin, TEXTS[3], limit=limit)) > TOLERANCE
+    without_sep = swin.towers[1](token_ids(swin.vocabulary, TEXTS[3], 10_000)[:, :256])[-1][:, -1]
+    assert difference(embedding, project(swin, "text", without_sep)) > WRONG
+
+
+def test_trap_lower_case_with_a_cased_vocabulary(swin):
+    encode = swin.encoder.encode_reports
+    assert difference(encode(["HEART Café"]), encode(["heart cafe"])) == 0
+
+
+def test_trap_each_variant_has_its_own_statistics(case):
+    image = radiographs(SHAPES[:1])[0]
+    other = {"swin": IMAGENET, "resnet": HALF}[case.variant]
+    assert difference(embed(case, [image]), reference_image(case, image, statistics=other)) > WRONG
+
+
+def test_trap_resampling_is_bilinear(swin):
+    image = radiographs(SHAPES[4:5])[0]
+    bicubic = reference_image(swin, image, interpolation=3)
+    assert difference(embed(swin, [image]), bicubic) > TOLERANCE
+
+
+def test_trap_batch_norm_is_in_eval_mode(case):
+    assert not any(module.training for module in case.encoder._network.modules())
+
+
+# --- the file --------------------------------------------------------------------------
+
+
+def test_the_published_file_needs_no_omegaconf(swin):
+    import torch
+
+    assert "omegaconf" not in sys.modules
+    with pytest.raises(Exception, match="omegaconf"):
+        torch.load(swin.path, weights_only=True)
+    # The fixture read it: all of its tensors, and nothing of its optimizer.
+    from models import _checkpoint
+
+    assert _checkpoint.read(swin.path).state.keys() == swin.state.keys()
+
+
+def test_a_plain_state_dict_is_taken(swin, tmp_path):
+    import torch
+
+    torch.save(swin.state, tmp_path / "plain.pt")
+    encoder = build(tmp_path / "plain.pt", swin.vocabulary, "swin")
+    assert encoder.fingerprint == swin.encoder.fingerprint
+    assert encoder.details["weights_sha256"] != swin.encoder.details["weights_sha256"]
+
+
+def test_keys_of_a_newer_transformers_are_taken(swin, tmp_path):
+    import torch
+    from transformers import SwinModel
+
+    prefix = "image_encoder.image_encoder."
+    tower = swin.encoder._network.image_encoder["image_encoder"]
+    assert isinstance(tower, SwinModel)
+    state = {key: value for key, value in swin.state.items() if not key.startswith(prefix)}
+    state |= {f"{prefix}{key}": value for key, value in tower.state_dict().items()}
+    torch.save(state, tmp_path / "new.pt")
+    encoder = build(tmp_path / "new.pt", swin.vocabulary, "swin")
+    assert encoder.fingerprint == swin.encoder.fingerprint
+
+
+def test_one_changed_weight_changes_the_fingerprint(swin, tmp_path):
+    state = dict(swin.state)
+    key = "text_encoder.text_encoder.encoder.layer.3.output.dense.bias"
+    state[key] = state[key].clone()
+    state[key][0] += 1e-3
+    path = published.cxr_clip_tar(tmp_path / "changed.tar", state)
+    assert build(path, swin.vocabulary, "swin").fingerprint != swin.encoder.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: state.pop("logit_scale"), "1 missing keys ['logit_scale']"),
+        (lambda state: state.update(extra=state["logit_scale"]), "1 unexpected ['extra']"),
+    ],
+    ids=["missing", "unexpected"],
+)
+def test_a_checkpoint_that_does_not_fit(swin, tmp_path, change, reason):
+    state = dict(swin.state)
+    change(state)
+    path = published.cxr_clip_tar(tmp_path / "changed.tar", state)
+    with pytest.raises(WeightsError) as caught:
+        build(path, swin.vocabulary, "swin")
+    assert reason in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_model_and_the_wrong_variant(case, tmp_path):
+    words = published.write_full_vocabulary(tmp_path / "full.txt")
+    other = {"swin": "resnet", "resnet": "swin"}[case.variant]
+    with pytest.raises(WeightsError, match=f"image tower is {case.variant}, not {other} as asked"):
+        load(LOADER, weights=case.path, tokenizer=words, variant=other)
+    medclip = published.medclip_zip(tmp_path / "medclip.zip", {"x": case.state["logit_scale"]})
+    with pytest.raises(WeightsError, match=r"another model: no key is image_encoder"):
+        load(LOADER, weights=medclip, tokenizer=words)
+
+
+def test_files_that_cannot_be_used(swin, tmp_path, monkeypatch):
+    words = published.write_full_vocabulary(tmp_path / "full.txt")
+    short = tmp_path / "short.tar"
+    short.write_bytes(swin.path.read_bytes()[:100_000])
+    with pytest.raises(WeightsError, match="short.tar.*truncated"):
+        load(LOADER, weights=short, tokenizer=words)
+    with pytest.raises(WeightsError, match="is a directory"):
+        load(LOADER, weights=tmp_path, tokenizer=words)
+    with pytest.raises(WeightsError, match="entries, the text tower 28,996"):
+        load(LOADER, weights=swin.path, tokenizer=swin.vocabulary)
+    monkeypatch.delenv("ROBUSTNESS_WEIGHTS", raising=False)
+    with pytest.raises(WeightsNotFoundError, match="CXR-CLIP.*swint_mcc.tar.*https.*CC BY-NC"):
+        load(LOADER)
+    with pytest.raises(UsageError, match="no option 'colour'; it takes tokenizer, variant"):
+        load(LOADER, weights=swin.path, colour="blue")
+
+
+def test_the_folder_of_weights_is_searched(swin, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROBUSTNESS_WEIGHTS", str(tmp_path))
+    (tmp_path / "swint_m.tar").symlink_to(swin.path)
+    with pytest.raises(WeightsNotFoundError, match="r50_mcc.tar"):
+        load(LOADER, variant="resnet")
+    # Found, and then refused only for its vocabulary.
+    with pytest.raises(WeightsError, match="vocab.txt"):
+        load(LOADER, tokenizer=swin.vocabulary)
+
+
+# --- what the result says --------------------------------------------------------------
+
+
+def test_the_longer_section_is_read(swin):
+    from dataclasses import asdict
+
+    policy = swin.encoder.text_policy
+    assert policy.text(Report(findings="Short.", impression="A longer text.")) == "A longer text."
+    assert policy.text(Report(findings="A longer text.", impression="Short.")) == "A longer text."
+    assert policy.text(Report(findings="Same", impression="Size")) == "Same"
+    assert "longest" in asdict(policy)["selection"]
+    assert policy.max_tokens == 256
+
+
+def test_the_result_says_what_was_measured(case):
+    import hashlib
+
+    details = case.encoder.details
+    assert details["weights_sha256"] == hashlib.sha256(case.path.read_bytes()).hexdigest()
+    assert details["variant"] == case.variant
+    assert {"source", "licence", "tokenizer_sha256"} <= details.keys()
+
+
+# --- the published size ----------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["swin", "resnet"])
+def test_the_published_size_embeds_as_published(variant, shared, tmp_path):
+    vocabulary = shared / "bert_base_cased" / "vocab.txt"
+    path, state, towers = prepare(variant, FULL, tmp_path)
+    encoder = load(LOADER, weights=path, tokenizer=vocabulary)
+    case = Case(encoder, variant, path, state, vocabulary, towers)
+    print("images", check_images(case, SHAPES), "texts", check_texts(case))  # noqa: T201
