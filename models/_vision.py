@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
-from torchvision.models import ResNet, resnet50
+from torchvision.models import ResNet, resnet50  # type: ignore[import-untyped]
 from transformers import BertConfig, SwinConfig, SwinModel
 
 from models._bert import bert_config

@@ -208,7 +208,7 @@ def medclip_zip(path, state):
 
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("pytorch_model.bin", buffer.getvalue())
     return path
 

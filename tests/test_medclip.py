@@ -251,6 +251,34 @@ def test_trap_batch_norm_is_in_eval_mode(case):
     assert not any(module.training for module in case.encoder._network.modules())
 
 
+@pytest.mark.parametrize("model", ["medclip", "cxr_clip"])
+@pytest.mark.parametrize("variant", ["swin", "resnet"])
+def test_trap_every_published_key_has_its_place(model, variant):
+    import importlib
+
+    import torch
+
+    from models import _bert, _checkpoint, _vision
+
+    module = importlib.import_module(f"models.{model}")
+    network = {"medclip": "MedClipNetwork", "cxr_clip": "CxrClipNetwork"}[model]
+    with torch.device("meta"):
+        towers = getattr(module, network)(
+            _bert.bert_config(), _vision.swin_config() if variant == "swin" else None
+        )
+        table = getattr(published, model)(variant, FULL)
+        state = {key: torch.empty(shape) for key, shape in table.items()}
+    renamed = _checkpoint.rename(state, _vision.SWIN_RENAMES)
+    held = {key: tuple(tensor.shape) for key, tensor in towers.state_dict().items()}
+    dropped = {key for key in renamed if key not in held}
+    assert held == {key: tuple(renamed[key].shape) for key in renamed if key not in dropped}
+    assert {key.rpartition(".")[2] for key in dropped} <= {
+        "position_ids",
+        "relative_position_index",
+    }
+    assert len(dropped) == 1 + (12 if variant == "swin" else 0)
+
+
 # --- what a checkpoint may and may not hold --------------------------------------------
 
 
@@ -369,6 +397,36 @@ def test_a_vocabulary_from_a_directory_that_transformers_saved(swin, tmp_path):
     BertTokenizer(str(swin.vocabulary)).save_pretrained(tmp_path)
     encoder = build(swin.path, tmp_path, SMALL, "swin")
     assert encoder.fingerprint == swin.encoder.fingerprint
+
+
+def test_a_vocabulary_in_another_order_changes_the_fingerprint(swin, tmp_path):
+    words = swin.vocabulary.read_text(encoding="utf-8").split("\n")
+    words[5], words[6] = words[6], words[5]
+    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    encoder = build(swin.path, tmp_path, SMALL, "swin")
+    assert encoder.fingerprint != swin.encoder.fingerprint
+
+
+@pytest.mark.parametrize("answers", ["the cache", "the hub", "nobody"])
+def test_the_hub_is_asked_only_where_its_cache_has_nothing(swin, monkeypatch, answers):
+    from models import _bert
+
+    asked = []
+
+    def hub(name, file, *, local_files_only=False):
+        assert (name, file) == ("emilyalsentzer/Bio_ClinicalBERT", "vocab.txt")
+        asked.append("the cache" if local_files_only else "the hub")
+        if asked[-1] != answers:
+            raise OSError("not in the cache, no network")
+        return str(swin.vocabulary)
+
+    monkeypatch.setattr(_bert, "cached_file", hub)
+    if answers == "nobody":
+        with pytest.raises(WeightsNotFoundError, match="hub is out of reach; tokenizer=PATH"):
+            load(LOADER, weights=swin.path)
+    else:
+        assert _bert.load_tokenizer(None, SMALL.vocabulary, 77)
+    assert asked == (["the cache"] if answers == "the cache" else ["the cache", "the hub"])
 
 
 def test_options_are_checked(swin):
