@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -211,7 +212,7 @@ class Subject:
         counts = self.rank(occlusion)
         replicates = self._replicates(counts)
         chances = {name: _points(metrics.uninformed(c)) for name, c in counts.items()}
-        rsum = sum(chance["rsum"] for chance in chances.values())
+        rsum = math.fsum(chance["rsum"] for chance in chances.values())
         _, hidden = self.images(occlusion)
         return {
             direction: Measurement(
@@ -279,7 +280,7 @@ class Subject:
 
 def _sum(parts: Sequence[Replicates]) -> Replicates:
     return Replicates(
-        sum(part.value for part in parts), np.sum([part.resampled for part in parts], axis=0)
+        math.fsum(part.value for part in parts), np.sum([part.resampled for part in parts], axis=0)
     )
 
 
@@ -287,5 +288,5 @@ def _points(counts: RankCounts) -> dict[str, float]:
     """Every metric without intervals; ``rsum`` of one direction alone."""
     values = {name: float(per.mean()) for name, per in metrics.per_query(counts).items()}
     values["median_rank"] = metrics.median_rank(counts)
-    values["rsum"] = sum(values[f"hit@{k}"] for k in metrics.RSUM_CUTOFFS)
+    values["rsum"] = math.fsum(values[f"hit@{k}"] for k in metrics.RSUM_CUTOFFS)
     return values
