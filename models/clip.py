@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from models import _checkpoint, _clip, _pixels
+from models import _checkpoint, _clip, _hub_open_clip, _pixels
 from robustness.errors import WeightsNotFoundError
 
 FILENAME = "ViT-B-32.pt"
@@ -72,7 +72,7 @@ def _preprocess(images: Sequence[_pixels.Grey], side: int) -> Tensor:
 
 
 def _find(weights: str | Path | None, name: str) -> Path:
-    from open_clip import download_pretrained, get_pretrained_cfg
+    from open_clip import get_pretrained_cfg
 
     try:
         return _checkpoint.find("CLIP", weights, (FILENAME,), WHERE)
@@ -81,8 +81,6 @@ def _find(weights: str | Path | None, name: str) -> Path:
         if weights is not None or not published:
             raise
         try:
-            return Path(download_pretrained(published))
-        except (OSError, RuntimeError) as unreachable:
-            raise WeightsNotFoundError(
-                f"{not_here}; the hub has not answered either"
-            ) from unreachable
+            return _hub_open_clip.hub_weights("CLIP", published["hf_hub"])
+        except WeightsNotFoundError as unreachable:
+            raise WeightsNotFoundError(f"{not_here}; nor does the hub give it") from unreachable

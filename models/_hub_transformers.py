@@ -1,0 +1,256 @@
+"""CLIP, SigLIP and vision-text dual encoders of transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from PIL import Image
+from torch import Tensor
+
+from models import _checkpoint, _hub_shared
+from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+
+CLASSES = {
+    "clip": "CLIPModel",
+    "siglip": "SiglipModel",
+    "vision-text-dual-encoder": "VisionTextDualEncoderModel",
+}
+"""The supported values of ``model_type`` in config.json, and their classes."""
+
+_FORMS = (
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model-*-of-*.bin",
+)
+_COUNTS_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")
+_TOLERATED = ("position_ids",)
+_SCHEMA = "transformers-1"
+
+
+def load(
+    name: str,
+    weights: Path | None,
+    *,
+    sections: tuple[str, ...],
+    tokenizer: Path | None,
+    device: str,
+    backend: str | None,
+) -> _hub_shared.HubEncoder:
+    """Loads a model of transformers; see :func:`models.hub.load`.
+
+    Args:
+        name: What stands behind ``transformers:``, a repository or a directory.
+        weights: A directory in place of the hub.
+        sections: The report sections that the model reads.
+        tokenizer: A directory of a tokenizer in place of the model's own.
+        device: A torch device.
+        backend: Which of transformers' image processors; None for its own choice.
+    """
+    folder, card = _folder(name, weights)
+    kind = _kind(folder, name)
+    files = _weight_files(folder)
+    # Read first with nothing executed: a damaged or hostile file is refused by its name.
+    digests = [_checkpoint.read(file).sha256 for file in files]
+    model = _model(folder, kind, files[0])
+    processor = _image_processor(folder, backend)
+    reader = _Reader(_tokenizer(tokenizer or folder), model.config, kind)
+    _hub_shared.check_vocabulary(
+        reader.tokenizer, model.config.text_config.vocab_size, str(tokenizer or folder)
+    )
+    shaping = {
+        "kind": kind,
+        "config": _described(model.config),
+        "pixels": _described(processor),
+        "processor": type(processor).__name__,
+        "words": _hub_shared.identity(reader.tokenizer),
+        "reading": [reader.limit, reader.padding, *reader.inputs],
+    }
+    model = model.eval().requires_grad_(requires_grad=False).to(device)
+    return _hub_shared.HubEncoder(
+        lambda image: _pixels_of(processor, image),
+        lambda pixels: _pooled(model.get_image_features(pixel_values=pixels)),
+        lambda texts: _pooled(model.get_text_features(**reader.read(texts, device))),
+        fingerprint=_checkpoint.fingerprint(
+            _SCHEMA, model.state_dict(), json.dumps(shaping, sort_keys=True)
+        ),
+        text_policy=_hub_shared.policy(sections, reader.limit),
+        device=device,
+        details={
+            "weights_sha256": _digest(digests),
+            "variant": f"transformers:{name}",
+            "source": card,
+            "licence": "as the model's card states",
+            "model_class": CLASSES[kind],
+            "image_processor": type(processor).__name__,
+            "text_padding": str(reader.padding),
+            "text_inputs": ",".join(reader.inputs),
+        },
+    )
+
+
+class _Reader:
+    """Texts to a text tower's inputs.
+
+    SigLIP pools the last position and was trained on texts padded to the full length; the
+    others mask padding out, so they are padded to the longest of a batch.
+    """
+
+    def __init__(self, tokenizer: Any, config: Any, kind: str) -> None:
+        text = config.text_config
+        positions = text.max_position_embeddings
+        if text.model_type in _COUNTS_FROM_PADDING:
+            positions -= text.pad_token_id + 1
+        self.tokenizer = tokenizer
+        self.limit = min(positions, tokenizer.model_max_length)
+        self.padding = "max_length" if kind == "siglip" else "longest"
+        # What the tokenizer says: SigLIP's published one names no attention mask.
+        names = tokenizer.model_input_names
+        self.inputs = [name for name in ("input_ids", "attention_mask") if name in names]
+
+    def read(self, texts: list[str], device: str) -> dict[str, Tensor]:
+        """Token ids and, where the tokenizer names one, the mask of padding."""
+        encoded = self.tokenizer(
+            texts,
+            padding=self.padding,
+            truncation=True,
+            max_length=self.limit,
+            return_tensors="pt",
+        )
+        return {name: encoded[name].to(device) for name in self.inputs}
+
+
+def _pooled(output: Any) -> Tensor:
+    # transformers has returned the tensor itself and, since, a structure that holds it.
+    features: Tensor = getattr(output, "pooler_output", output)
+    return features
+
+
+def _pixels_of(processor: Any, image: Image.Image) -> Tensor:
+    pixels: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
+    return pixels
+
+
+def _folder(name: str, weights: Path | None) -> tuple[Path, str]:
+    """The directory that holds the model's files, and where its card is."""
+    local = weights if weights is not None else Path(name)
+    if weights is not None and not weights.exists():
+        raise WeightsNotFoundError(
+            f"transformers:{name}: there is no directory {str(weights)!r}; name the one that"
+            " holds config.json, the weights and the tokenizer"
+        )
+    if weights is not None and not weights.is_dir():
+        raise WeightsError(
+            f"weights {str(weights)!r} cannot be used: transformers:{name} takes the directory"
+            " that holds config.json, the weights and the tokenizer"
+        )
+    if local.is_dir():
+        return local, "a local directory"
+    for weight_files in ("*.safetensors", "*.bin"):
+        folder = _hub_shared.snapshot(
+            f"transformers:{name}", name, (weight_files, *_hub_shared.TEXT_FILES)
+        )
+        if list(folder.glob(weight_files)):
+            break
+    return folder, f"https://huggingface.co/{name}"
+
+
+def _kind(folder: Path, name: str) -> str:
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"directory {str(folder)!r} holds no config.json; name one as transformers'"
+            " save_pretrained writes it"
+        ) from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise _checkpoint.unusable(folder / "config.json", f"no JSON object ({error})") from error
+    if kind not in CLASSES:
+        raise UsageError(
+            f"transformers:{name} is of type {kind!r}; supported are {', '.join(CLASSES)}, all"
+            " without code of their own; write a loader for another (CONTRIBUTING.md)"
+        )
+    return str(kind)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    for form in _FORMS:
+        if files := sorted(folder.glob(form)):
+            return files
+    raise WeightsNotFoundError(
+        f"directory {str(folder)!r} holds no weights; it needs {' or '.join(_FORMS)}"
+    )
+
+
+def _model(folder: Path, kind: str, file: Path) -> Any:
+    try:
+        # Loading must not advance the caller's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            model, info = getattr(transformers, CLASSES[kind]).from_pretrained(
+                folder,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=file.suffix == ".safetensors",
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise _checkpoint.unusable(file, _hub_shared.reason(error)) from error
+    missing = sorted(info["missing_keys"])
+    unexpected = sorted(k for k in info["unexpected_keys"] if not k.endswith(_TOLERATED))
+    if missing or unexpected:
+        raise _checkpoint.unusable(
+            file,
+            f"it is of another model or incomplete: {len(missing)} missing keys {missing[:3]},"
+            f" {len(unexpected)} unexpected {unexpected[:3]}",
+        )
+    if wrong := sorted(info["mismatched_keys"]):
+        sizes = [f"{key} {list(found)}, not {list(wanted)}" for key, found, wanted in wrong[:3]]
+        raise _checkpoint.unusable(file, f"wrong shapes: {'; '.join(sizes)}")
+    _hub_shared.check_finite(model, file)
+    return model
+
+
+def _image_processor(folder: Path, backend: str | None) -> Any:
+    chosen = {} if backend is None else {"backend": backend}
+    # Any: transformers gives this class no types.
+    processors: Any = transformers.AutoImageProcessor
+    try:
+        return processors.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True, **chosen
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise WeightsError(
+            f"directory {str(folder)!r}: no image processor can be made of it"
+            f" ({_hub_shared.reason(error)}); it needs preprocessor_config.json"
+        ) from error
+
+
+def _tokenizer(folder: Path) -> Any:
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise _hub_shared.no_tokenizer(folder, error) from error
+
+
+def _described(part: Any) -> str:
+    """A configuration without what tells where it lies and who wrote it."""
+    values = part.to_dict()
+    for name in ("_name_or_path", "name_or_path", "transformers_version"):
+        values.pop(name, None)
+    return json.dumps(values, sort_keys=True, default=str)
+
+
+def _digest(digests: list[str]) -> str:
+    """The file's own hash; of several files, the hash of their hashes in order."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
