@@ -134,11 +134,14 @@ def reason(error: Exception) -> str:
 
 
 def identity(tokenizer: Any) -> str:
-    """A hash of a transformers tokenizer: its rules where they can be read, its words."""
+    """A hash of a transformers tokenizer, before its first use: rules, words, switches."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = backend.to_str() if backend is not None else ""
     words = sorted(tokenizer.get_vocab().items())
-    return hashlib.sha256(json.dumps([type(tokenizer).__name__, rules, words]).encode()).hexdigest()
+    # Switches such as do_lower_case; what else stands there are names and paths.
+    switches = {k: v for k, v in tokenizer.init_kwargs.items() if isinstance(v, bool)}
+    parts = [type(tokenizer).__name__, rules, words, sorted(switches.items())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def check_vocabulary(tokenizer: Any, words: int, where: str) -> None:

@@ -169,6 +169,11 @@ def test_details(encoder, checkpoint):
 # The traps
 
 
+def test_sixteen_bits_are_refused_rather_than_clipped(encoder):
+    with pytest.raises(ValueError, match=r"image 0 is uint16 .* uint8 \[height, width\]"):
+        encoder.preprocess([picture(40, 40).astype(np.uint16) * 257])
+
+
 def test_plain_gelu_would_show(encoder, weights, images):
     wrong = published.Reference(weights, SMALL, act="gelu")
     ours = encoder.encode_images(encoder.preprocess(images))

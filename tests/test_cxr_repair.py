@@ -136,6 +136,11 @@ def test_a_strip_keeps_a_row(encoder):
 # The traps
 
 
+def test_sixteen_bits_are_refused_rather_than_clipped(encoder):
+    with pytest.raises(ValueError, match=r"image 0 is uint16 .* uint8 \[height, width\]"):
+        encoder.preprocess([picture(40, 40).astype(np.uint16) * 257])
+
+
 @pytest.mark.parametrize(
     "mistake",
     [

@@ -279,6 +279,12 @@ def test_another_tokenizer(folders, tmp_path, encoders):
     assert encoder.fingerprint != encoders["clip"].fingerprint
 
 
+def test_what_is_no_radiograph_is_refused(encoders, plain):
+    for encoder in (encoders["clip"], load(LOADER, model=f"open_clip:{plain}")):
+        with pytest.raises(ValueError, match=r"image 0 is uint16 .* uint8 \[height, width\]"):
+            encoder.preprocess([np.zeros((40, 40), dtype=np.uint16)])
+
+
 def test_sections(folders):
     spec = f"transformers:{folders['clip']}"
     assert load(LOADER, model=spec, sections="impression").text_policy.sections == ("impression",)
