@@ -59,9 +59,13 @@ def load(
         WeightsError: The file is damaged or holds another model.
     """
     name = _clip.architecture(options, _OPTIONS, "models.cxr_repair:load")
-    antialias = options.get("antialias", False)
-    if not isinstance(antialias, bool):
-        raise UsageError(f"models.cxr_repair:load: antialias is true or false, not {antialias!r}")
+    # On the command line an option's value is text, in thresholds.yaml true or false.
+    given = str(options.get("antialias", False)).lower()
+    if given not in {"true", "false"}:
+        raise UsageError(
+            f"models.cxr_repair:load: antialias is true or false, not {options['antialias']!r}"
+        )
+    antialias = given == "true"
     shaping = f"lanczos {CANVAS}, {MEAN}, {STD}, bicubic antialias {antialias}"
     return _clip.encoder(
         _checkpoint.find("CXR-RePaiR", weights, (FILENAME,), WHERE),
@@ -72,7 +76,7 @@ def load(
         details={
             "source": "https://github.com/rajpurkarlab/CXR-RePaiR",
             "licence": "code MIT, none stated for the weights",
-            "antialias": str(antialias).lower(),
+            "antialias": given,
         },
         published_as=(FILENAME, None),
     )

@@ -174,6 +174,8 @@ def test_antialiasing_is_off_unless_asked_for(encoder, checkpoint, small):
     assert encoder.details["antialias"] == "false"
     other = load(LOADER, weights=checkpoint, architecture=small, antialias=True)
     assert other.fingerprint != encoder.fingerprint
+    typed = load(LOADER, weights=checkpoint, architecture=small, antialias="true")
+    assert typed.fingerprint == other.fingerprint
     with pytest.raises(UsageError, match="antialias is true or false, not 'maybe'"):
         load(LOADER, weights=checkpoint, architecture=small, antialias="maybe")
 
