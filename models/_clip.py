@@ -174,7 +174,7 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
     _checkpoint.load_strictly(model, checkpoint.state, path=path, tolerated=TOLERATED)
     filename, known = published_as
     shaping = (name, str(_side(model)), str(model.context_length), preprocessing.text)
-    return ClipEncoder(
+    encoder = ClipEncoder(
         model,
         preprocessing,
         fingerprint=_checkpoint.fingerprint(_SCHEMA, model.state_dict(), *shaping),
@@ -191,6 +191,8 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
             **details,
         },
     )
+    encoder.checkpoint = path
+    return encoder
 
 
 def _side(model: open_clip.CLIP) -> int:

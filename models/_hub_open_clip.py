@@ -80,7 +80,7 @@ def load(
     words = _hub_shared.identity(inner) if inner is not None else "open_clip's byte pairs"
     shaping = [source.config, pixels, words, tokenize.context_length]
     model = model.eval().requires_grad_(requires_grad=False).to(device)
-    return _hub_shared.HubEncoder(
+    encoder = _hub_shared.HubEncoder(
         image_transform_v2(PreprocessCfg(**pixels), is_train=False),
         model.encode_image,
         lambda texts: model.encode_text(tokenize(texts).to(device)),
@@ -98,6 +98,8 @@ def load(
             "preprocessing": json.dumps(pixels, sort_keys=True),
         },
     )
+    encoder.checkpoint = source.checkpoint
+    return encoder
 
 
 def _source(name: str, weights: Path | None) -> _Source:

@@ -191,7 +191,7 @@ def build(
     _checkpoint.load_strictly(
         network, state, path=path, tolerated=(*_bert.TOLERATED, *_vision.SWIN_TOLERATED)
     )
-    return CxrClipEncoder(
+    encoder = CxrClipEncoder(
         network,
         tokenizer,
         fingerprint=_checkpoint.fingerprint(
@@ -213,3 +213,5 @@ def build(
             "tokenizer_sha256": tokenizer.sha256,
         },
     )
+    encoder.checkpoint = path
+    return encoder

@@ -196,7 +196,7 @@ def build(
     _checkpoint.load_strictly(
         network, state, path=path, tolerated=(*_bert.TOLERATED, *_vision.SWIN_TOLERATED)
     )
-    return MedClipEncoder(
+    encoder = MedClipEncoder(
         network,
         tokenizer,
         fingerprint=_checkpoint.fingerprint(
@@ -219,3 +219,5 @@ def build(
             "padding": padding,
         },
     )
+    encoder.checkpoint = path
+    return encoder

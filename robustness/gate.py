@@ -229,8 +229,8 @@ def choose_device(name: str) -> str:
 
 
 @contextmanager
-def shared_cores(workers: int) -> Iterator[None]:
-    """Gives a process its share of the cores while the context lasts.
+def measuring(workers: int) -> Iterator[None]:
+    """Computes in full float32, on this process's share of the cores, while it lasts.
 
     Args:
         workers: How many processes compute side by side.
@@ -238,9 +238,13 @@ def shared_cores(workers: int) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
+    # cuDNN's convolutions use TF32 unless told otherwise: three digits instead of seven.
+    convolutions = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else before
     torch.set_num_threads(max(1, min(before, available // workers)))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.backends.cudnn.allow_tf32 = convolutions

@@ -118,10 +118,10 @@ def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
     # Read when torch loads: threads that spin while they wait take ten times as long wherever
     # something else wants the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from robustness.gate import Gate, shared_cores
+    from robustness.gate import Gate, measuring
 
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    with shared_cores(workers):
+    with measuring(workers):
         yield Gate(_plan(request.config))
 
 

@@ -89,6 +89,25 @@ def test_another_model_s_checkpoint_is_one_line(with_models, monkeypatch, shared
     assert with_models.results()["reason"] == "model_failed"
 
 
+def test_a_model_by_its_family_s_name(repository, pytester, tmp_path):
+    import hub_models
+
+    hub_models.save_transformers("clip", tmp_path / "tiny")
+    name = f"transformers:{tmp_path / 'tiny'}"
+    conformance = pytester.runpytest_subprocess(
+        "-m", "conformance", f"--robustness-models={name}", "-rs"
+    )
+    conformance.assert_outcomes(passed=9, skipped=1)
+    assert "names no checkpoint file" in said(conformance)
+    outcome = repository.gate(f"--robustness-models={name}", run=pytester.runpytest_subprocess)
+    assert outcome.ret == 1, "random weights are at chance"
+    assert_no_traceback(said(outcome))
+    results = repository.results()
+    assert results["protocol"]["models"][0]["details"]["model_class"] == "CLIPModel"
+    held = {p["property"]: p["verdict"] for p in results["properties"]}
+    assert held["independence"] == "pass"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["swin", "resnet"])
 @pytest.mark.parametrize("name", ["cxr_clip", "medclip"])
