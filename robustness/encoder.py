@@ -7,6 +7,7 @@ collection, which must not import torch.
 from __future__ import annotations
 
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,7 +126,8 @@ def load(
         **options: Passed on to the loader.
 
     Raises:
-        UsageError: The name is malformed or nothing importable.
+        UsageError: The name is malformed or nothing importable, or the loader takes no
+            such option.
         GateError: The loader returned something else than a DualEncoder.
         WeightsError: The checkpoint cannot be used; raised by the loader.
     """
@@ -147,6 +149,13 @@ def load(
         raise UsageError(
             f"model loader {loader!r}: module {module_name!r} has no function {function_name!r}"
         )
+    try:
+        inspect.signature(function).bind(weights=weights, device=device, **options)
+    except TypeError as error:
+        raise UsageError(
+            f"model loader {loader!r} does not take what it is given: {error}; it takes weights,"
+            " device and the options of its own"
+        ) from error
     encoder = function(weights=weights, device=device, **options)
     if not isinstance(encoder, DualEncoder):
         raise GateError(

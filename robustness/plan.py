@@ -130,11 +130,7 @@ def give_weights(
             raise UsageError(
                 f"--robustness-weights {assignment!r} is not NAME=PATH, as phantom=weights.pt is"
             )
-        if name not in given:
-            raise UsageError(
-                f"--robustness-weights names model {name!r}, which is not under test;"
-                f" under test: {', '.join(given)}"
-            )
+        _require_under_test(given, name, "--robustness-weights")
         given[name] = replace(given[name], weights=Path(path).expanduser())
     return given
 
@@ -156,13 +152,17 @@ def give_options(
                 f"--robustness-option {assignment!r} is not NAME:KEY=VALUE, as"
                 " cxr_clip:tokenizer=vocab.txt is"
             )
-        if name not in given:
-            raise UsageError(
-                f"--robustness-option names model {name!r}, which is not under test;"
-                f" under test: {', '.join(given)}"
-            )
+        _require_under_test(given, name, "--robustness-option")
         given[name] = replace(given[name], options=given[name].options | {key: value})
     return given
+
+
+def _require_under_test(models: dict[str, ModelEntry], name: str, option: str) -> None:
+    if name not in models:
+        raise UsageError(
+            f"{option} names model {name!r}, which is not under test;"
+            f" under test: {', '.join(models)}"
+        )
 
 
 def make(  # noqa: PLR0913 - one a command-line option

@@ -203,6 +203,16 @@ def test_the_readme_s_example_runs_as_its_commands_say(example, pytester):
     assert {cell["model"] for cell in results["cases"]} == {"two_layers:load"}
 
 
+def test_an_option_that_the_example_does_not_take(example):
+    outcome = example.gate(
+        "--robustness-models=two_layers:load", "--robustness-option=two_layers:load:size=3"
+    )
+    assert outcome.ret == 1
+    text = outcome.stdout.str()
+    assert "does not take what it is given: got an unexpected keyword argument 'size'" in text
+    assert "Traceback" not in text
+
+
 def test_the_readme_s_example_without_weights(example):
     outcome = example.gate("--robustness-models=two_layers:load")
     assert outcome.ret == 1
