@@ -77,7 +77,9 @@ def test_a_part_of_the_cases_is_no_pass(repository):
 
 
 def test_nothing_selected_is_no_pass(repository):
-    assert repository.gate("-k", "no-such-case").ret != 0
+    outcome = repository.gate("-k", "no-such-case")
+    assert outcome.ret != 0
+    assert "does a test file say 'from robustness.suite import *'?" in said(outcome)
     assert repository.results()["verdict"] == "fail"
 
 

@@ -111,7 +111,10 @@ def _not_measured(items: list[dict[str, Any]]) -> list[str]:
         "not run: deselected or cut short" if item["reason"] == "not_run" else item["message"]
         for item in missing
     )
-    return [f"not measured: {n} ({cause})" for cause, n in counts.items()]
+    lines = [f"not measured: {n} ({cause})" for cause, n in counts.items()]
+    if all(item["reason"] == "not_run" for item in items):
+        lines.append("no case was run: does a test file say 'from robustness.suite import *'?")
+    return lines
 
 
 def _curve_line(curve: dict[str, Any]) -> str:
