@@ -72,10 +72,12 @@ def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgeme
     unknown = [bound for bound in bounds if not _known(estimates, bound)]
     if unknown:
         names = ", ".join(bound.metric for bound in unknown)
+        retention = any(bound.metric.startswith("retention") for bound in unknown)
+        why = " (the clean model is no better than chance)" if retention else ""
         return Judgement(
             Verdict.FAIL,
             Reason.NOT_FINITE,
-            f"{names} is not a number here, so bound {unknown[0]} (line {unknown[0].line})"
+            f"{names} is not a number here{why}, so bound {unknown[0]} (line {unknown[0].line})"
             " cannot be held",
         )
     missed = [bound for bound in bounds if bound.margin(estimates[bound.metric].value) < 0]

@@ -54,6 +54,13 @@ def test_what_is_not_a_number_fails(value):
     assert "hit@10 is not a number here" in judgement.message
 
 
+def test_unknown_retention_says_why():
+    bound = Bound("retention(hit@10)", at_least=True, limit=0.5, line=3)
+    judgement = judge({"retention(hit@10)": Estimate(math.nan, math.nan, math.nan)}, [bound])
+    assert judgement.reason is Reason.NOT_FINITE
+    assert "(the clean model is no better than chance)" in judgement.message
+
+
 def test_a_metric_that_is_not_there_fails():
     judgement = judge({}, [HIT])
     assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.NOT_FINITE)
