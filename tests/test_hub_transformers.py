@@ -278,3 +278,17 @@ def test_a_file_where_a_directory_is_needed(folders):
         load(LOADER, model="transformers:a/b", weights=weights)
     with pytest.raises(WeightsNotFoundError, match="there is no directory '/nowhere'"):
         load(LOADER, model="transformers:a/b", weights="/nowhere")
+
+
+def test_one_changed_weight_changes_the_fingerprint(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "clip"
+    save_transformers("clip", folder)
+    name = f"transformers:{folder}"
+    before = load(LOADER, model=name).fingerprint
+    assert load(LOADER, model=name).fingerprint == before
+    state = load_file(folder / "model.safetensors")
+    state["visual_projection.weight"][0, 0] += 1e-3
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    assert load(LOADER, model=name).fingerprint != before
