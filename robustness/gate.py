@@ -45,7 +45,7 @@ class Gate:
     @cached_property
     def evalset(self) -> EvaluationSet:
         """The evaluation set, each image decoded once."""
-        return decode_once(load_evalset(self.plan.evalset), self.store)
+        return decode_once(load_evalset(self.plan.evalset, remember=self.store.fetch), self.store)
 
     @cached_property
     def device(self) -> str:

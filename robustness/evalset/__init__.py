@@ -12,7 +12,9 @@ from robustness.evalset._base import (
     Exclusion,
     Image,
     Pair,
+    Remember,
     Report,
+    forget,
 )
 from robustness.evalset._decode import read_image
 from robustness.evalset._text import POLICIES, Matching, match, normalise
@@ -26,6 +28,7 @@ __all__ = [
     "Image",
     "Matching",
     "Pair",
+    "Remember",
     "Report",
     "check_spec",
     "load",
@@ -37,6 +40,10 @@ __all__ = [
 KINDS = {
     "phantom": "phantom:N or phantom:N:SEED, procedural radiographs",
     "open_i": "open_i:DIR, the Indiana University collection as it unpacks",
+    "mimic_cxr": "mimic_cxr:DIR, MIMIC-CXR-JPG as PhysioNet lays it out",
+    "manifest": "manifest:FILE, a CSV, TSV, Parquet or JSON Lines table of images and reports",
+    "hf": "hf:DIR, a Hugging Face dataset saved to disk",
+    "webdataset": "webdataset:SHARDS, tar shards such as DIR/{000..015}.tar",
 }
 """The kinds of evaluation set, each with what its specification looks like."""
 
@@ -51,25 +58,28 @@ def check_spec(spec: str) -> None:
     kind.check(rest)
 
 
-def load(spec: str) -> EvaluationSet:
+def load(spec: str, *, remember: Remember = forget) -> EvaluationSet:
     """Loads an evaluation set by its specification.
 
     Args:
-        spec: ``phantom:512``, ``open_i:DIR``; see :data:`KINDS`.
+        spec: ``phantom:512``, ``open_i:DIR``, ``mimic_cxr:DIR,split=validate``; see
+            :data:`KINDS`.
+        remember: Keeps what is slow to find out about a collection for the next time, such
+            as :meth:`robustness.embedding.Store.fetch`; by default nothing is kept.
 
     Raises:
         UsageError: The specification is malformed, or its folder is missing.
         EvaluationSetError: The set cannot be read, or holds no usable pair.
     """
     kind, rest = _kind(spec)
-    return kind.load(rest)
+    return kind.load(rest, remember=remember)
 
 
 class _Kind(Protocol):
     """A module that reads one kind of evaluation set."""
 
     def check(self, rest: str, /) -> None: ...
-    def load(self, rest: str, /) -> EvaluationSet: ...
+    def load(self, rest: str, /, *, remember: Remember) -> EvaluationSet: ...
 
 
 def _kind(spec: str) -> tuple[_Kind, str]:

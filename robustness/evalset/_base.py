@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import chain
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,23 @@ from robustness.errors import EvaluationSetError
 
 Image = NDArray[np.uint8]
 """A decoded radiograph: uint8 greyscale, ``[height, width]``, 0 black."""
+
+
+class Remember(Protocol):
+    """Keeps arrays by a key that says everything they depend on."""
+
+    def __call__(
+        self, key: Mapping[str, Any], compute: Callable[[], dict[str, NDArray[Any]]], /
+    ) -> dict[str, NDArray[Any]]:
+        """The arrays of a key, computed where they are not known."""
+        ...
+
+
+def forget(
+    _key: Mapping[str, Any], compute: Callable[[], dict[str, NDArray[Any]]], /
+) -> dict[str, NDArray[Any]]:
+    """Keeps nothing: computes every time."""
+    return compute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,8 @@ class Pair:
         view: The projection as the collection names it, such as ``PA`` or ``frontal``.
         report: The study's report.
         digest: A hash that changes whenever the image's pixels may have changed.
+        labels: The findings the collection names, such as ``{"Edema"}``; the empty set where
+            it names none, None where it says nothing of this study.
     """
 
     image_id: str
@@ -63,6 +83,7 @@ class Pair:
     view: str
     report: Report
     digest: str
+    labels: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +153,8 @@ class EvaluationSet:
         for pair in self.pairs:
             sections = (getattr(pair.report, section) for section in SECTIONS)
             row = (pair.image_id, pair.study_id, pair.patient_id, pair.view, pair.digest)
-            for part in chain(row, sections):
+            labels = ["no labels"] if pair.labels is None else ["labels", *sorted(pair.labels)]
+            for part in chain(row, sections, labels):
                 encoded = part.encode()
                 digest.update(len(encoded).to_bytes(8, "little"))
                 digest.update(encoded)

@@ -15,12 +15,16 @@ from PIL import UnidentifiedImageError
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import Image
 
+DECODING = "decoding-1"
+"""Changes when a file may decode to other pixels than before."""
 
-def read_image(path: Path) -> Image:
+
+def read_image(path: Path, side: int | None = None) -> Image:  # noqa: ARG001
     """Decodes an image file.
 
     Args:
         path: A file in a format that Pillow reads.
+        side: The longest side the image is kept at; None as it is.
 
     Returns:
         uint8 ``[height, width]``, 0 black.

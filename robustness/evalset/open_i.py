@@ -13,7 +13,16 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from robustness.errors import EvaluationSetError, UsageError
-from robustness.evalset._base import SECTIONS, EvaluationSet, Exclusion, Image, Pair, Report
+from robustness.evalset._base import (
+    SECTIONS,
+    EvaluationSet,
+    Exclusion,
+    Image,
+    Pair,
+    Remember,
+    Report,
+    forget,
+)
 from robustness.evalset._decode import read_image
 from robustness.evalset._view import FRONTAL, frontal_score
 
@@ -41,7 +50,7 @@ def check(directory: str) -> None:
         )
 
 
-def load(directory: str) -> EvaluationSet:
+def load(directory: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: ARG001
     """Reads the frontal views, one a study, with their reports.
 
     The reports name the images but not their views, and about one in seven names a
@@ -51,6 +60,7 @@ def load(directory: str) -> EvaluationSet:
 
     Args:
         directory: The folder that holds ``ecgen-radiology`` and ``images``.
+        remember: Keeps what is slow to find out.
 
     Raises:
         UsageError: The folder is missing or has another layout.

@@ -16,7 +16,7 @@ import numpy as np
 import PIL
 
 from robustness.errors import UsageError
-from robustness.evalset._base import EvaluationSet, Image, Pair
+from robustness.evalset._base import EvaluationSet, Image, Pair, Remember, forget
 from robustness.evalset.phantom._findings import Findings, Place, Sided, labels
 from robustness.evalset.phantom._study import Purpose, Study
 
@@ -28,7 +28,7 @@ _IMAGE_ID = "phantom-{seed}-{index:05d}"
 _SPEC = re.compile(r"(?P<count>[0-9]{1,10})(?::(?P<seed>[0-9]{1,10}))?", re.ASCII)
 
 
-def load(spec_rest: str) -> EvaluationSet:
+def load(spec_rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: ARG001
     """Loads the phantom evaluation set; images are drawn when they are decoded.
 
     Study i of a seed is the same whatever N: ``phantom:64`` begins ``phantom:512``.
@@ -36,6 +36,7 @@ def load(spec_rest: str) -> EvaluationSet:
     Args:
         spec_rest: What follows ``phantom:`` in the specification: ``N`` or ``N:SEED``,
             N from 1 to 1,000,000, SEED 0 unless given.
+        remember: Of no account: there is nothing here that is slow to find out.
 
     Raises:
         UsageError: The specification has another form, or N or SEED is out of range.

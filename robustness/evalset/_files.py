@@ -1,0 +1,80 @@
+"""Images that lie in files: what keeps a set inside its folder, and knows its content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustness.errors import EvaluationSetError
+from robustness.evalset._base import Image, Pair
+from robustness.evalset._decode import DECODING, read_image
+
+
+def inside(root: Path, name: str, where: str) -> Path:
+    """The path that a collection names, which must lie in the collection's folder.
+
+    Args:
+        root: The collection's folder.
+        name: A path relative to it, as the collection writes it.
+        where: What names it, such as ``manifest a.csv, row 7``; begins an error.
+
+    Raises:
+        EvaluationSetError: The path leaves the folder, by ``..``, a root or a link.
+    """
+    try:
+        path = (root / name).resolve()
+        contained = path.is_relative_to(root.resolve())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EvaluationSetError(f"{where}: {name!r} is no path: {error}") from error
+    if not contained or not name:
+        raise EvaluationSetError(
+            f"{where}: {name!r} does not lie in {root}; only files in that folder are read"
+        )
+    return root / name
+
+
+def digests(paths: Sequence[Path], side: int | None) -> list[str]:
+    """A hash of each file's content and of how it is decoded.
+
+    Args:
+        paths: The files.
+        side: The longest side the images are kept at; None as they are.
+
+    Raises:
+        EvaluationSetError: A file cannot be read.
+    """
+
+    def digest(path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise EvaluationSetError(f"image {path} cannot be read: {error.strerror}") from error
+        return hashlib.sha256(f"{content} {DECODING} {side or 'native'}".encode()).hexdigest()
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(digest, paths))
+
+
+@dataclass(frozen=True, slots=True)
+class FileDecoder:
+    """Decodes the images of a set from their files.
+
+    Attributes:
+        files: Each image's file, by image id.
+        side: The longest side the images are kept at; None as they are.
+    """
+
+    files: Mapping[str, Path]
+    side: int | None
+
+    def __call__(self, pair: Pair) -> Image:
+        """The image of a pair, uint8 ``[height, width]``.
+
+        Raises:
+            EvaluationSetError: The file is missing, damaged, or not an image.
+        """
+        return read_image(self.files[pair.image_id], self.side)
