@@ -1,55 +1,228 @@
 """Image files to uint8 greyscale, by one stated rule.
 
-8-bit greyscale is taken as it is; colour becomes ITU-R 601-2 luma; 16-bit greyscale is
-scaled linearly from its own lowest and highest value to 0 and 255, never clipped.
+The format is told from the content: a DICOM file (see ``_dicom``), or one of
+:data:`FORMATS`. Nothing else is read.
+
+- 8-bit greyscale is taken as it is, 1-bit as 0 and 255.
+- Colour, a palette's too, becomes ITU-R 601-2 luma; of a JPEG, the luma it stores.
+- Greyscale of more bits, and floating point, is scaled linearly from its own lowest and
+  highest value to 0 and 255, never clipped; a flat image is black. White-is-zero is inverted.
+- An alpha channel is left out, whatever it hides; colour profiles and the orientation that a
+  camera notes are not applied.
+
+``side`` bounds the longer side. A smaller image is left as it is; a larger one is reduced to
+the size that ``PIL.Image.Image.thumbnail`` gives it, by Pillow's antialiased bicubic filter.
+A JPEG is first reduced in its own cosine transform (Pillow's draft mode), to a half, a quarter
+or an eighth, never below that size. All other images are scaled to 8 bits before.
+
+Refused, in one line: what is damaged or truncated, more than :data:`LIMIT` pixels, several
+images in a file, and what would lose bits unseen (16-bit colour, or greyscale with alpha).
 """
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PilImage
-from PIL import UnidentifiedImageError
+from PIL import ImageFile, UnidentifiedImageError
 
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import Image
+from robustness.evalset._quiet import settled_warnings
 
-DECODING = "decoding-1"
+DECODING = "decoding-2"
 """Changes when a file may decode to other pixels than before."""
 
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF")
+"""What Pillow is asked to read; PPM holds PGM and PBM."""
 
-def read_image(path: Path, side: int | None = None) -> Image:  # noqa: ARG001
+LIMIT = 2**26
+"""Pixels of an image at most: four times the largest flat detector, and 8192 x 8192."""
+
+MAX_BYTES = 2**29
+"""Bytes of a file at most: colour of :data:`LIMIT` pixels, twice over."""
+
+_BILEVEL, _SIGNED = 1, 2
+_WHITE_IS_ZERO = 0
+_TAG_BITS, _TAG_PHOTOMETRIC, _TAG_SAMPLE_FORMAT = 258, 262, 339
+
+
+class Refused(Exception):  # noqa: N818 - becomes an EvaluationSetError that names the image
+    """What is wrong with an image; the caller knows its name."""
+
+
+_DAMAGE = (
+    Refused,
+    OSError,  # Pillow's own, for truncated data and data streams that do not decode
+    SyntaxError,  # Pillow's own, for headers
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    RuntimeError,  # of nesting, too
+    EOFError,
+    struct.error,
+    zlib.error,
+    PilImage.DecompressionBombError,
+    Warning,  # Pillow's warnings of damage
+)
+"""What the libraries raise on damaged files: their parsers check little before they index."""
+
+
+def read_image(path: Path, side: int | None = None) -> Image:
     """Decodes an image file.
 
     Args:
-        path: A file in a format that Pillow reads.
-        side: The longest side the image is kept at; None as it is.
+        path: A DICOM file, or one of :data:`FORMATS`.
+        side: Pixels of the longer side at most; None as it is.
 
     Returns:
         uint8 ``[height, width]``, 0 black.
 
     Raises:
-        EvaluationSetError: The file is missing, damaged, or not an image.
+        EvaluationSetError: The file is missing, damaged, too large, or not an image.
     """
     try:
-        with PilImage.open(path) as opened:
-            opened.load()
-            return _to_grey(opened)
+        content = _content(path)
     except FileNotFoundError as error:
         raise EvaluationSetError(f"image {path} does not exist") from error
+    except (Refused, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise EvaluationSetError(f"image {path} cannot be decoded: {reason}") from error
+    return decode_image(content, str(path), side)
+
+
+def decode_image(content: bytes, name: str, side: int | None = None) -> Image:
+    """Decodes an image from a file's bytes.
+
+    Args:
+        content: The whole file.
+        name: What an error calls the image, such as its path.
+        side: Pixels of the longer side at most; None as it is.
+
+    Returns:
+        uint8 ``[height, width]``, 0 black.
+
+    Raises:
+        EvaluationSetError: The content is damaged, too large, or no image.
+    """
+    try:
+        with settled_warnings():
+            return _decode(content, side)
     except UnidentifiedImageError as error:
-        raise EvaluationSetError(f"image {path} is in no format that can be read") from error
-    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
-        raise EvaluationSetError(f"image {path} cannot be decoded: {error}") from error
+        what = "is in no format that can be read" if content else "is empty"
+        raise EvaluationSetError(
+            f"image {name} {what}; allowed are DICOM, {', '.join(FORMATS)}"
+        ) from error
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise EvaluationSetError(f"image {name} cannot be decoded: {reason}") from error
 
 
-def _to_grey(opened: PilImage.Image) -> Image:
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    if path.is_dir():
+        raise Refused("it is a folder")
+    if not path.is_file():  # opening a pipe would wait for someone to write
+        raise Refused("it is no regular file")
+    if size > MAX_BYTES:
+        raise Refused(f"it has {size} bytes; at most {MAX_BYTES} are read")
+    return path.read_bytes()
+
+
+def _decode(content: bytes, side: int | None) -> Image:
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise Refused(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so damage would pass for pixels; unset it"
+        )
+    with PilImage.open(io.BytesIO(content), formats=FORMATS) as opened:
+        check_size(*opened.size)
+        if getattr(opened, "n_frames", 1) != 1:
+            raise Refused(f"it holds {opened.n_frames} images; allowed is one")  # type: ignore[attr-defined]
+        final = reduced_size(*opened.size, side)
+        if opened.format == "JPEG":
+            return _jpeg(opened, final)
+        opened.load()
+        return reduce(_grey(opened), final)
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuses an image of no pixels, or of more than :data:`LIMIT`.
+
+    Raises:
+        Refused: It has.
+    """
+    if width < 1 or height < 1:
+        raise Refused(f"its size is {width} x {height}")
+    if width * height > LIMIT:
+        raise Refused(
+            f"its {width} x {height} pixels are more than {LIMIT}, as in a decompression bomb"
+        )
+
+
+def reduced_size(width: int, height: int, side: int | None) -> tuple[int, int]:
+    """Width and height with the longer side at most ``side``, the shape kept best."""
+    if side is None or max(width, height) <= side:
+        return width, height
+    short, long = sorted((width, height))
+    # Of the two whole numbers about the exact length, the one whose shape is nearer.
+    near = {max(short * side // long, 1), max(-(-short * side // long), 1)}
+    if width == short:
+        return min(sorted(near), key=lambda n: abs(width / height - n / side)), side
+    return side, min(sorted(near), key=lambda n: abs(width / height - side / n))
+
+
+def reduce(image: Image, final: tuple[int, int]) -> Image:
+    """An image at another width and height, by an antialiased bicubic filter."""
+    if image.shape[::-1] == final:
+        return image
+    return np.array(PilImage.fromarray(image).resize(final, PilImage.Resampling.BICUBIC))
+
+
+def stretch(values: NDArray[Any]) -> Image:
+    """Scales linearly from the lowest and highest value to 0 and 255; a flat image is black.
+
+    Raises:
+        Refused: A value is not a finite number.
+    """
+    low, high = values.min(), values.max()
+    if not np.isfinite([low, high]).all():
+        raise Refused("it has values that are no finite numbers")
+    low, high = float(low), float(high)
+    scale = 255 / (high - low) if high > low else 0.0
+    if values.dtype == np.uint16:
+        # A table of what can occur is quicker than as many float64 as there are pixels.
+        every = np.arange(2**16, dtype=np.float64)
+        table = np.rint(np.clip(every - low, 0, high - low) * scale).astype(np.uint8)
+        return cast("Image", np.take(table, values))
+    return np.rint((values.astype(np.float64) - low) * scale).astype(np.uint8)
+
+
+def _jpeg(opened: PilImage.Image, final: tuple[int, int]) -> Image:
+    box = (0.0, 0.0, float(opened.width), float(opened.height))
+    size = opened.size
+    drafted = opened.draft("L", final)
+    opened.load()
+    grey = opened if opened.mode == "L" else opened.convert("L")
+    if size == final:
+        return np.array(grey)
+    # Where a side is no multiple of the draft's factor, the last row is part of a pixel.
+    return np.array(
+        grey.resize(final, PilImage.Resampling.BICUBIC, box=drafted[1] if drafted else box)
+    )
+
+
+def _grey(opened: PilImage.Image) -> Image:
     if opened.mode == "L":
         return np.array(opened)
     if opened.mode.startswith("I") or opened.mode == "F":
-        values = np.asarray(opened).astype(np.float64)
-        low, high = values.min(), values.max()
-        scale = 255 / (high - low) if high > low else 0.0
-        return np.asarray(np.rint((values - low) * scale), dtype=np.uint8)
+        return stretch(np.asarray(opened))
     return np.array(opened.convert("L"))
