@@ -37,12 +37,22 @@ def forget(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A radiology report, by section; a section the report lacks is empty."""
+    """A radiology report, by section; a section the report lacks is empty.
+
+    Attributes:
+        indication: Why the image was asked for.
+        comparison: The earlier images it was compared with.
+        findings: What is seen.
+        impression: What is made of it.
+        undivided: The text of a report that comes without sections. It is read, once, where
+            findings or impression are asked for and the report has neither.
+    """
 
     indication: str = ""
     comparison: str = ""
     findings: str = ""
     impression: str = ""
+    undivided: str = ""
 
     def text(self, sections: Iterable[str]) -> str:
         """The named sections, in the order given, joined by one space; empty ones left out.
@@ -50,16 +60,23 @@ class Report:
         Raises:
             ValueError: A section is not one of :data:`SECTIONS`.
         """
-        parts = []
+        undivided = "" if self.findings.strip() or self.impression.strip() else self.undivided
+        parts: list[str] = []
         for section in sections:
             if section not in SECTIONS:
                 raise ValueError(f"unknown report section {section!r}; there are {SECTIONS}")
-            parts.append(getattr(self, section).strip())
-        return " ".join(part for part in parts if part)
+            parts.append(getattr(self, section))
+            if section in BODY:
+                parts.append(undivided)
+                undivided = ""  # asked for both, it is read once
+        return " ".join(part.strip() for part in parts if part.strip())
 
 
-SECTIONS = tuple(f.name for f in fields(Report))
+SECTIONS = ("indication", "comparison", "findings", "impression")
 """The sections a report can have."""
+
+BODY = ("findings", "impression")
+"""The sections that an undivided report stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +168,7 @@ class EvaluationSet:
         """SHA-256 over every image's digest and every report: equal sets, equal text."""
         digest = hashlib.sha256()
         for pair in self.pairs:
-            sections = (getattr(pair.report, section) for section in SECTIONS)
+            sections = (getattr(pair.report, part.name) for part in fields(Report))
             row = (pair.image_id, pair.study_id, pair.patient_id, pair.view, pair.digest)
             labels = ["no labels"] if pair.labels is None else ["labels", *sorted(pair.labels)]
             for part in chain(row, sections, labels):
