@@ -25,7 +25,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ from PIL import ImageFile, UnidentifiedImageError
 
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import Image
+from robustness.evalset._dicom import SUFFIXES, is_dicom, read_dicom
+from robustness.evalset._limits import MAX_BYTES, Refused, check_size
 from robustness.evalset._quiet import settled_warnings
 
 DECODING = "decoding-2"
@@ -42,20 +44,9 @@ DECODING = "decoding-2"
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF")
 """What Pillow is asked to read; PPM holds PGM and PBM."""
 
-LIMIT = 2**26
-"""Pixels of an image at most: four times the largest flat detector, and 8192 x 8192."""
-
-MAX_BYTES = 2**29
-"""Bytes of a file at most: colour of :data:`LIMIT` pixels, twice over."""
-
-_BILEVEL, _SIGNED = 1, 2
+_UNSIGNED, _SIGNED = 1, 2
 _WHITE_IS_ZERO = 0
-_TAG_BITS, _TAG_PHOTOMETRIC, _TAG_SAMPLE_FORMAT = 258, 262, 339
-
-
-class Refused(Exception):  # noqa: N818 - becomes an EvaluationSetError that names the image
-    """What is wrong with an image; the caller knows its name."""
-
+_TAG_PHOTOMETRIC, _TAG_SAMPLE_FORMAT = 262, 339
 
 _DAMAGE = (
     Refused,
@@ -116,7 +107,7 @@ def decode_image(content: bytes, name: str, side: int | None = None) -> Image:
     """
     try:
         with settled_warnings():
-            return _decode(content, side)
+            return _decode(content, name, side)
     except UnidentifiedImageError as error:
         what = "is in no format that can be read" if content else "is empty"
         raise EvaluationSetError(
@@ -138,37 +129,42 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _decode(content: bytes, side: int | None) -> Image:
+def _decode(content: bytes, name: str, side: int | None) -> Image:
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise Refused(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so damage would pass for pixels; unset it"
         )
+    if is_dicom(content):
+        return _reduced(read_dicom(content), side)
+    try:
+        return _picture(content, side)
+    except UnidentifiedImageError:
+        if content and name.lower().endswith(SUFFIXES):
+            return _reduced(read_dicom(content), side)
+        raise
+
+
+def _picture(content: bytes, side: int | None) -> Image:
     with PilImage.open(io.BytesIO(content), formats=FORMATS) as opened:
         check_size(*opened.size)
         if getattr(opened, "n_frames", 1) != 1:
             raise Refused(f"it holds {opened.n_frames} images; allowed is one")  # type: ignore[attr-defined]
-        final = reduced_size(*opened.size, side)
         if opened.format == "JPEG":
-            return _jpeg(opened, final)
+            return _jpeg(opened, _reduced_size(*opened.size, side))
+        _check_depth(opened)
         opened.load()
-        return reduce(_grey(opened), final)
+        return _reduced(_grey(opened), side)
 
 
-def check_size(width: int, height: int) -> None:
-    """Refuses an image of no pixels, or of more than :data:`LIMIT`.
-
-    Raises:
-        Refused: It has.
-    """
-    if width < 1 or height < 1:
-        raise Refused(f"its size is {width} x {height}")
-    if width * height > LIMIT:
-        raise Refused(
-            f"its {width} x {height} pixels are more than {LIMIT}, as in a decompression bomb"
-        )
+def _reduced(image: Image, side: int | None) -> Image:
+    height, width = image.shape
+    final = _reduced_size(width, height, side)
+    if final == (width, height):
+        return image
+    return np.array(PilImage.fromarray(image).resize(final, PilImage.Resampling.BICUBIC))
 
 
-def reduced_size(width: int, height: int, side: int | None) -> tuple[int, int]:
+def _reduced_size(width: int, height: int, side: int | None) -> tuple[int, int]:
     """Width and height with the longer side at most ``side``, the shape kept best."""
     if side is None or max(width, height) <= side:
         return width, height
@@ -180,30 +176,18 @@ def reduced_size(width: int, height: int, side: int | None) -> tuple[int, int]:
     return side, min(sorted(near), key=lambda n: abs(width / height - side / n))
 
 
-def reduce(image: Image, final: tuple[int, int]) -> Image:
-    """An image at another width and height, by an antialiased bicubic filter."""
-    if image.shape[::-1] == final:
-        return image
-    return np.array(PilImage.fromarray(image).resize(final, PilImage.Resampling.BICUBIC))
-
-
-def stretch(values: NDArray[Any]) -> Image:
-    """Scales linearly from the lowest and highest value to 0 and 255; a flat image is black.
-
-    Raises:
-        Refused: A value is not a finite number.
-    """
-    low, high = values.min(), values.max()
+def _stretch(values: NDArray[Any]) -> Image:
+    """Scales linearly from the lowest and highest value to 0 and 255."""
+    low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise Refused("it has values that are no finite numbers")
-    low, high = float(low), float(high)
-    scale = 255 / (high - low) if high > low else 0.0
-    if values.dtype == np.uint16:
-        # A table of what can occur is quicker than as many float64 as there are pixels.
-        every = np.arange(2**16, dtype=np.float64)
-        table = np.rint(np.clip(every - low, 0, high - low) * scale).astype(np.uint8)
-        return cast("Image", np.take(table, values))
-    return np.rint((values.astype(np.float64) - low) * scale).astype(np.uint8)
+    span = high - low if high > low else np.inf
+    if values.dtype != np.uint16:
+        return np.rint((values.astype(np.float64) - low) * 255 / span).astype(np.uint8)
+    # A table of what can occur is quicker than as many float64 as there are pixels.
+    every = np.clip(np.arange(2**16, dtype=np.float64), low, high)
+    image: Image = np.take(np.rint((every - low) * 255 / span).astype(np.uint8), values)
+    return image
 
 
 def _jpeg(opened: PilImage.Image, final: tuple[int, int]) -> Image:
@@ -224,5 +208,31 @@ def _grey(opened: PilImage.Image) -> Image:
     if opened.mode == "L":
         return np.array(opened)
     if opened.mode.startswith("I") or opened.mode == "F":
-        return stretch(np.asarray(opened))
+        values = np.asarray(opened)
+        if opened.mode == "I" and _tag(opened, _TAG_SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
+            values = values.view(np.uint32)  # Pillow has no such mode and reads it as signed
+        image = _stretch(values)
+        # Pillow inverts what is white at zero where it has 8 bits, and there alone.
+        return 255 - image if _tag(opened, _TAG_PHOTOMETRIC) == _WHITE_IS_ZERO else image
+    if opened.mode == "La":
+        opened = opened.convert("LA")
     return np.array(opened.convert("L"))
+
+
+def _check_depth(opened: ImageFile.ImageFile) -> None:
+    """Refuses what Pillow would read as something else than it is."""
+    args = opened.tile[0].args if opened.tile else None
+    packing = args[0] if isinstance(args, tuple) and args else args
+    if ";16" in str(packing) and not opened.mode.startswith("I"):
+        raise Refused(
+            "it has 16 bits a sample and several samples a pixel; save it as 16-bit greyscale"
+            " without alpha, or with 8 bits"
+        )
+    if opened.mode == "L" and _tag(opened, _TAG_SAMPLE_FORMAT) == _SIGNED:
+        raise Refused("it has signed samples of 8 bits; save it with 16 bits")
+
+
+def _tag(opened: PilImage.Image, tag: int, default: int = -1) -> int:
+    """A number of a TIFF file's directory, the first where it has several."""
+    value = getattr(opened, "tag_v2", {}).get(tag, default)
+    return int(value[0] if isinstance(value, tuple) else value)
