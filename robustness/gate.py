@@ -19,6 +19,7 @@ from robustness.evalset import load as load_evalset
 from robustness.measure import Measurement, Subject
 from robustness.occlusion import Occlusion
 from robustness.plan import Case, Plan
+from robustness.progress import Stream
 from robustness.results import Record, cell_record, estimate_record, number
 from robustness.thresholds import Cell
 from robustness.verdict import Judgement, Reason, Verdict, judge
@@ -29,10 +30,12 @@ class Gate:
 
     Args:
         plan: What the run was asked for.
+        stream: Where to show how far long work is, if it is a terminal.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, stream: Stream | None = None) -> None:
         self.plan = plan
+        self.stream = stream
         self.model_loads = 0
         self._subjects: dict[str, Subject] = {}
         self._failures: dict[str, GateError] = {}
@@ -45,7 +48,8 @@ class Gate:
     @cached_property
     def evalset(self) -> EvaluationSet:
         """The evaluation set, each image decoded once."""
-        return decode_once(load_evalset(self.plan.evalset, remember=self.store.fetch), self.store)
+        loaded = load_evalset(self.plan.evalset, remember=self.store.fetch)
+        return decode_once(loaded, self.store, stream=self.stream)
 
     @cached_property
     def device(self) -> str:

@@ -1,0 +1,70 @@
+"""What a person sees of work that takes long: how far it is, how fast, how long it takes yet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+WIDEST = 79
+"""Columns of a bar at most, so that it stays on one line of a common terminal."""
+
+FORMAT = (
+    "{desc} {percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} {unit}, {rate_noinv_fmt},"
+    " {remaining} left"
+)
+
+
+class Stream(Protocol):
+    """Where a bar is drawn: a text stream that knows whether it is a terminal."""
+
+    def write(self, text: str, /) -> object:
+        """Writes text."""
+        ...
+
+    def flush(self) -> object:
+        """Shows what was written."""
+        ...
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        ...
+
+
+@contextmanager
+def progress(
+    total: int, label: str, unit: str, stream: Stream | None = None
+) -> Iterator[Callable[[int], object]]:
+    """A bar with rate and time left, on one line that is gone when the work is done.
+
+    Nothing is drawn where there is no stream, or where it is no terminal.
+
+    Args:
+        total: How many units the work has.
+        label: What is done, such as ``decoding``.
+        unit: What is counted, such as ``images``.
+        stream: Where the bar is drawn.
+
+    Yields:
+        A function that is told how many units are done since it was called last. It must
+        be called from one thread.
+    """
+    if stream is None or not stream.isatty():
+        yield lambda _done: None
+        return
+    from tqdm import tqdm
+
+    # tqdm's monitor would write from a thread of its own, past what guards the stream.
+    bar_type = type("Bar", (tqdm,), {"monitor_interval": 0})
+    columns = min(WIDEST, shutil.get_terminal_size().columns - 1)
+    with bar_type(
+        total=total,
+        desc=label,
+        unit=unit,
+        file=stream,
+        ncols=columns,
+        bar_format=FORMAT,
+        leave=False,
+    ) as bar:
+        yield bar.update
