@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,10 +14,12 @@ from robustness import metrics
 from robustness.embedding import Store, embed_images, embed_reports
 from robustness.encoder import DualEncoder
 from robustness.errors import EvaluationSetError, GateError
+from robustness.estimates import Estimator, Ranked, chances, estimates
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
 from robustness.occlusion import SCHEMA, Occlusion
-from robustness.ranking import Positives, RankCounts, Score, rank_counts
-from robustness.statistics import REPLICATES, Bootstrap, Estimate, Replicates
+from robustness.ranking import Positives, RankCounts, Score, Watch, rank_counts
+from robustness.relevance import LabelRanking, label_rankings
+from robustness.statistics import Estimate, Replicates
 
 PRECISION = "float32"
 EMPTY_TEXT = "no text under the model's text policy"
@@ -33,13 +34,16 @@ class Measurement:
 
     Attributes:
         n: How many queries.
-        estimates: Every metric of :data:`robustness.metrics.RANGES`, with intervals.
+        labelled: How many of them take part in the metrics by label agreement.
+        estimates: Every metric of :data:`robustness.metrics.RANGES`, with intervals; those by
+            label agreement are NaN where the set has no labels, or one label set alone.
         chance: The same metrics but retention, for a model that knows nothing.
         headline: Replicates of hit@10, from which curves over the levels are made.
         hidden: The share of the area that was hidden, on average over the images.
     """
 
     n: int
+    labelled: int
     estimates: dict[str, Estimate]
     chance: dict[str, float]
     headline: Replicates
@@ -162,29 +166,50 @@ class Subject:
 
     # --- ranks and estimates ---------------------------------------------------------
 
-    def rank(self, occlusion: Occlusion) -> dict[str, RankCounts]:
-        """Rank counts in both directions, by direction."""
+    def rank(self, occlusion: Occlusion) -> dict[str, Ranked]:
+        """What is known of the rankings, by direction."""
         images, _ = self.images(occlusion)
+        matching = self.matching
+
+        def to_report(watch: Watch | None) -> RankCounts:
+            return self.rank_reports(images, matching.reports_of_image, watch)
+
+        def to_image(watch: Watch | None) -> RankCounts:
+            return self.rank_images(self.reports, images, matching.images_of_report, watch)
+
         return {
-            "image_to_report": self.rank_reports(images, self.matching.reports_of_image),
-            "report_to_image": self.rank_images(
-                self.reports, images, self.matching.images_of_report
-            ),
+            "image_to_report": _ranked(to_report, self._relevance.get("image_to_report")),
+            "report_to_image": _ranked(to_image, self._relevance.get("report_to_image")),
         }
 
-    def rank_reports(self, images: NDArray[np.float32], right: Positives) -> RankCounts:
+    @cached_property
+    def _relevance(self) -> dict[str, LabelRanking]:
+        return label_rankings(
+            [pair.labels for pair in self.evalset.pairs],
+            self.matching.text_of_image,
+            places=max(metrics.LABEL_CUTOFFS),
+            device=self.encoder.device,
+        )
+
+    def rank_reports(
+        self, images: NDArray[np.float32], right: Positives, watch: Watch | None = None
+    ) -> RankCounts:
         """Rank counts of images as queries against all the reports."""
         encoder = self.encoder
         score = None if encoder.scores_by_cosine else encoder.score
-        return self._counts(images, self.reports, right, score)
+        return self._counts(images, self.reports, right, score, watch)
 
     def rank_images(
-        self, reports: NDArray[np.float32], images: NDArray[np.float32], right: Positives
+        self,
+        reports: NDArray[np.float32],
+        images: NDArray[np.float32],
+        right: Positives,
+        watch: Watch | None = None,
     ) -> RankCounts:
         """Rank counts of reports as queries against images."""
         encoder = self.encoder
         score = None if encoder.scores_by_cosine else lambda r, i: encoder.score(i, r).T
-        return self._counts(reports, images, right, score)
+        return self._counts(reports, images, right, score, watch)
 
     def _counts(
         self,
@@ -192,12 +217,13 @@ class Subject:
         gallery: NDArray[np.float32],
         right: Positives,
         score: Score | None,
+        watch: Watch | None,
     ) -> RankCounts:
         """Ranks on the model's device; scores that cannot be ranked are the model's failure."""
         device = self.encoder.device
         asked, answers = (torch.from_numpy(rows).to(device) for rows in (queries, gallery))
         try:
-            return rank_counts(asked, answers, right, score=score)
+            return rank_counts(asked, answers, right, score=score, watch=watch)
         except ValueError as error:
             raise GateError(f"{type(self.encoder).__name__} cannot be ranked: {error}") from error
 
@@ -209,84 +235,35 @@ class Subject:
 
     def measure(self, occlusion: Occlusion) -> dict[str, Measurement]:
         """Every metric with its interval, by direction."""
-        counts = self.rank(occlusion)
-        replicates = self._replicates(counts)
-        chances = {name: _points(metrics.uninformed(c)) for name, c in counts.items()}
-        rsum = math.fsum(chance["rsum"] for chance in chances.values())
+        ranked = self.rank(occlusion)
+        replicates = self._estimator.replicates(ranked)
+        chance = chances(ranked)
         _, hidden = self.images(occlusion)
         return {
             direction: Measurement(
-                n=len(counts[direction]),
-                estimates=self._estimates(
-                    direction, replicates, chances[direction] | {"rsum": rsum}
+                n=len(found.counts),
+                labelled=len(found.labelled),
+                estimates=estimates(
+                    replicates[direction], self._clean[direction], chance[direction]
                 ),
-                chance=chances[direction] | {"rsum": rsum},
+                chance=chance[direction],
                 headline=replicates[direction][metrics.HEADLINE],
                 hidden=hidden,
             )
-            for direction in counts
+            for direction, found in ranked.items()
         }
 
-    def _estimates(
-        self,
-        direction: str,
-        replicates: dict[str, dict[str, Replicates]],
-        chance: dict[str, float],
-    ) -> dict[str, Estimate]:
-        mine, clean = replicates[direction], self._clean[direction]
-        estimates = {name: values.estimate() for name, values in mine.items()}
-        for name in (*metrics.MEANS, "rsum"):
-            kept = Replicates(
-                float(metrics.retention(mine[name].value, clean[name].value, chance[name])),
-                metrics.retention(mine[name].resampled, clean[name].resampled, chance[name]),
-            )
-            estimates[f"retention({name})"] = kept.estimate()
-        return estimates
+    @cached_property
+    def _estimator(self) -> Estimator:
+        return Estimator(self.matching, [pair.study_id for pair in self.evalset.pairs], self.seed)
 
     @cached_property
     def _clean(self) -> dict[str, dict[str, Replicates]]:
-        return self._replicates(self.rank(CLEAN))
-
-    @cached_property
-    def _bootstrap(self) -> Bootstrap:
-        studies = [pair.study_id for pair in self.evalset.pairs]
-        return Bootstrap(studies, seed=self.seed, replicates=REPLICATES)
-
-    def _replicates(self, counts: dict[str, RankCounts]) -> dict[str, dict[str, Replicates]]:
-        """Replicates of every metric, by direction and name.
-
-        An image is an observation of its study. A text that m images came with is shared
-        between them, an m-th each, so that the mean over studies is the mean over texts.
-        """
-        text = self.matching.text_of_image
-        share = 1 / np.bincount(text)[text]
-        named: dict[str, dict[str, Replicates]] = {}
-        for direction, counted in counts.items():
-            by_text = direction == "report_to_image"
-            weights = share if by_text else None
-            named[direction] = {
-                name: self._bootstrap.mean(values[text] if by_text else values, weights)
-                for name, values in metrics.per_query(counted).items()
-            }
-            ranks = metrics.ranks(counted)
-            named[direction]["median_rank"] = self._bootstrap.median(
-                ranks[text] if by_text else ranks, weights
-            )
-        rsum = _sum(
-            [named[direction][f"hit@{k}"] for direction in named for k in metrics.RSUM_CUTOFFS]
-        )
-        return {direction: values | {"rsum": rsum} for direction, values in named.items()}
+        return self._estimator.replicates(self.rank(CLEAN))
 
 
-def _sum(parts: Sequence[Replicates]) -> Replicates:
-    return Replicates(
-        math.fsum(part.value for part in parts), np.sum([part.resampled for part in parts], axis=0)
-    )
-
-
-def _points(counts: RankCounts) -> dict[str, float]:
-    """Every metric without intervals; ``rsum`` of one direction alone."""
-    values = {name: float(per.mean()) for name, per in metrics.per_query(counts).items()}
-    values["median_rank"] = metrics.median_rank(counts)
-    values["rsum"] = math.fsum(values[f"hit@{k}"] for k in metrics.RSUM_CUTOFFS)
-    return values
+def _ranked(rank: Callable[[Watch | None], RankCounts], relevance: LabelRanking | None) -> Ranked:
+    if relevance is None:
+        return Ranked(rank(None), None, np.zeros(0, dtype=np.int64))
+    watcher = relevance.watch()
+    return Ranked(rank(watcher), watcher.gains(), relevance.queries.place)

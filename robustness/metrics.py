@@ -1,8 +1,9 @@
-"""Retrieval metrics from rank counts, and robustness metrics over the levels.
+"""Retrieval metrics from ranks, and robustness metrics over the levels.
 
 Ties are broken at random and the metric is the expectation, so a model that gives
 every item one score gets what guessing gets. All the metrics share one description of
-where a query's first right answer can stand, and so cannot disagree about ties.
+where a query's first right answer can stand, and so cannot disagree about ties; those
+of clinical labels share one of what stands at the first places.
 
 Functions of one query each return float64 ``[Q]``, which is what intervals are made
 from; functions of a whole run return one number.
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from robustness.ranking import RankCounts
+    from robustness.topk import PlaceGains
 
 Values = NDArray[np.float64]
 
@@ -34,10 +36,19 @@ HEADLINE = "hit@10"
 MEANS = (*(f"hit@{k}" for k in CUTOFFS), *(f"recall@{k}" for k in CUTOFFS), "mrr")
 """The metrics that are means over queries, each 0 to 1."""
 
+LABEL_CUTOFFS = (1, 5, 10)
+"""The k of precision@k and ndcg@k that every run on a set with labels reports."""
+
+LABEL_MEANS = tuple(f"{name}@{k}" for name in ("precision", "ndcg") for k in LABEL_CUTOFFS)
+"""The metrics by label agreement: means over the queries that have labels, each 0 to 1."""
+
+RETAINED = (*MEANS, *LABEL_MEANS, "rsum")
+"""The metrics whose retention is reported."""
+
 RANGES = (
-    dict.fromkeys(MEANS, (0.0, 1.0))
+    dict.fromkeys((*MEANS, *LABEL_MEANS), (0.0, 1.0))
     | {"median_rank": (1.0, float("inf")), "rsum": (0.0, 2.0 * len(RSUM_CUTOFFS))}
-    | {f"retention({name})": (float("-inf"), float("inf")) for name in (*MEANS, "rsum")}
+    | {f"retention({name})": (float("-inf"), float("inf")) for name in RETAINED}
 )
 """Every metric of a case by name, with the lowest and the highest value it can take."""
 
@@ -163,6 +174,66 @@ def uninformed(counts: RankCounts) -> RankCounts:
         tied=counts.positives,
         pair_greater=np.zeros_like(counts.pair_greater),
         pair_equal=np.full_like(counts.pair_equal, counts.gallery_size - 1),
+    )
+
+
+# --- by label agreement, one value a query ----------------------------------------------
+
+
+def precisions(gains: PlaceGains, k: int) -> Values:
+    """The expected number of right items among the first k, divided by k: float64 ``[Q]``.
+
+    The divisor is k even where the gallery is smaller, as in trec_eval's ``P``.
+
+    Raises:
+        ValueError: k is below 1, or above the number of places whose gains are known.
+    """
+    return np.asarray(gains.same[:, : _place(gains, k)].sum(axis=1) / k)
+
+
+def ndcgs(gains: PlaceGains, k: int) -> Values:
+    """The expected discounted cumulative gain of the first k over the best possible one.
+
+    The gain is linear and the discount 1 / log2(place + 1), as in Järvelin and Kekäläinen
+    (2002), trec_eval's ``ndcg_cut`` and scikit-learn's ``ndcg_score``. With gains 1, 0, 1/2
+    at the first three places, and none above 0 behind them, nDCG@3 is
+    (1 + 0.5 / log2(4)) / (1 + 0.5 / log2(3)) = 1.25 / 1.315 = 0.950.
+
+    Returns:
+        float64 ``[Q]``.
+
+    Raises:
+        ValueError: k is as in :func:`precisions`, or a query has no item with a gain, so
+            that no ranking could be better than another.
+    """
+    discount = 1 / np.log2(np.arange(2, _place(gains, k) + 2))
+    ideal = (gains.best[:, :k] * discount).sum(axis=1)
+    if not ideal.all():
+        raise ValueError(f"query {int(np.argmin(ideal))} has no item with a gain above 0")
+    # A perfect ranking adds the same numbers another way, and may be a rounding above 1.
+    return np.asarray(np.minimum((gains.overlap[:, :k] * discount).sum(axis=1) / ideal, 1))
+
+
+def _place(gains: PlaceGains, k: int) -> int:
+    _require_cutoff(k)
+    if k > gains.same.shape[1]:
+        raise ValueError(f"cutoff k is {k}; gains are known at {gains.same.shape[1]} places")
+    return k
+
+
+def per_labelled_query(gains: PlaceGains) -> dict[str, Values]:
+    """Every metric of :data:`LABEL_MEANS`, by name: float64 ``[Q]`` each."""
+    named = {f"precision@{k}": precisions(gains, k) for k in LABEL_CUTOFFS}
+    return named | {f"ndcg@{k}": ndcgs(gains, k) for k in LABEL_CUTOFFS}
+
+
+def uninformed_gains(gains: PlaceGains) -> PlaceGains:
+    """The gains of a model that gives every item one score: any metric of them is chance."""
+    held = np.arange(gains.same.shape[1]) < gains.gallery_size
+    return replace(
+        gains,
+        same=gains.mean_same[:, None] * held,
+        overlap=gains.mean_overlap[:, None] * held,
     )
 
 

@@ -31,6 +31,9 @@ Score = Callable[[Tensor, Tensor], Tensor]
 Positives = Sequence[Sequence[int]] | Sequence[Counts] | Counts
 """For each query the gallery indexes that are right; or one index a query."""
 
+Watch = Callable[[int, Tensor, "Distinct"], None]
+"""Sees a tile: its first query's index, its scores ``[q, U]``, and their columns."""
+
 TILE_BYTES = 32 * 2**20
 """Size of one tile of scores where the caller names none; small enough to be kind to caches."""
 
@@ -72,6 +75,7 @@ def rank_counts(
     *,
     score: Score | None = None,
     tile_rows: int | None = None,
+    watch: Watch | None = None,
 ) -> RankCounts:
     """Counts, for each query, the gallery items above and level with its positives.
 
@@ -83,6 +87,8 @@ def rank_counts(
         score: From queries ``[q, D]`` and a gallery ``[U, D]`` to scores ``[q, U]``; the dot
             product, where there is none.
         tile_rows: Queries scored at once; the default keeps a tile near 32 MiB.
+        watch: Called with each tile, in the order of the queries, so that what else is to be
+            known of a ranking costs no second scoring.
 
     Returns:
         The counts, on the host.
@@ -108,6 +114,8 @@ def rank_counts(
         for start in range(0, len(query_rows), tile_rows):
             stop = min(start + tile_rows, len(query_rows))
             scores = _scores(query_rows[start:stop], columns.rows, score)
+            if watch is not None:
+                watch(start, scores, columns)
             bounds = offsets[start : stop + 1]
             sizes = torch.from_numpy(np.diff(bounds)).to(scores.device)
             tiles.append(
@@ -189,15 +197,21 @@ def _tally_many(
 
 
 @dataclass(frozen=True, slots=True)
-class _Distinct:
-    """The distinct rows of a gallery, in an order that the caller's order cannot change."""
+class Distinct:
+    """The distinct rows of a gallery, in an order that the caller's order cannot change.
+
+    Attributes:
+        rows: float32 ``[U, D]``.
+        copies: int64 ``[U]``, how many gallery items each row stands for.
+        of_item: int64 ``[G]``, the row of each gallery item.
+    """
 
     rows: Tensor
     copies: Tensor
     of_item: Tensor
 
 
-def _distinct(gallery: Tensor) -> _Distinct:
+def _distinct(gallery: Tensor) -> Distinct:
     # Adding zero turns -0.0 into 0.0: equal numbers get equal bits.
     bits = (gallery + 0.0).contiguous().view(torch.int32)
     odd = torch.from_numpy(
@@ -215,7 +229,7 @@ def _distinct(gallery: Tensor) -> _Distinct:
     group = torch.cumsum(starts, 0) - 1
     of_item = torch.empty_like(order)
     of_item[order] = group
-    return _Distinct(gallery[order[starts]], torch.bincount(group), of_item)
+    return Distinct(gallery[order[starts]], torch.bincount(group), of_item)
 
 
 @contextmanager

@@ -13,6 +13,9 @@ Values = NDArray[np.float64]
 REPLICATES = 1000
 CONFIDENCE = 0.95
 
+_BLOCK = 2**20
+"""Numbers in one block of resampled weights: 8 MiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -77,15 +80,15 @@ class Bootstrap:
 
         Args:
             values: float64 ``[N]``.
-            weights: float64 ``[N]`` above 0; all 1 where there are none.
+            weights: float64 ``[N]``, all 1 where there are none. An observation of weight 0 is
+                left out; a resample of such observations alone has no mean (NaN).
         """
         weights = np.ones_like(values) if weights is None else weights
         total = np.bincount(self._study, weights * values, self._n_studies)
         weight = np.bincount(self._study, weights, self._n_studies)
-        return Replicates(
-            float((weights * values).sum() / weights.sum()),
-            (self._counts @ total) / (self._counts @ weight),
-        )
+        with np.errstate(invalid="ignore"):
+            resampled = (self._counts @ total) / (self._counts @ weight)
+        return Replicates(float((weights * values).sum() / weights.sum()), resampled)
 
     def median(self, values: Values, weights: Values | None = None) -> Replicates:
         """The weighted median of one value an observation; arguments as for :meth:`mean`.
@@ -95,18 +98,23 @@ class Bootstrap:
         weights = np.ones_like(values) if weights is None else weights
         order = np.argsort(values, kind="stable")
         ordered = values[order]
+        study = self._study[order]
+        # A row a resample; some at a time, so that memory does not grow with their number.
+        rows = max(1, _BLOCK // len(values))
         resampled = [
-            _sorted_median(ordered, weights[order] * counts[self._study[order]])
-            for counts in self._counts
+            _sorted_medians(ordered, weights[order] * self._counts[start : start + rows, study])
+            for start in range(0, len(self._counts), rows)
         ]
-        return Replicates(_sorted_median(ordered, weights[order]), np.array(resampled))
+        value = _sorted_medians(ordered, weights[order][None])
+        return Replicates(float(value[0]), np.concatenate(resampled))
 
 
-def _sorted_median(ordered: Values, weights: Values) -> float:
-    upto = np.cumsum(weights)
-    half = upto[-1] / 2
+def _sorted_medians(ordered: Values, weights: Values) -> Values:
+    """The median of rising values ``[N]`` under each row of weights ``[R, N]``."""
+    upto = np.cumsum(weights, axis=1)
+    total = upto[:, -1:]
     # Sums of thirds and the like miss an even split by a rounding; treat those as even.
-    slack = 1e-9 * upto[-1]
-    low = ordered[np.searchsorted(upto, half - slack)]
-    high = ordered[np.searchsorted(upto, half + slack)]
-    return float((low + high) / 2)
+    slack = 1e-9 * total
+    low = ordered[(upto < total / 2 - slack).sum(axis=1)]
+    high = ordered[(upto < total / 2 + slack).sum(axis=1)]
+    return np.asarray((low + high) / 2)

@@ -20,7 +20,17 @@ from robustness.evalset._base import EvaluationSet, Image, Pair, Remember, forge
 from robustness.evalset.phantom._findings import Findings, Place, Sided, labels
 from robustness.evalset.phantom._study import Purpose, Study
 
-__all__ = ["Findings", "Place", "Purpose", "Sided", "Study", "check", "labels", "load"]
+__all__ = [
+    "Findings",
+    "Place",
+    "Purpose",
+    "Sided",
+    "Study",
+    "check",
+    "finding_names",
+    "labels",
+    "load",
+]
 
 _MOST_STUDIES = 1_000_000
 _MOST_SEED = 2**32 - 1
@@ -80,7 +90,33 @@ def _pair(seed: int, index: int) -> Pair:
         view=study.findings.view,
         report=study.report(),
         digest=hashlib.sha256(f"{_generator()} {seed} {index}".encode()).hexdigest(),
+        labels=finding_names(study.findings),
     )
+
+
+def finding_names(findings: Findings) -> frozenset[str]:
+    """The findings by name, as coarse as CheXpert's: no side, no grade, no place.
+
+    They are the observations of CheXpert (Irvin et al. 2019) that a phantom can show.
+    What else it shows (scoliosis, a hernia, a tortuous aorta) has no name there, and with
+    a name for each of them hardly two studies would have the same findings.
+
+    Returns:
+        Empty where the study shows none of them.
+    """
+    f = findings
+    present = {
+        "atelectasis": any(f.atelectasis),
+        "cardiomegaly": f.heart > 0,
+        "consolidation": bool(f.consolidations),
+        "edema": f.oedema > 0,
+        "fracture": f.fracture is not None,
+        "lung lesion": f.many_nodules or any((f.mass, f.nodule)),
+        "pleural effusion": any(f.effusion),
+        "pneumothorax": any(f.pneumothorax),
+        "support devices": any((f.endotracheal_tube, f.gastric_tube, f.pacemaker, f.line, f.drain)),
+    }
+    return frozenset(name for name, is_there in present.items() if is_there)
 
 
 def _decode(pair: Pair) -> Image:
