@@ -3,7 +3,8 @@
 Johnson et al., PhysioNet, credentialed access. ``files/p10/p10000032/s50414267/<dicom_id>.jpg``
 holds an image, ``mimic-cxr-2.0.0-split.csv.gz``, ``-metadata.csv.gz`` and ``-chexpert.csv.gz``
 say what it is. The reports come with another PhysioNet project, MIMIC-CXR: as
-``mimic-cxr-reports.zip``, or unpacked as ``files/p10/p10000032/s50414267.txt``.
+``mimic-cxr-reports.zip``, or unpacked as ``files/p10/p10000032/s50414267.txt``. They are
+ASCII; what is no UTF-8 is read as Latin-1, so that a stray byte spoils a letter and no report.
 
 Every row of the split that is asked for becomes a pair or an exclusion.
 """
@@ -271,13 +272,18 @@ def _with_file(
     files = settings.root / FILES
     for each in candidates:
         row = each.row
-        if settings.one and row.study in taken:
+        other = settings.one and row.study in taken
+        # Of the images that are not taken, only an exclusion by reason needs the files.
+        there = (other and not settings.exclude_missing) or inside(
+            files, str(each.file.relative_to(files)), row.where
+        ).is_file()
+        if not there and settings.exclude_missing:
+            excluded.append(Exclusion(row.image, NO_IMAGE))
+        elif other:
             excluded.append(Exclusion(row.image, OTHER_IMAGE))
-        elif inside(files, str(each.file.relative_to(files)), row.where).is_file():
+        elif there:
             kept.append(each)
             taken.add(row.study)
-        elif settings.exclude_missing:
-            excluded.append(Exclusion(row.image, NO_IMAGE))
         else:
             raise EvaluationSetError(
                 f"{row.where}: image {each.file} does not exist; fetch it, or leave out what is"

@@ -2,7 +2,8 @@
 
 A heading is a name and a colon. In capitals at the start of a line any name is one, and
 the words in it say which section it opens; elsewhere, and in other letters, only the names of
-:data:`NAMES` are. A misspelt word is read as the known word it is close to.
+:data:`NAMES` are. In capitals at the start of a line these do with a semicolon, a dash, two
+spaces or the line's end. A misspelt word is read as the known word it is close to.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ NAMES = {
     "FINDINGS": FINDINGS,
     "IMPRESSION": IMPRESSION,
     "CONCLUSION": IMPRESSION,
+    "INTERPRETATION": IMPRESSION,
     "FINDINGS AND IMPRESSION": IMPRESSION,
     "FINDINGS IMPRESSION": IMPRESSION,
     "IMPRESSION AND FINDINGS": IMPRESSION,
@@ -53,7 +55,6 @@ NAMES = {
     "REASON FOR THE EXAM": INDICATION,
     "REASON FOR THE EXAMINATION": INDICATION,
     "REASON FOR STUDY": INDICATION,
-    "PFI": INDICATION,
     "COMPARISON": COMPARISON,
     "COMPARISON EXAM": COMPARISON,
     "COMPARISON FILM": COMPARISON,
@@ -69,6 +70,9 @@ NAMES = {
     "ADDENDUM": ASIDE,
     "WET READ": ASIDE,
     "WETREAD": ASIDE,
+    "PFI": ASIDE,
+    "PROVISIONAL FINDINGS IMPRESSION": ASIDE,
+    "PROVISIONAL FINDINGS IMPRESSION PFI": ASIDE,
     "NOTIFICATION": ASIDE,
     "RECOMMENDATION": ASIDE,
     "RECOMMENDATIONS": ASIDE,
@@ -78,15 +82,34 @@ NAMES = {
 
 # In this order: a name with words of two sections opens the first of them.
 _BY_WORD = (
-    (frozenset({"IMPRESSION", "CONCLUSION"}), IMPRESSION),
+    (frozenset({"PFI", "PROVISIONAL", "WET", "WETREAD"}), ASIDE),
+    (frozenset({"IMPRESSION", "CONCLUSION", "INTERPRETATION"}), IMPRESSION),
     (frozenset({"FINDINGS"}), FINDINGS),
     (frozenset({"INDICATION", "HISTORY", "REASON"}), INDICATION),
     (frozenset({"COMPARISON"}), COMPARISON),
-    (frozenset({"ADDENDUM", "WET", "WETREAD", "NOTIFICATION"}), ASIDE),
-    (frozenset({"RECOMMENDATION", "RECOMMENDATIONS"}), ASIDE),
+    (frozenset({"ADDENDUM", "NOTIFICATION", "RECOMMENDATION", "RECOMMENDATIONS"}), ASIDE),
     (frozenset({"EXAMINATION", "TECHNIQUE"}), OTHER),
     (
-        frozenset({"CHEST", "PORTABLE", "VIEW", "VIEWS", "FRONTAL", "LATERAL", "RIBS", "UPRIGHT"}),
+        frozenset(
+            {
+                "CHEST",
+                "PORTABLE",
+                "VIEW",
+                "VIEWS",
+                "FRONTAL",
+                "LATERAL",
+                "LAT",
+                "PA",
+                "AP",
+                "RIBS",
+                "UPRIGHT",
+                "SUPINE",
+                "DECUBITUS",
+                "RADIOGRAPH",
+                "RADIOGRAPHS",
+                "WINDOWS",
+            }
+        ),
         VIEW,
     ),
 )
@@ -94,9 +117,9 @@ _BY_WORD = (
 LONGEST = 60
 """Characters of a name at most: longer ones are sentences."""
 
-_START = re.compile(
-    rf"\s*(?P<name>[A-Za-z][A-Za-z0-9 ()/,&_'-]{{0,{LONGEST - 1}}}?)\s*(?P<mark>[:;]|\s-+(?=\s)|$)"
-)
+_NAME = rf"\s*(?P<name>[A-Za-z][A-Za-z0-9 ()/,&_'-]{{0,{LONGEST - 1}}}?)"
+_COLON = re.compile(rf"{_NAME}\s*:")
+_OTHER_MARK = re.compile(rf"{_NAME}(\s*;|\s+-+(?=\s)|\s*$|\s\s+(?=[^\s:;]))")
 _CAPITALS = re.compile(rf"(?<![A-Za-z])(?P<name>[A-Z][A-Z/&() -]{{1,{LONGEST - 1}}}?)\s?:")
 _AFTER_SENTENCE = re.compile(
     rf"(?<=[.?!])\s+(?P<name>[A-Z][a-z]+[A-Za-z /&]{{0,{LONGEST - 1}}}?):(?=\s|$)"
@@ -132,19 +155,20 @@ def headings(line: str) -> list[Heading]:
 
 
 def _at_start(line: str) -> Heading | None:
-    found = _START.match(line)
+    found = _OTHER_MARK.match(line)
+    # In capitals only: a wrapped paragraph may end in a line of one word, "findings".
+    if found and found["name"] == found["name"].upper():
+        kind = NAMES.get(_corrected_name(found["name"]))
+        if kind:
+            return Heading(kind, found.start("name"), found.end())
+    found = _COLON.match(line)
     if not found:
         return None
-    name, mark = found["name"], found["mark"]
-    capitals = name == name.upper()
+    name = found["name"]
     kind = NAMES.get(_corrected_name(name))
-    if mark == ":":
-        blank_after = not line[found.end() : found.end() + 1].strip()
-        if kind is None and capitals and blank_after:
-            kind = _by_word(name)
-    elif not capitals:
-        # A wrapped paragraph may end in a line of one word, "findings".
-        kind = None
+    blank_after = not line[found.end() : found.end() + 1].strip()
+    if kind is None and name == name.upper() and blank_after:
+        kind = _by_word(name)
     return Heading(kind, found.start("name"), found.end()) if kind else None
 
 

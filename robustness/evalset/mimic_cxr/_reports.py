@@ -16,8 +16,18 @@ from robustness.evalset._files import inside
 ARCHIVE = "mimic-cxr-reports.zip"
 FILES = "files"
 
-LARGEST = 1 << 20
+LARGEST = 1 << 18
 """Bytes of a report at most; those of the collection have a few thousand."""
+
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,  # of names that do not decode, and of places that no file has
+    RuntimeError,  # of a password, and of what is not implemented
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile raises on damaged archives."""
 
 _MEMBER = re.compile(r"(?:.*/)?p[0-9]{2}/p(?P<subject>[0-9]{8})/s(?P<study>[0-9]{8})\.txt")
 
@@ -74,7 +84,7 @@ def opened(path: Path) -> Iterator[Reports]:
         return
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise EvaluationSetError(
             f"reports {path} cannot be read: {error}; name a folder or {ARCHIVE}"
         ) from error
@@ -90,10 +100,13 @@ class _Tree:
         name = f"{folder_of(subject)}/s{study}.txt"
         path = inside(self._root, name, f"reports {self._root}")
         try:
+            # Opening a pipe would wait for someone to write.
+            if not path.is_file():
+                if path.exists():
+                    raise EvaluationSetError(f"report {path} is no regular file")
+                return None
             with path.open("rb") as file:
                 content = file.read(LARGEST + 1)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         except OSError as error:
             raise EvaluationSetError(f"report {path} cannot be read: {error.strerror}") from error
         return _text(content, str(path))
@@ -127,12 +140,15 @@ class _Archive:
         name = f"{member.filename} in {self._path}"
         if member.file_size > LARGEST:
             raise EvaluationSetError(_too_large(name))
+        if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise EvaluationSetError(
+                f"report {name} is packed by method {member.compress_type}; allowed are stored (0)"
+                f" and deflated (8), as in {ARCHIVE}"
+            )
         try:
             with self._archive.open(member) as file:
                 content = file.read(LARGEST + 1)
-        except (
-            OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error
-        ) as error:  # fmt: skip
+        except _DAMAGE as error:
             raise EvaluationSetError(f"report {name} cannot be read: {error}") from error
         return _text(content, name)
 

@@ -10,7 +10,8 @@ The rules, which follow what the collection's own section parser does where that
   impression are open: then it belongs to them.
 - ``FINDINGS AND IMPRESSION`` is an impression.
 - Where there are neither findings nor an impression, the paragraphs after the first one of
-  the last section are the undivided report; without any heading all are, less a title.
+  the last section are the undivided report; without any heading all are, less a title. Of a
+  last section that is a comparison of one paragraph, what follows its first sentence is.
 - Wet reads, addenda, notifications, recommendations and signatures are left out.
 - White space becomes one space; ``___``, which stands for what was taken out, is kept.
 """
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from robustness.evalset._base import SECTIONS, Report
 from robustness.evalset.mimic_cxr._headings import (
     ASIDE,
+    COMPARISON,
     FINDINGS,
     IMPRESSION,
     OTHER,
@@ -42,7 +44,14 @@ _SIGNATURE = re.compile(
     r"|electronically\s+signed\b|end\s+of\s+report\b)",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"\s+(dr\.?\s+_{3,}|_{3,},?\s*(md|m\.d\.|do|np))\.?$", re.IGNORECASE)
+# A name after a sentence is a signature; "discussed with Dr. ___." is part of the reading.
+_NAME = re.compile(
+    r"(?<=[.?!])\s+(dr\.?(\s+_{3,}\.?)+|_{3,},?\s*(md|m\.d\.|do|np)\.?)$", re.IGNORECASE
+)
+_SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
+
+FEWEST_WORDS = 6
+"""Words of a reading at least, where nothing but its length tells it from a comparison."""
 
 
 @dataclass(slots=True)
@@ -131,6 +140,10 @@ def _with_last_paragraphs(parts: Sequence[_Part]) -> list[_Part]:
     first, *rest = last.paragraphs()
     if last.kind == PREAMBLE and ("." in first or not rest):
         first, rest = "", [first, *rest]
+    if last.kind == COMPARISON and not rest:
+        named, *after = _SENTENCE_END.split(first, maxsplit=1)
+        if len(re.findall(r"[A-Za-z]+", " ".join(after))) >= FEWEST_WORDS:
+            first, rest = named, after
     return [*kept[:-1], _Part(last.kind, [first]), _Part(UNDIVIDED, rest)]
 
 

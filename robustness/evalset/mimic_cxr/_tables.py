@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from robustness.errors import EvaluationSetError
 
@@ -27,7 +27,7 @@ LABELS = (
 """What CheXpert labels in a report, as the table names it."""
 
 LONGEST_LINE = 65_536
-"""Characters of a table's line at most; a line of the collection has about 300."""
+"""Bytes of a table's line at most; a line of the collection has about 300."""
 
 _VALUES = {"": None, "1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1}
 _NUMBER = re.compile(r"[1-9][0-9]{7}")
@@ -99,10 +99,12 @@ def read_split(path: Path, split: str) -> dict[str, Row]:
     ):
         where = f"{path}, line {line}"
         if of not in SPLITS:
-            raise EvaluationSetError(f"{where}: split is {of!r}; allowed are {', '.join(SPLITS)}")
+            raise EvaluationSetError(
+                f"{where}: split is {_short(of)}; allowed are {', '.join(SPLITS)}"
+            )
         if lines.setdefault(image, line) != line:
             raise EvaluationSetError(
-                f"{where}: dicom_id {image!r} stands twice, first in line {lines[image]};"
+                f"{where}: dicom_id {_short(image)} stands twice, first in line {lines[image]};"
                 " an image has one row"
             )
         if split in {of, "all"}:
@@ -235,28 +237,29 @@ def _rows(path: Path, columns: Collection[str]) -> Iterator[tuple[int, list[str]
         raise EvaluationSetError(
             f"{path} cannot be read: {error}; fetch it again (SHA256SUMS.txt tells if it is whole)"
         ) from error
-    except UnicodeDecodeError as error:
-        raise EvaluationSetError(f"{path} is no UTF-8 text: {error.reason}") from error
     except csv.Error as error:
         raise EvaluationSetError(f"{path}, line {reader.line_num}: no CSV: {error}") from error
 
 
-def _open(path: Path) -> io.TextIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+def _open(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def _lines(path: Path, file: io.TextIOBase) -> Iterator[str]:
+def _lines(path: Path, file: IO[bytes]) -> Iterator[str]:
     """The lines of a file, none of which may fill the memory."""
     number = 0
     while line := file.readline(LONGEST_LINE):
         number += 1
         if len(line) == LONGEST_LINE:
             raise EvaluationSetError(
-                f"{path}, line {number}: longer than {LONGEST_LINE} characters; this is no table"
+                f"{path}, line {number}: longer than {LONGEST_LINE} bytes; this is no table"
             )
-        yield line
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise EvaluationSetError(
+                f"{path}, line {number}: no UTF-8 text: {error.reason}"
+            ) from error
 
 
 def _position(path: Path, header: list[str], column: str) -> int:
