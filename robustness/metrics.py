@@ -42,6 +42,9 @@ LABEL_CUTOFFS = (1, 5, 10)
 LABEL_MEANS = tuple(f"{name}@{k}" for name in ("precision", "ndcg") for k in LABEL_CUTOFFS)
 """The metrics by label agreement: means over the queries that have labels, each 0 to 1."""
 
+AGREEMENT = "precision: equal label sets; ndcg: their Jaccard index; a text: its images' mean"
+"""When labels agree, in the words of results; :mod:`robustness.relevance` has the rule."""
+
 RETAINED = (*MEANS, *LABEL_MEANS, "rsum")
 """The metrics whose retention is reported."""
 
@@ -192,15 +195,12 @@ def precisions(gains: PlaceGains, k: int) -> Values:
 
 
 def ndcgs(gains: PlaceGains, k: int) -> Values:
-    """The expected discounted cumulative gain of the first k over the best possible one.
+    """The expected discounted cumulative gain of the first k over the best: float64 ``[Q]``.
 
     The gain is linear and the discount 1 / log2(place + 1), as in Järvelin and Kekäläinen
     (2002), trec_eval's ``ndcg_cut`` and scikit-learn's ``ndcg_score``. With gains 1, 0, 1/2
     at the first three places, and none above 0 behind them, nDCG@3 is
     (1 + 0.5 / log2(4)) / (1 + 0.5 / log2(3)) = 1.25 / 1.315 = 0.950.
-
-    Returns:
-        float64 ``[Q]``.
 
     Raises:
         ValueError: k is as in :func:`precisions`, or a query has no item with a gain, so
@@ -223,8 +223,8 @@ def _place(gains: PlaceGains, k: int) -> int:
 
 def per_labelled_query(gains: PlaceGains) -> dict[str, Values]:
     """Every metric of :data:`LABEL_MEANS`, by name: float64 ``[Q]`` each."""
-    named = {f"precision@{k}": precisions(gains, k) for k in LABEL_CUTOFFS}
-    return named | {f"ndcg@{k}": ndcgs(gains, k) for k in LABEL_CUTOFFS}
+    by_name = (("precision", precisions), ("ndcg", ndcgs))
+    return {f"{name}@{k}": of(gains, k) for name, of in by_name for k in LABEL_CUTOFFS}
 
 
 def uninformed_gains(gains: PlaceGains) -> PlaceGains:

@@ -43,6 +43,12 @@ def judgement_of(record: Mapping[str, Any]) -> Judgement:
     return Judgement(Verdict(record["verdict"]), Reason(record["reason"]), record["message"])
 
 
+def fails(record: Mapping[str, Any]) -> bool:
+    """Whether a case's record holds a failure: its property's, or one of its cells'."""
+    items = [record["property"]] if "property" in record else record["cells"]
+    return any(item["verdict"] == Verdict.FAIL for item in items)
+
+
 def cell_record(plan: Plan, cell: Cell, bounds: tuple[Bound, ...], judgement: Judgement) -> Record:
     """A cell that holds no measurement (yet)."""
     return {
@@ -54,6 +60,7 @@ def cell_record(plan: Plan, cell: Cell, bounds: tuple[Bound, ...], judgement: Ju
         "seed": plan.thresholds.seed,
         "direction": cell.direction,
         "n": 0,
+        "labelled": 0,
         "metrics": {},
         "chance": {},
         "hidden": None,

@@ -110,11 +110,11 @@ class Bootstrap:
 
 
 def _sorted_medians(ordered: Values, weights: Values) -> Values:
-    """The median of rising values ``[N]`` under each row of weights ``[R, N]``."""
+    """The median of rising values ``[N]`` under each row of weights ``[R, N]``; NaN for none."""
     upto = np.cumsum(weights, axis=1)
     total = upto[:, -1:]
     # Sums of thirds and the like miss an even split by a rounding; treat those as even.
     slack = 1e-9 * total
     low = ordered[(upto < total / 2 - slack).sum(axis=1)]
     high = ordered[(upto < total / 2 + slack).sum(axis=1)]
-    return np.asarray((low + high) / 2)
+    return np.where(total[:, 0] > 0, (low + high) / 2, np.nan)

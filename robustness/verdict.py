@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from robustness.metrics import LABEL_MEANS
 from robustness.statistics import Estimate
 from robustness.thresholds import Bound
 
@@ -30,6 +31,7 @@ class Reason(StrEnum):
     BOUND_MISSED = "bound_missed"
     NO_BOUND = "no_bound"
     NOT_FINITE = "not_finite"
+    NO_LABELS = "no_labels"
     MODEL_FAILED = "model_failed"
     EVALSET_FAILED = "evalset_failed"
     STORE_FAILED = "store_failed"
@@ -38,6 +40,8 @@ class Reason(StrEnum):
     CRASHED = "crashed"
     NOT_RUN = "not_run"
     INCONSISTENT = "inconsistent"
+    INTERRUPTED = "interrupted"
+    REPORT_FAILED = "report_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,13 @@ def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgeme
         return Judgement(
             Verdict.FAIL, Reason.NO_BOUND, "no bound applies; add one to the thresholds file"
         )
-    unknown = [bound for bound in bounds if not _known(estimates, bound)]
+    unknown = [bound for bound in bounds if not _known(estimates, bound.metric)]
     if unknown:
         names = ", ".join(bound.metric for bound in unknown)
-        retention = any(bound.metric.startswith("retention") for bound in unknown)
-        why = " (the clean model is no better than chance)" if retention else ""
+        reason, why = _why_unknown(estimates, unknown)
         return Judgement(
             Verdict.FAIL,
-            Reason.NOT_FINITE,
+            reason,
             f"{names} is not a number here{why}, so bound {unknown[0]} (line {unknown[0].line})"
             " cannot be held",
         )
@@ -87,8 +90,18 @@ def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgeme
     return Judgement(Verdict.PASS, Reason.OK)
 
 
-def _known(estimates: Mapping[str, Estimate], bound: Bound) -> bool:
-    return bound.metric in estimates and math.isfinite(estimates[bound.metric].value)
+def _known(estimates: Mapping[str, Estimate], metric: str) -> bool:
+    return metric in estimates and math.isfinite(estimates[metric].value)
+
+
+def _why_unknown(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> tuple[Reason, str]:
+    bare = {bound.metric.removeprefix("retention(").removesuffix(")") for bound in bounds}
+    if any(metric in LABEL_MEANS and not _known(estimates, metric) for metric in bare):
+        why = " (labels tell no two images of this evaluation set apart)"
+        return Reason.NO_LABELS, why
+    if any(bound.metric.startswith("retention") for bound in bounds):
+        return Reason.NOT_FINITE, " (the clean model is no better than chance)"
+    return Reason.NOT_FINITE, ""
 
 
 def describe_miss(estimate: Estimate, bound: Bound) -> str:

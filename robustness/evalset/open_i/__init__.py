@@ -171,7 +171,7 @@ def _find(
     missing: list[Exclusion] = []
     for study in studies:
         for image in study.images:
-            path = images.find(image, study.path)
+            path = images.find(image)
             if path is not None:
                 files[image] = path
             elif exclude_missing:

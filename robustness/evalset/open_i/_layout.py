@@ -61,16 +61,8 @@ class ImageFiles:
     folder: Path
     paths: Mapping[str, Path] = field(repr=False)
 
-    def find(self, image: str, report: Path) -> Path | None:
-        """The file of an image that a report names; None where it is missing.
-
-        Raises:
-            EvaluationSetError: The id is none that an image can have.
-        """
-        if not re.fullmatch(r"\w[\w.-]*", image, re.ASCII):
-            raise EvaluationSetError(
-                f"report {report} names image {image!r}, which is no file stem"
-            )
+    def find(self, image: str) -> Path | None:
+        """The file of an image that a report names; None where it is missing."""
         return self.paths.get(key(image))
 
 

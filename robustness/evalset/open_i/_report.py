@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -46,12 +47,13 @@ def read_study(path: Path) -> Study:
     """Reads a report.
 
     Raises:
-        EvaluationSetError: The file cannot be read, is not a report, or declares a document
-            type (entities and outside files come by one; the collection has none).
+        EvaluationSetError: The file cannot be read, is not a report, names an image by an id
+            that no file can have, or declares a document type (entities and outside files
+            come by one; the collection has none).
     """
     root = _parse(path)
     identifier = root.find("uId")
-    name = (identifier.get("id") or "").strip() if identifier is not None else ""
+    name = _plain(identifier.get("id") or "") if identifier is not None else ""
     if not name:
         raise EvaluationSetError(f"report {path} has no uId element with an id")
     return Study(
@@ -59,7 +61,7 @@ def read_study(path: Path) -> Study:
         name=name,
         report=Report(**_sections(root, path)),
         labels=_labels(root),
-        images=tuple((image.get("id") or "").strip() for image in root.iter("parentImage")),
+        images=tuple(_image(element, path) for element in root.iter("parentImage")),
     )
 
 
@@ -121,6 +123,14 @@ def _labels(root: Element) -> frozenset[str] | None:
     } - {""}
     labels = headings - {NOT_INDEXED, NOT_A_FINDING}
     return frozenset(labels) if labels else None
+
+
+def _image(element: Element, path: Path) -> str:
+    # XML's white space alone is taken off: whatever else stands there belongs to the id.
+    image = (element.get("id") or "").strip(" \t\r\n")
+    if not re.fullmatch(r"\w[\w.-]*", image, re.ASCII):
+        raise EvaluationSetError(f"report {path} names image {image!r}, which is no file stem")
+    return image
 
 
 def _plain(text: str) -> str:

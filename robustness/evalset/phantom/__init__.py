@@ -99,7 +99,8 @@ def finding_names(findings: Findings) -> frozenset[str]:
 
     They are the observations of CheXpert (Irvin et al. 2019) that a phantom can show.
     What else it shows (scoliosis, a hernia, a tortuous aorta) has no name there, and with
-    a name for each of them hardly two studies would have the same findings.
+    a name for each of them hardly two studies would have the same findings. They are what
+    was drawn: a report may leave one of them out.
 
     Returns:
         Empty where the study shows none of them.

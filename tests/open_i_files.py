@@ -1,0 +1,107 @@
+"""Collections in the layout of the Indiana collection, and what its sample says, read apart."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import numpy as np
+from PIL import Image as PilImage
+
+SAID = {"FINDINGS": "Clear."}
+
+# --- the sample, by regular expressions ----------------------------------------------------
+
+
+def read_texts(open_i):
+    """Each study's XML as text."""
+    paths = (open_i / "ecgen-radiology").iterdir()
+    found = {f"CXR{path.stem}": path.read_text(encoding="utf-8") for path in paths}
+    assert all(f'<uId id="{study}"/>' in text for study, text in found.items())
+    return found
+
+
+def images_named(text):
+    return re.findall(r'<parentImage id="([^"]+)"', text)
+
+
+def said(text, label):
+    found = re.search(rf'<AbstractText Label="{label}">([^<]*)</AbstractText>', text)
+    # What XML escapes is no part of what was dictated: "Dr. XXXX&lt;XXXX&gt;technologist".
+    return " ".join(html.unescape(found[1]).split()) if found else ""
+
+
+_KEPT = {}
+
+
+def remember(key, compute):
+    """What loading remembers, over the tests of one process."""
+    if repr(key) not in _KEPT:
+        _KEPT[repr(key)] = compute()
+    return _KEPT[repr(key)]
+
+
+# --- made collections ----------------------------------------------------------------------
+
+
+def write_study(root, number, *, sections=SAID, images=(), extra="", folder="ecgen-radiology"):
+    written = "".join(f'<AbstractText Label="{k}">{v}</AbstractText>' for k, v in sections.items())
+    named = "".join(f'<parentImage id="{image}"/>' for image in images)
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    path = root / folder / f"{number}.xml"
+    path.write_text(f'<eCitation><uId id="CXR{number}"/>{written}{named}{extra}</eCitation>')
+    return path
+
+
+def write_image(root, name, pixels, folder="images"):
+    path = root / folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PilImage.fromarray(pixels).save(path)
+    return path
+
+
+def frontal_like(extra=0):
+    row = np.full(64, 40, np.uint8)
+    row[28:36] = 220
+    row[:8] = row[-8:] = 150
+    image = np.tile(row, (64, 1))
+    image[:, : extra % 64] += 3
+    return image
+
+
+def lateral_like():
+    return np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))
+
+
+def write_dicom(path, pixels, **elements):
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    made = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    made.SOPClassUID = DigitalXRayImageStorageForPresentation
+    made.SOPInstanceUID = "1.2.3"
+    made.Modality = "CR"
+    made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel, made.PixelRepresentation = 1, 0
+    made.BitsAllocated = made.BitsStored = 8
+    made.HighBit = 7
+    made.PhotometricInterpretation = "MONOCHROME2"
+    made.PixelData = pixels.tobytes()
+    for name, value in elements.items():
+        setattr(made, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save_as(path, enforce_file_format=True)
+
+
+def reasons(loaded):
+    return {exclusion.item: exclusion.reason for exclusion in loaded.excluded}
+
+
+def write_table(root, rows, header="uid,filename,projection"):
+    path = root / "indiana_projections.csv"
+    path.write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    return path

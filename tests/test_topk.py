@@ -1,0 +1,224 @@
+"""Gains at the first places, and their metrics, against every way to break the ties."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from label_reference import expected_at_places, ndcg, ndcg_like_scikit_learn, precision
+
+from robustness import metrics
+from robustness.topk import GRAIN, PlaceGains, expected_gains, highest_gains
+
+K = 10
+
+
+def at_places(scores, gains, places):
+    """``expected_gains`` of one query and one kind of gain."""
+    found = expected_gains(
+        torch.from_numpy(np.array([scores], dtype=np.float32)),
+        torch.from_numpy(np.array([[gains]], dtype=np.float64)),
+        places,
+    )
+    return found[0, 0].numpy()
+
+
+def exact_mean(gains):
+    return float(sum(map(Fraction, np.asarray(gains, dtype=float).tolist())) / len(gains))
+
+
+def place_gains(scores, same, overlap, places=K):
+    """What a ranking of one query is known by."""
+    overlap = np.asarray(overlap, dtype=float)
+    best = highest_gains(torch.from_numpy(overlap[None]), places)
+    return PlaceGains(
+        same=at_places(scores, same, places)[None],
+        overlap=at_places(scores, overlap, places)[None],
+        best=best.numpy(),
+        mean_same=np.array([exact_mean(same)]),
+        mean_overlap=np.array([exact_mean(overlap)]),
+        gallery_size=len(scores),
+    )
+
+
+@st.composite
+def small_rankings(draw, largest=6):
+    """Scores 0 to 2, so that ties abound, and gains in quarters, one of them above 0."""
+    scores = draw(st.lists(st.integers(0, 2), min_size=1, max_size=largest))
+    gains = [draw(st.integers(0, 4)) / 4 for _ in scores]
+    gains[draw(st.integers(0, len(scores) - 1))] = 1.0
+    return np.array(scores), np.array(gains)
+
+
+@st.composite
+def rankings(draw):
+    """One query over up to 40 items, with ties, gains being multiples of GRAIN."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = draw(st.integers(1, 40))
+    scores = rng.integers(0, draw(st.integers(1, 60)), size)
+    gains = rng.integers(0, 2**32 + 1, size) * GRAIN
+    gains[rng.integers(size)] = 1
+    return scores, gains
+
+
+# --- gains ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(small_rankings(), st.integers(1, 8))
+def test_gains_are_the_mean_over_every_tie_break(ranking, places):
+    scores, gains = ranking
+    expected = expected_at_places(scores, gains, places)
+    assert at_places(scores, gains, places) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_example_of_the_docstring():
+    assert at_places([3, 2, 2, 1], [0, 1, 0, 1], 4).tolist() == [0, 0.5, 0.5, 1]
+    # The same where only a part of the tie fits, and behind the gallery's end.
+    assert at_places([3, 2, 2, 1], [0, 1, 0, 1], 2).tolist() == [0, 0.5]
+    assert at_places([3, 2, 2, 1], [0, 1, 0, 1], 6).tolist() == [0, 0.5, 0.5, 1, 0, 0]
+
+
+def test_kinds_and_queries_are_apart():
+    scores = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    gains = torch.tensor(
+        [[[1.0, 0.0, 0.5], [1.0, 0.0, 0.5]], [[0.25, 1.0, 0.0], [0.0, 0.5, 1.0]]]
+    ).double()
+    assert expected_gains(scores, gains, 2).tolist() == [
+        [[1, 0], [0.25, 0.25]],
+        [[0.25, 1], [0.75, 0.75]],
+    ]
+
+
+@given(rankings(), st.integers(1, 45))
+def test_each_gain_is_the_exact_mean_rounded_once(ranking, places):
+    scores, gains = ranking
+    expected = []
+    for place in range(min(places, len(scores))):
+        level = scores == np.sort(scores)[::-1][place]
+        expected.append(exact_mean(gains[level]))
+    found = at_places(scores, gains, places)
+    assert found[: len(scores)].tolist() == expected
+    assert not found[len(scores) :].any()
+
+
+@given(rankings(), st.integers(1, 45), st.integers(0, 2**32 - 1))
+def test_the_order_of_the_gallery_changes_no_bit(ranking, places, seed):
+    scores, gains = ranking
+    order = np.random.default_rng(seed).permutation(len(scores))
+    found, permuted = (
+        at_places(scores, gains, places),
+        at_places(scores[order], gains[order], places),
+    )
+    assert found.tobytes() == permuted.tobytes()
+
+
+@given(rankings())
+def test_all_places_together_hold_all_the_gains(ranking):
+    scores, gains = ranking
+    assert at_places(scores, gains, 41).sum() == pytest.approx(gains.sum())
+
+
+@given(rankings(), st.integers(1, 45))
+def test_highest_gains_are_those_of_a_sort(ranking, places):
+    _, gains = ranking
+    found = highest_gains(torch.from_numpy(gains[None]), places)[0].numpy()
+    expected = np.pad(np.sort(gains)[::-1][:places], (0, max(0, places - len(gains))))
+    assert found.tolist() == expected.tolist()
+
+
+# --- metrics -------------------------------------------------------------------------------
+
+
+@settings(max_examples=100)
+@given(small_rankings(), st.integers(1, K))
+def test_metrics_are_the_mean_over_every_tie_break(ranking, k):
+    scores, gains = ranking
+    right = (gains == 1).astype(float)
+    found = place_gains(scores, right, gains)
+    assert metrics.precisions(found, k)[0] == pytest.approx(precision(scores, right, k))
+    assert metrics.ndcgs(found, k)[0] == pytest.approx(ndcg(scores, gains, k))
+
+
+@given(rankings(), st.integers(1, K))
+def test_ndcg_is_that_of_scikit_learn(ranking, k):
+    scores, gains = ranking
+    found = metrics.ndcgs(place_gains(scores, gains == 1, gains), k)
+    assert found[0] == pytest.approx(ndcg_like_scikit_learn(gains, scores, k))
+
+
+def test_the_example_of_ndcg_by_hand():
+    found = place_gains([4, 3, 2, 1], [1, 0, 0, 0], [1, 0, 0.5, 0])
+    # log2(4) = 2 and log2(3) = 1.585: 1 + 0.25 = 1.25 over 1 + 0.3155 = 1.3155.
+    assert metrics.ndcgs(found, 3)[0] == pytest.approx(1.25 / 1.3154649)
+    assert metrics.ndcgs(found, 1)[0] == 1
+    assert metrics.ndcgs(found, 2)[0] == pytest.approx(1 / 1.3154649)
+    assert metrics.precisions(found, 1)[0] == 1
+    assert metrics.precisions(found, 5)[0] == 1 / 5  # four items, and yet over five
+
+
+@given(rankings())
+def test_metrics_keep_their_bounds(ranking):
+    scores, gains = ranking
+    found = place_gains(scores, gains == 1, gains)
+    named = metrics.per_labelled_query(found)
+    assert set(named) == set(metrics.LABEL_MEANS)
+    for name, values in named.items():
+        low, high = metrics.RANGES[name]
+        assert low <= values[0] <= high, name
+    counted = [k * metrics.precisions(found, k)[0] for k in range(1, K + 1)]
+    assert (np.diff(counted) >= -1e-12).all()
+
+
+@given(rankings(), st.data())
+def test_what_agrees_more_and_ranks_higher_is_never_worse(ranking, data):
+    scores, gains = ranking
+    one, other = (data.draw(st.integers(0, len(scores) - 1)) for _ in range(2))
+    swapped = scores.copy()
+    swapped[[one, other]] = scores[[other, one]]
+    # The two of them in the order of their gains, and against it.
+    along = (scores[one] - scores[other]) * (gains[one] - gains[other]) >= 0
+    better, worse = (scores, swapped) if along else (swapped, scores)
+    for k in metrics.LABEL_CUTOFFS:
+        high, low = (
+            metrics.ndcgs(place_gains(by, gains == 1, gains), k)[0] for by in (better, worse)
+        )
+        assert high >= low - 1e-12
+
+
+@given(rankings())
+def test_a_ranking_by_the_gains_is_perfect(ranking):
+    _, gains = ranking
+    found = place_gains(gains.argsort().argsort(), gains == 1, gains)
+    for k in metrics.LABEL_CUTOFFS:
+        assert metrics.ndcgs(found, k)[0] == pytest.approx(1, abs=1e-15)
+        assert metrics.precisions(found, k)[0] == min(k, (gains == 1).sum()) / k
+
+
+@given(rankings())
+def test_chance_is_what_equal_scores_give_to_the_last_bit(ranking):
+    scores, gains = ranking
+    same = (gains == 1).astype(float)
+    equal = place_gains(np.zeros_like(scores), same, gains)
+    chance = metrics.uninformed_gains(place_gains(scores, same, gains))
+    assert equal.same.tobytes() == chance.same.tobytes()
+    assert equal.overlap.tobytes() == chance.overlap.tobytes()
+
+
+@pytest.mark.parametrize("function", [metrics.precisions, metrics.ndcgs])
+@pytest.mark.parametrize(
+    ("k", "message"),
+    [(0, "cutoff k is 0; it is at least 1"), (11, "cutoff k is 11; gains are known at 10 places")],
+)
+def test_cutoffs_that_cannot_be_are_named(function, k, message):
+    with pytest.raises(ValueError, match=message):
+        function(place_gains([2, 1], [1, 0], [1, 0]), k)
+
+
+def test_a_query_without_a_gain_is_named():
+    with pytest.raises(ValueError, match="query 0 has no item with a gain above 0"):
+        metrics.ndcgs(place_gains([2, 1], [0, 0], [0, 0]), 1)
