@@ -7,8 +7,12 @@ class GateError(Exception):
     """Something outside this project's code is wrong: an input, a file, a setting.
 
     The message is one complete line (what is wrong, where, what is allowed, what to
-    do), shown as it is and without a traceback.
+    do), shown as it is and without a traceback. What it quotes of an input, such as a
+    file's name, cannot break the line or speak to the terminal: such characters are escaped.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 class UsageError(GateError):
@@ -29,3 +33,7 @@ class StoreError(GateError):
 
 class EvaluationSetError(GateError):
     """An evaluation set cannot be read, or holds nothing that could be measured."""
+
+
+class FetchError(GateError):
+    """A collection cannot be downloaded, unpacked, or written where it was asked for."""

@@ -22,6 +22,12 @@ SEPARATOR = "|"
 NOTHING_FOUND = ("none", "no finding")
 """A cell that says one of these, in any case, names no findings; an empty cell says nothing."""
 
+MISSING = ("nan", "<na>", "nat", "null")
+"""What programs write, in any case, where they mean an empty cell."""
+
+NONE_SAID = ("indication", "comparison")
+"""Where a report may well say ``None``; elsewhere a program said it of an empty cell."""
+
 LARGEST_WHOLE = 2**53
 """Up to here a float64 tells every whole number from the next."""
 
@@ -105,7 +111,8 @@ def text(where: str, field: str, value: object) -> str:
         value: The cell: text, None or NaN; a whole number too, where the cell is an id.
 
     Raises:
-        EvaluationSetError: The cell holds something else, or what is no text.
+        EvaluationSetError: The cell holds something else, what is no text, or one of
+            :data:`MISSING`.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -125,7 +132,12 @@ def text(where: str, field: str, value: object) -> str:
         raise EvaluationSetError(f"{where}: {field} is no text: half a character") from error
     if "\0" in value:
         raise EvaluationSetError(f"{where}: {field} holds a NUL character; take it out")
-    return value.strip()
+    value = value.strip()
+    if value.casefold() in MISSING or (value == "None" and field not in {"labels", *NONE_SAID}):
+        raise EvaluationSetError(
+            f"{where}: {field} is {value!r}, as programs write what is missing; leave it empty"
+        )
+    return value
 
 
 def report(where: str, cells: Mapping[str, object]) -> Report:
@@ -163,6 +175,11 @@ def labels(where: str, value: object) -> frozenset[str] | None:
         if ";" in written:
             raise EvaluationSetError(
                 f"{where}: labels {_short(written)} hold ';'; write {SEPARATOR!r} between labels"
+            )
+        if written.startswith("[") and written.endswith("]"):
+            raise EvaluationSetError(
+                f"{where}: labels {_short(written)} are a list in a text cell; write"
+                f" {SEPARATOR!r} between labels and nothing else"
             )
         names = [name.strip() for name in written.split(SEPARATOR)]
     named = frozenset(name for name in names if name)

@@ -8,7 +8,8 @@ every other fault is an error that names the row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -105,24 +106,40 @@ def build(spec: str, rows: Iterable[Row | Exclusion], side: int | None) -> Evalu
     pictures = {row.image_id: row.picture for row, _ in kept}
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(partial(_digest, side=side), pictures.values()))
-    pairs = [
-        _pair(row, report, digest) for (row, report), digest in zip(kept, digests, strict=True)
-    ]
+    pairs = _pairs(kept, digests)
     _see_studies_agree([row.where for row, _ in kept], pairs)
     return EvaluationSet(spec, tuple(pairs), Decoder(pictures, side), tuple(excluded))
 
 
-def _pair(row: Row, report: Report, digest: str) -> Pair:
-    study = _cells.text(row.where, "study", row.cells.get("study")) or row.image_id
-    return Pair(
-        image_id=row.image_id,
-        study_id=study,
-        patient_id=_cells.text(row.where, "patient", row.cells.get("patient")) or study,
-        view=_cells.text(row.where, "view", row.cells.get("view")),
-        report=report,
-        digest=digest,
-        labels=_cells.labels(row.where, row.cells.get("labels")),
-    )
+def _pairs(kept: Sequence[tuple[Row, Report]], digests: Iterable[str]) -> list[Pair]:
+    said = [
+        {f: _cells.text(row.where, f, row.cells.get(f)) for f in ("study", "patient", "view")}
+        for row, _ in kept
+    ]
+    studies = {texts["study"] for texts in said}
+    patients = {texts["patient"] for texts in said}
+    pairs: list[Pair] = []
+    for (row, report), texts, digest in zip(kept, said, digests, strict=True):
+        study = texts["study"] or _apart("image", row.image_id, studies)
+        pairs.append(
+            Pair(
+                image_id=row.image_id,
+                study_id=study,
+                patient_id=texts["patient"] or _apart("study", study, patients),
+                view=texts["view"],
+                report=report,
+                digest=digest,
+                labels=_cells.labels(row.where, row.cells.get("labels")),
+            )
+        )
+    return pairs
+
+
+def _apart(kind: str, name: str, taken: AbstractSet[str]) -> str:
+    """A name that no row gives: image 7 without a study is not of the study "7"."""
+    while name in taken:
+        name = f"{kind} {name}"
+    return name
 
 
 def _digest(picture: Picture, side: int | None) -> str:
@@ -219,7 +236,8 @@ def see_installed(kind: str, modules: Iterable[str], extra: str) -> None:
         UsageError: One is missing.
     """
     for module in modules:
-        if find_spec(module) is None:
+        spec = find_spec(module)
+        if spec is None or spec.origin is None:  # a folder of that name is found as well
             raise UsageError(
                 f"evaluation set {kind} needs {module}, which is not installed:"
                 f" pip install 'robustness-gate[{extra}]'"

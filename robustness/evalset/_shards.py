@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from robustness.errors import EvaluationSetError, UsageError
+from robustness.evalset import _spec
 from robustness.evalset._limits import MAX_BYTES
 
-MOST = 100_000
+KIND = "webdataset"
+
+MOST = 10_000
 """Shards a pattern may stand for."""
 
 BLOCK = 512
 """Bytes a tar archive is counted in; a block of zeros ends it."""
 
-META = re.compile(r"__[^/]*__($|/)")
-"""Members that are about the shard and no part of a sample, as the format has it."""
+META = re.compile(r"__[^/]*__($|/)|(.*/)?[^./]+\.__[^/]*$", re.DOTALL)
+"""Members that are about the shard and no part of a sample, as the format has it; and those
+whose extension the library would take for what it notes of a sample, such as ``__bad__``."""
 
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
@@ -71,11 +75,11 @@ def expand(spec: str, pattern: str) -> list[Path]:
     """
     from braceexpand import braceexpand
 
-    # The library makes every number of a range before it gives the first.
-    ranges = math.prod(abs(int(b) - int(a)) + 1 for a, b in _RANGE.findall(pattern))
     try:
+        # The library makes every number of a range before it gives the first.
+        ranges = math.prod(abs(int(b) - int(a)) + 1 for a, b in _RANGE.findall(pattern))
         names = list(islice(braceexpand(pattern), MOST + 1)) if ranges <= MOST else []
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"evaluation set {spec!r}: {error}; braces are as in {{000..015}} and {{a,b}}"
         ) from error
@@ -83,7 +87,7 @@ def expand(spec: str, pattern: str) -> list[Path]:
         raise UsageError(f"evaluation set {spec!r} stands for more than {MOST:,} shards")
     shards: dict[Path, None] = {}
     for name in names:
-        path = Path(name).expanduser()
+        path = _spec.path(KIND, name)
         wild = any(character in name for character in "*?[") and not path.exists()
         matches = sorted(glob(str(path))) if wild else [path]  # noqa: PTH207 - takes any root
         if not matches:
@@ -145,7 +149,14 @@ def read(member: Member) -> bytes:
 def _members(shard: Path) -> Iterator[Member]:
     try:
         with tarfile.open(shard, "r:") as archive:
+            end = 0
             for info in archive:
+                if info.size < 0 or info.offset < end:  # tarfile would go round and round
+                    raise EvaluationSetError(
+                        f"{shard} is damaged at byte {info.offset}: member {info.name!r} has"
+                        f" {info.size} bytes; write the shard again"
+                    )
+                end = info.offset_data
                 if info.isdir():
                     continue
                 if not info.isreg() or info.issparse():

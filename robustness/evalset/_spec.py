@@ -11,7 +11,7 @@ from robustness.errors import UsageError
 DEFAULT_SIDE = 1024
 """Pixels of an image's longer side, where a specification does not say."""
 
-SMALLEST_SIDE = 16
+SMALLEST_SIDE, LARGEST_SIDE = 16, 2**16
 
 _OPTION = re.compile(r"(?P<place>.*),(?P<key>[a-z_]+)=(?P<value>[^,]*)", re.DOTALL)
 
@@ -73,9 +73,33 @@ def side(kind: str, options: Mapping[str, str]) -> int | None:
     value = options.get("side", str(DEFAULT_SIDE))
     if value == "native":
         return None
-    if not (value.isascii() and value.isdigit() and SMALLEST_SIDE <= int(value) <= 2**16):
+    digits = value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST_SIDE))
+    if not (digits and SMALLEST_SIDE <= int(value) <= LARGEST_SIDE):
         raise UsageError(f"evaluation set {kind}: option side is {value!r}; allowed are {SIDE}")
     return int(value)
+
+
+def path(kind: str, place: str) -> Path:
+    """A path that a specification names, which need not be there.
+
+    Args:
+        kind: The kind of evaluation set, for errors.
+        place: The path as it was written; ``~`` is understood.
+
+    Raises:
+        UsageError: The system cannot look there: no such user, no permission, too long.
+    """
+    try:
+        found = Path(place).expanduser()
+        found.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"evaluation set {f'{kind}:{place}'!r}: cannot look for it: {reason}"
+        ) from error
+    return found
 
 
 def folder(kind: str, place: str, needed: tuple[str, ...]) -> Path:
@@ -89,11 +113,11 @@ def folder(kind: str, place: str, needed: tuple[str, ...]) -> Path:
     Raises:
         UsageError: It is missing, or one of the needed folders is.
     """
-    root = Path(place).expanduser()
-    for path in (root, *(root / name for name in needed)):
-        if not path.is_dir():
+    root = path(kind, place)
+    for there in (root, *(root / name for name in needed)):
+        if not there.is_dir():
             holds = f" that holds {', '.join(f'{name}/' for name in needed)}" if needed else ""
             raise UsageError(
-                f"evaluation set {f'{kind}:{place}'!r}: no folder {path}; name the folder{holds}"
+                f"evaluation set {f'{kind}:{place}'!r}: no folder {there}; name the folder{holds}"
             )
     return root

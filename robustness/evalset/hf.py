@@ -2,8 +2,9 @@
 
 Its columns are those of a manifest (:mod:`robustness.evalset.manifest`), but ``image`` holds
 the images (a feature ``Image``, or bytes) or the paths of files in the folder, or in that of
-the option ``root``. The library reads the table; it does not decode the images, which this
-package does by its own rule, and nothing is fetched from a network or executed.
+the option ``root``. A ``ClassLabel`` is read as its names. The library reads the table; it
+does not decode the images, which this package does by its own rule, and nothing is fetched
+from a network or executed.
 
 An image that the dataset holds has its row as its id, counted from 0 as ``dataset[0]`` is; an
 image in a file, its path. The table is mapped into memory from its files, and an image read
@@ -32,6 +33,12 @@ OPTIONS = {
 } | _cells.COLUMNS
 
 DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
+END = b"\xff\xff\xff\xff\0\0\0\0"
+"""What an Arrow stream ends with."""
+
+NO_CLASS = -1
+"""What the library holds in a ``ClassLabel`` column for a row without a class."""
+
 ROWS = 1024
 """Rows that are turned from columns to cells at a time."""
 
@@ -82,13 +89,14 @@ def _split(root: Path, split: str | None) -> Path:
     """The folder of the one dataset that is meant."""
     if not (root / DICT).is_file():
         saved = _json(root / STATE).get("_split")
-        if split not in {None, saved}:
+        if split is not None and split != saved:
             raise EvaluationSetError(
                 f"{root} is a single dataset, {saved or 'without a split'}; leave out split={split}"
             )
         return root
     splits = _json(root / DICT).get("splits")
-    if not isinstance(splits, list) or not all(isinstance(name, str) for name in splits):
+    listed = isinstance(splits, list) and all(isinstance(name, str) for name in splits)
+    if not (listed and splits):
         raise EvaluationSetError(f"{root / DICT} has no list of splits; save the dataset again")
     if split is None and len(splits) == 1:
         split = str(splits[0])
@@ -108,26 +116,43 @@ def _open(folder: Path) -> Any:
     files = _json(folder / STATE).get("_data_files")
     _json(folder / INFO)
     if not isinstance(files, list) or not files:
-        raise EvaluationSetError(f"{folder / STATE} names no data files; save the dataset again")
+        raise EvaluationSetError(
+            f"{folder / STATE} names no data files: it has no rows, or is damaged; save it again"
+        )
+    paths: list[Path] = []
     for file in files:
         name = file.get("filename") if isinstance(file, dict) else None
         if not isinstance(name, str):
             raise EvaluationSetError(f"{folder / STATE} names a data file as {str(file)[:40]!r}")
-        inside(folder, name, str(folder / STATE))
+        paths.append(inside(folder, name, str(folder / STATE)))
     try:
+        for path in paths:
+            # Arrow trusts its files: what is not checked here could be read out of bounds.
+            with pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as stream:
+                stream.read_all().validate(full=True)
+                # Cut between two batches, it would be read as if it were whole.
+                mapped.seek(max(mapped.size() - len(END), 0))
+                if mapped.read() != END:
+                    raise EvaluationSetError(
+                        f"{path} is truncated: it has no end mark; save the dataset again"
+                    )
         dataset = datasets.Dataset.load_from_disk(str(folder.resolve()), keep_in_memory=False)
-        dataset = dataset.with_format(None)
-        # Arrow trusts its files: what is not checked here could be read out of bounds.
-        dataset.data.table.validate(full=True)
-        for column, feature in dataset.features.items():
-            if isinstance(feature, datasets.Image):
-                dataset = dataset.cast_column(column, datasets.Image(decode=False))
-    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as e:
-        reason = " ".join(str(e).split())[:300]
+        # As it is stored: in no other form are cells left undecoded.
+        return dataset.with_format("arrow")
+    except (
+        pa.ArrowException,
+        ImportError,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
+        reason = " ".join(str(error).split())[:300]
         raise EvaluationSetError(
             f"{folder} is no dataset that can be read: {reason}; save it again"
-        ) from e
-    return dataset
+        ) from error
 
 
 def _rows(
@@ -139,14 +164,14 @@ def _rows(
     pictures = dataset.select_columns([column])
     in_files = getattr(dataset.features[column], "dtype", "") in {"string", "large_string"}
     # Only what is small is read here: the text, and the images' paths.
-    texts = [c for f, c in columns.items() if f != "image" or in_files]
-    first = 0
-    for batch in dataset.select_columns(texts).iter(ROWS):
-        size = len(batch[texts[0]])
-        for i in range(size):
-            number = first + i
+    texts = {f: c for f, c in columns.items() if f != "image" or in_files}
+    names = {f: _names(dataset.features[c]) for f, c in texts.items()}
+    number = 0
+    for batch in dataset.select_columns(list(dict.fromkeys(texts.values()))).iter(ROWS):
+        found = batch.to_pydict()
+        for i in range(len(batch)):
             where = f"{folder}, row {number}"
-            cells = {f: batch[c][i] for f, c in columns.items() if c in batch}
+            cells = {f: _cell(where, f, found[c][i], names[f]) for f, c in texts.items()}
             if in_files and _cells.all_empty(cells):
                 yield Exclusion(f"row {number}", EMPTY_ROW)
             elif in_files:
@@ -155,12 +180,30 @@ def _rows(
             else:
                 read = partial(_image, pictures, number, column, root, where)
                 yield Row(where, str(number), Picture(where, read), cells)
-        first += size
+            number += 1
+
+
+def _names(feature: Any) -> list[str] | None:
+    """What the numbers of a ``ClassLabel`` stand for, or of a list of them."""
+    found = getattr(getattr(feature, "feature", feature), "names", None)
+    return found if isinstance(found, list) else None
+
+
+def _cell(where: str, field: str, value: object, names: list[str] | None) -> object:
+    if names is None or value is None:
+        return value
+    if isinstance(value, list):
+        return [_cell(where, field, one, names) for one in value]
+    if value == NO_CLASS:
+        return None
+    if not (isinstance(value, int) and 0 <= value < len(names)):
+        raise EvaluationSetError(f"{where}: {field} is class {value} of {len(names)} classes")
+    return names[value]
 
 
 def _image(pictures: Any, number: int, column: str, root: Path, where: str) -> bytes:
     """The bytes of a row's image: those it holds, else those of the file it names."""
-    value = pictures[number][column]
+    value = pictures[number].column(column)[0].as_py()
     if isinstance(value, dict):
         content, path = value.get("bytes"), value.get("path")
         if content is None and isinstance(path, str):

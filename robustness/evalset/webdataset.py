@@ -24,7 +24,7 @@ from robustness.evalset._rows import Picture, Row, build, see_installed
 from robustness.evalset._shards import Member, Sample
 from robustness.evalset.manifest._text import parse_object
 
-KIND = "webdataset"
+KIND = _shards.KIND
 OPTIONS = {"side": _spec.SIDE} | {f: t for f, t in _cells.COLUMNS.items() if f != "image"}
 
 IMAGES = ("png", "jpg", "jpeg", "tif", "tiff", "dcm")

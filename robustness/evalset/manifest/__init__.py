@@ -42,7 +42,7 @@ def check(rest: str) -> None:
     """
     place, options = _spec.split(KIND, rest, OPTIONS)
     _spec.side(KIND, options)
-    path = Path(place).expanduser()
+    path = _spec.path(KIND, place)
     spec = f"evaluation set {f'{KIND}:{place}'!r}"
     suffix = _suffix(path)
     if path.is_dir():

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+MAX_ROWS = 2**22
+"""Rows of a table at most: eleven times the images of MIMIC-CXR-JPG."""
+
+MAX_TEXT = 2**30
+"""Bytes of a table's text at most, unpacked: all of its rows are held in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robustness.errors import EvaluationSetError
-from robustness.evalset.manifest._table import Record, Table
+from robustness.evalset.manifest._table import MAX_ROWS, MAX_TEXT, Record, Table
 
 MAX_LINE = 2**24
 """Bytes of a line at most: a thousand times the longest report."""
@@ -147,8 +147,14 @@ def _lines(path: Path, *, zipped: bool) -> Iterator[str]:
     """The lines of a UTF-8 file, with their ends."""
     try:
         with gzip.open(path, "rb") if zipped else path.open("rb") as file:
-            number = 1
+            number, size = 1, 0
             while line := file.readline(MAX_LINE):
+                size += len(line)
+                if size > MAX_TEXT or number > MAX_ROWS:
+                    raise EvaluationSetError(
+                        f"{path} has more than {MAX_ROWS:,} lines or {MAX_TEXT:,} bytes of text;"
+                        " divide it"
+                    )
                 yield _decoded(path, number, line.removeprefix(BOM) if number == 1 else line)
                 number += 1
     except (OSError, EOFError, zlib.error) as error:

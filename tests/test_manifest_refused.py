@@ -1,0 +1,137 @@
+"""Rows of a table that cannot be used: each fault is named in one line, with file and row."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from table_files import load, png, refuses, write_rows
+
+from robustness.errors import EvaluationSetError, UsageError
+
+HEAD = "image,report\n"
+GOOD = "a.png,Clear.\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "set").mkdir()
+    for name in ("set/a.png", "set/b.png", "outside.png"):
+        (tmp_path / name).write_bytes(png())
+    (tmp_path / "set" / "sub").mkdir()
+    (tmp_path / "set" / "link.png").symlink_to(tmp_path / "outside.png")
+    (tmp_path / "set" / "up").symlink_to(tmp_path)
+    (tmp_path / "set" / "loop.png").symlink_to("loop.png")
+    return tmp_path / "set"
+
+
+CELLS = {
+    "no image": (["", "Clear."], "row 2 (line 3): no image; every row that says something names"),
+    "a missing image": (["gone.png", "Clear."], "gone.png does not exist"),
+    "a folder": (["sub", "Clear."], "sub is a folder"),
+    "a Windows path": (["sub\\b.png", "Clear."], "does not exist; write / between folders, not \\"),
+    "a path out of the folder": (
+        ["../outside.png", "Clear."], "'../outside.png' does not lie in"),
+    "an absolute path": (["/etc/passwd", "Clear."], "'/etc/passwd' does not lie in"),
+    "a link out of the folder": (["link.png", "Clear."], "'link.png' does not lie in"),
+    "a folder that is a link": (["up/outside.png", "Clear."], "'up/outside.png' does not lie in"),
+    "a link to itself": (["loop.png", "Clear."], "loop.png"),
+    "a path too long": (["b" * 300, "Clear."], "File name too long"),
+    "line breaks in a path": (["b\n\x1b[2Jc", "Clear."], "b\\n\\x1b[2Jc does not exist"),
+    "an address": (["https://example.org/b.png", "Clear."], "example.org/b.png does not exist"),
+    "the same image": (["a.png", "Clear."], "image 'a.png' stands twice, first in"),
+    "the same image by another path": (["sub/../a.png", "Clear."], "stands twice, first in"),
+    "a report that is NaN": (["b.png", "NaN"], "report is 'NaN', as programs write what"),
+    "a report that is None": (["b.png", " None "], "report is 'None', as programs write what is"),
+    "a report that is null": (["b.png", "NULL"], "report is 'NULL', as programs write"),
+    "a report that is NA": (["b.png", "<NA>"], "report is '<NA>', as programs write"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cells", "message"), CELLS.values(), ids=CELLS)
+def test_cells_that_cannot_be_used(folder, cells, message):
+    path = write_rows(folder / "set.csv", ["image", "report"], ["a.png", "Clear."], cells)
+    refuses(path, message)
+    refuses(path, "row 2 (line 3)")
+
+
+FIELDS = {
+    "two reports of one study": (
+        {"image": "b.png", "report": "Mass.", "study": "s1", "patient": "p1"},
+        "row 2 (line 2): study 's1' has another report than in"),
+    "two patients of one study": (
+        {"image": "b.png", "report": "Clear.", "study": "s1", "patient": "p2"},
+        "row 2 (line 2): study 's1' has another patient than in"),
+    "labels in a list of text": (
+        {"image": "b.png", "report": "x", "labels": "['Edema', 'Mass']"}, "are a list in a text"),
+    "labels apart by ;": ({"image": "b.png", "report": "x", "labels": "Edema;Mass"}, "hold ';'"),
+    "labels and none": (
+        {"image": "b.png", "report": "x", "labels": "Edema|No Finding"}, "findings and none at"),
+    "a study that is nan": ({"image": "b.png", "report": "x", "study": "nan"}, "study is 'nan'"),
+    "labels that are nan": ({"image": "b.png", "report": "x", "labels": "nan"}, "labels is 'nan'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "message"), FIELDS.values(), ids=FIELDS)
+def test_rows_that_contradict(folder, row, message):
+    first = {"image": "a.png", "report": "Clear.", "study": "s1", "patient": "p1", "labels": ["M"]}
+    path = folder / "set.jsonl"
+    path.write_text(f"{json.dumps(first)}\n{json.dumps(row)}\n")
+    refuses(path, message)
+
+
+def test_what_a_report_may_say(folder):
+    """Words that are missing values elsewhere, within a text or where they are usual."""
+    row = {"image": "a.png", "findings": "None seen.", "comparison": "None", "labels": "None"}
+    path = folder / "set.jsonl"
+    path.write_text(json.dumps(row))
+    (pair,) = load(path).pairs
+    assert (pair.report.findings, pair.report.comparison) == ("None seen.", "None")
+    assert pair.labels == frozenset()
+
+
+def test_a_file_that_is_no_image_is_named_when_it_is_decoded(folder):
+    (folder / "b.png").write_text("no image")
+    loaded = load(write_rows(folder / "set.csv", ["image", "report"], ["b.png", "Clear."]))
+    with pytest.raises(EvaluationSetError, match=r"image .*b\.png is in no format that can be"):
+        loaded.decode(loaded.pairs[0])
+
+
+def test_an_image_that_goes_away_is_named(folder):
+    loaded = load(write_rows(folder / "set.csv", ["image", "report"], ["b.png", "Clear."]))
+    (folder / "b.png").unlink()
+    with pytest.raises(EvaluationSetError, match=r"row 1 .line 2.: image .*b\.png cannot be read"):
+        loaded.decode(loaded.pairs[0])
+
+
+# --- the specification --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("set", "is a folder; name the table in it, such as a .csv file"),
+        ("gone.csv", "no file gone.csv"),
+        ("set.xlsx", "the name of set.xlsx does not tell what it holds; allowed are .csv, .tsv"),
+        ("set.json", "the name of set.json does not tell what it holds"),
+        ("set.parquet.gz", "the name of set.parquet.gz does not tell"),
+        ("set.csv,sep=;", "unknown option 'sep'; allowed: side="),
+        ("set.csv,root=gone", "no folder gone"),
+        ("set.csv,side=0", "option side is '0'; allowed are pixels"),
+        ("set.csv,image=a,image=b", "option 'image' stands twice"),
+    ],
+)
+def test_specifications_that_cannot_be(folder, monkeypatch, spec, message):
+    monkeypatch.chdir(folder.parent)
+    for name in ("set.csv", "set.xlsx", "set.json", "set.parquet.gz"):
+        (folder.parent / name).write_text(HEAD + GOOD)
+    with pytest.raises(UsageError) as caught:
+        load(spec)
+    assert message in str(caught.value)
+
+
+def test_a_pipe_is_no_image(folder):
+    os.mkfifo(folder / "pipe.png")
+    path = write_rows(folder / "set.csv", ["image", "report"], ["pipe.png", "Clear."])
+    refuses(path, "row 1 (line 2): image")

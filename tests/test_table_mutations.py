@@ -1,0 +1,39 @@
+"""Tables damaged at random: each is read or refused in one line that names it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KINDS = {
+    "csv": 200,
+    "tsv.gz": 100,
+    "jsonl": 200,
+    "parquet": 200,
+    "tar": 120,
+    "data-00000-of-00001.arrow": 250,
+    "state.json": 150,
+    "dataset_info.json": 150,
+}
+
+
+@pytest.mark.parametrize(("kind", "number"), KINDS.items(), ids=KINDS)
+def test_nothing_but_one_line_comes_of_damage(tmp_path, kind, number):
+    done = subprocess.run(
+        [sys.executable, "table_mutations.py", kind, tmp_path, str(number)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["others"] == []
+    assert found["read"] + found["refused"] == number
+    assert found["refused"] > number / 10
+    assert found["grown_mb"] < 200

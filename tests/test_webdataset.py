@@ -1,0 +1,248 @@
+"""Tar shards in the form of WebDataset."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import webdataset
+from table_files import (
+    ROWS,
+    as_pil_shows_it,
+    load,
+    pixels,
+    png,
+    refuses,
+    tar_of,
+    write_images,
+    write_table,
+)
+
+from robustness.errors import EvaluationSetError, UsageError
+from robustness.evalset import Report
+
+NO_REPORT = "no findings, no impression and no undivided report"
+NO_IMAGE = "sample without an image"
+NO_KEY = "member without a key and an extension"
+NAMED = [row for row in ROWS if row]
+GOOD = ("a", {"png": png(0), "txt": "Clear."})
+
+
+def wds(pattern, *options):
+    return load(pattern, *options, kind="webdataset")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_images(tmp_path)
+    return tmp_path
+
+
+def sample_of(folder, row):
+    extension = row["image"].rpartition(".")[2]
+    said = {key: value for key, value in row.items() if key != "image"}
+    return {extension: (folder / row["image"]).read_bytes(), "json": said}
+
+
+def by_the_library(path, samples):
+    with webdataset.TarWriter(str(path)) as writer:
+        for key, members in samples:
+            writer.write(
+                {"__key__": key}
+                | {  # the library encodes what is no bytes by its extension
+                    extension: content.encode() if isinstance(content, str) else content
+                    for extension, content in members.items()
+                }
+            )
+    return path
+
+
+# --- what is read ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", [by_the_library, tar_of])
+def test_samples_say_what_a_manifest_says(folder, write):
+    samples = [(f"{i:03}", sample_of(folder, row)) for i, row in enumerate(NAMED)]
+    write(folder / "0.tar", samples[:2])
+    write(folder / "1.tar", samples[2:])
+    loaded = wds(folder / "{0..1}.tar", "side=native")
+    table = load(write_table(folder / "set.csv", ROWS), "side=native")
+    assert [pair.image_id for pair in loaded.pairs] == ["000", "001", "002", "004", "005"]
+    assert loaded.excluded_by_reason == {NO_REPORT: 1}
+    for pair, known in zip(loaded.pairs, table.pairs, strict=True):
+        assert (pair.digest, pair.report, pair.labels) == (known.digest, known.report, known.labels)
+        assert pair.view == known.view
+        image = loaded.decode(pair)
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, as_pil_shows_it(folder / known.image_id))
+    assert [pair.study_id for pair in loaded.pairs] == ["s1", "s1", "s2", "004", "005"]
+
+
+# The library leaves a shard open that it has read to its end.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_library_s_own_reader_finds_the_same(folder):
+    samples = [(f"{i:03}", sample_of(folder, row)) for i, row in enumerate(NAMED)]
+    tar_of(folder / "0.tar", samples)
+    loaded = wds(folder / "0.tar")
+    read = {
+        s["__key__"]: s for s in webdataset.WebDataset(str(folder / "0.tar"), shardshuffle=False)
+    }
+    assert {pair.image_id for pair in loaded.pairs} <= set(read)
+    assert len(read) == len(loaded) + len(loaded.excluded)
+    for pair in loaded.pairs:
+        said = json.loads(read[pair.image_id]["json"])
+        assert pair.report.findings == " ".join(said.get("findings", "").split())
+
+
+@pytest.mark.parametrize(
+    ("members", "report"),
+    [
+        ({"txt": " Größe\r\n normal. "}, Report(undivided="Größe normal.")),
+        ({"txt": b"\xef\xbb\xbfClear."}, Report(undivided="Clear.")),
+        ({"json": {"findings": "Clear.", "impression": "Normal."}},
+         Report(findings="Clear.", impression="Normal.")),
+        ({"json": {"Report": "Clear."}}, Report(undivided="Clear.")),
+        ({"txt": "Clear.", "json": {"view": "PA"}}, Report(undivided="Clear.")),
+        ({"txt": "All.", "json": {"findings": "Clear."}}, Report(findings="Clear.")),
+        ({"TXT": "Clear.", "cls": "3", "seg.png": b"x", "__bad__": b"1"},
+         Report(undivided="Clear.")),
+    ],
+)  # fmt: skip
+def test_where_a_report_may_stand(tmp_path, members, report):
+    tar_of(tmp_path / "0.tar", [("a", {"png": png()} | members)])
+    (pair,) = wds(tmp_path / "0.tar").pairs
+    assert pair.report == report
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "tif", "tiff", "PNG", "dcm"])
+def test_extensions_of_images(tmp_path, extension):
+    """The format is told from the content, as everywhere."""
+    tar_of(tmp_path / "0.tar", [("a", {extension: png(3), "txt": "Clear."})])
+    loaded = wds(tmp_path / "0.tar")
+    np.testing.assert_array_equal(loaded.decode(loaded.pairs[0]), pixels(3))
+
+
+def test_what_is_left_out_is_counted(tmp_path):
+    tar_of(
+        tmp_path / "0.tar",
+        [
+            GOOD,
+            ("b", {"txt": "No image."}),
+            ("c", {"png": png(1)}),
+            ("d", {"png": png(2), "txt": " \n"}),
+            ("e", {"cls": "1"}),
+        ],
+    )
+    with tarfile.open(tmp_path / "0.tar", "a") as archive:
+        for name in ("README", ".hidden", "__readme__", "x/__meta__/f.txt", "__meta__/g.txt"):
+            archive.addfile(tarfile.TarInfo(name))
+        folder = tarfile.TarInfo("sub")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+    loaded = wds(tmp_path / "0.tar")
+    assert len(loaded) == 1
+    assert loaded.excluded_by_reason == {NO_REPORT: 2, NO_IMAGE: 3, NO_KEY: 2}
+    assert {e.item for e in loaded.excluded} >= {"0.tar: README", "0.tar: .hidden", "b", "e"}
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_form_of_tar_and_folders_in_it(tmp_path, form):
+    name = "ordner/" + "ü" * 60 + "/1.2.3/" + "x" * 40
+    with tarfile.open(tmp_path / "0.tar", "w", format=form) as archive:
+        for extension, content in (("png", png(5)), ("txt", b"Clear.")):
+            info = tarfile.TarInfo(f"./{name}.{extension}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    loaded = wds(tmp_path / "0.tar")
+    (pair,) = loaded.pairs
+    assert pair.image_id == f"./{name}"
+    np.testing.assert_array_equal(loaded.decode(pair), pixels(5))
+
+
+def test_columns_are_named_by_options(tmp_path):
+    said = {"Befund": "Clear.", "Finding Labels": "Mass|Edema"}
+    tar_of(tmp_path / "0.tar", [("a", {"png": png(), "json": said})])
+    (pair,) = wds(tmp_path / "0.tar", "report=Befund", "labels=Finding Labels").pairs
+    assert pair.report.undivided == "Clear."
+    assert pair.labels == {"Mass", "Edema"}
+    refuses_shard = "no column 'report', 'findings' or 'impression'; there are 'Befund'"
+    with pytest.raises(EvaluationSetError, match=refuses_shard):
+        wds(tmp_path / "0.tar")
+
+
+# --- which shards ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shards(tmp_path, monkeypatch):
+    for i in range(12):
+        tar_of(tmp_path / f"{i:03}.tar", [(f"k{i}", {"png": png(i), "txt": f"Report {i}."})])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "numbers"),
+    [
+        ("000.tar", [0]),
+        ("{000..011}.tar", range(12)),
+        ("{000..010..5}.tar", [0, 5, 10]),
+        ("{011..009}.tar", [11, 10, 9]),
+        ("{003,001}.tar", [3, 1]),
+        ("0{00,1{0..1}}.tar", [0, 10, 11]),
+        ("*.tar", range(12)),
+        ("00[13].tar", [1, 3]),
+        ("{01?,000}.tar", [10, 11, 0]),
+        ("{000..002}.ta{r,r}", [0, 1, 2]),
+    ],
+)
+def test_patterns_stand_for_shards_in_their_order(shards, pattern, numbers):
+    expected = [f"k{i}" for i in numbers]
+    assert [pair.image_id for pair in wds(pattern).pairs] == expected
+    assert [pair.image_id for pair in wds(shards / pattern).pairs] == expected
+
+
+def test_a_name_with_brackets_that_is_there_is_no_pattern(shards):
+    (shards / "000.tar").rename(shards / "[x].tar")
+    assert [pair.image_id for pair in wds("[x].tar").pairs] == ["k0"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("{000..012}.tar", "no shard 012.tar"),
+        ("x*.tar", r"no shard matches x\*.tar"),
+        (".", "is a folder; name the shards in it, webdataset:./\\*.tar"),
+        ("{000..001", "Unbalanced braces: .*; braces are as in"),
+        ("{0..999999999}.tar", "stands for more than 10,000 shards"),
+        ("{0..9}" * 5, "stands for more than 10,000 shards"),
+        ("{0..99999999999999999999999999999}.tar", "stands for more than 10,000 shards"),
+        ("{" + "1" * 5000 + "..2}.tar", "digits"),
+        ("{a,b}" * 14, "stands for more than 10,000 shards"),
+        ("{a,b" * 400 + "}" * 400, "recursion"),
+        ("set.tar.gz", "is no .tar file; shards are not compressed"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_patterns_that_cannot_be(shards, pattern, message):
+    (shards / "set.tar.gz").touch()
+    with pytest.raises(UsageError, match=message) as caught:
+        wds(pattern)
+    assert str(caught.value).isprintable()
+
+
+def test_a_shard_that_shrinks_is_named(tmp_path):
+    loaded = wds(tar_of(tmp_path / "0.tar", [GOOD]))
+    (tmp_path / "0.tar").write_bytes((tmp_path / "0.tar").read_bytes()[:600])
+    with pytest.raises(EvaluationSetError, match=r"0\.tar: a\.png is truncated; the shard changed"):
+        loaded.decode(loaded.pairs[0])
+
+
+def test_text_of_any_length_is_not_read(tmp_path, monkeypatch):
+    from robustness.evalset import webdataset as kind
+
+    monkeypatch.setattr(kind, "MAX_TEXT", 5)
+    refuses(tar_of(tmp_path / "0.tar", [GOOD]), "0.tar, sample a.txt is longer", kind="webdataset")
