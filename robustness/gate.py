@@ -136,6 +136,7 @@ class Gate:
         judgement = judge(measurement.estimates, bounds)
         return cell_record(self.plan, cell, bounds, judgement) | {
             "n": measurement.n,
+            "labelled": measurement.labelled,
             "metrics": {
                 name: estimate_record(estimate) for name, estimate in measurement.estimates.items()
             },

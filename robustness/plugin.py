@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +15,20 @@ from robustness import options
 from robustness.errors import GateError, UsageError
 from robustness.plan import Plan
 from robustness.properties import PROPERTIES
-from robustness.report import summary
-from robustness.session import Session, write
+from robustness.report import case_properties, summary, tell_junit, unreported, write
+from robustness.results import fails
+from robustness.session import Session
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
+    from robustness.progress import Stream
     from robustness.results import Record
 
 _PLAN: pytest.StashKey[Plan] = pytest.StashKey()
 _PLAN_ERROR: pytest.StashKey[UsageError] = pytest.StashKey()
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
 _RECORD: pytest.StashKey[Any] = pytest.StashKey()
+_BROKEN: pytest.StashKey[bool] = pytest.StashKey()
 _RESULTS: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
 _RESULTS_PATH: pytest.StashKey[Path] = pytest.StashKey()
 
@@ -122,7 +127,47 @@ def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
 
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     with measuring(workers):
-        yield Gate(_plan(request.config))
+        yield Gate(_plan(request.config), stream=_terminal(request.config))
+
+
+def _terminal(config: pytest.Config) -> Stream | None:
+    """The terminal that this process reports to; None in xdist's workers."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return None
+    return _Terminal(reporter, config.pluginmanager.get_plugin("capturemanager"))
+
+
+class _Terminal:
+    """The reporter's terminal, past pytest's capture, on a line of its own."""
+
+    def __init__(self, reporter: pytest.TerminalReporter, capture: Any) -> None:
+        self._reporter = reporter
+        self._capture = capture
+
+    def write(self, text: str) -> None:
+        """Writes at once."""
+        with self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.write(text, flush=True)
+
+    def flush(self) -> None:
+        """Does nothing: what is written is shown at once."""
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        return bool(self._reporter.isatty)
+
+    def columns(self) -> int:
+        """The width of the terminal, which pytest's capture hides from this process."""
+        with self._uncaptured():
+            return shutil.get_terminal_size().columns
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        if self._capture is None:
+            return nullcontext()
+        uncaptured: AbstractContextManager[None] = self._capture.global_and_fixture_disabled()
+        return uncaptured
 
 
 @pytest.fixture
@@ -143,10 +188,19 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, Any]:
     """Sends a case's record along with its report, across xdist's processes too."""
     report = yield
-    if item.get_closest_marker("robustness") and isinstance(item, pytest.Function):
-        report.robustness_name = item.callspec.id if hasattr(item, "callspec") else item.name
-        if call.when == "call" and _RECORD in item.stash:
-            report.robustness_record = item.stash[_RECORD]
+    if not (item.get_closest_marker("robustness") and isinstance(item, pytest.Function)):
+        return report
+    report.robustness_name = item.callspec.id if hasattr(item, "callspec") else item.name
+    record = item.stash.get(_RECORD, None)
+    if report.failed and not (record and fails(record)):
+        item.stash[_BROKEN] = True
+    report.robustness_broken = item.stash.get(_BROKEN, False)
+    if call.when == "call":
+        report.robustness_record = record
+    if call.when != "setup" and (record or report.robustness_broken):
+        # Of these reports, JUnit reads the last.
+        told = None if report.robustness_broken else record
+        report.user_properties += case_properties(told)
     return report
 
 
@@ -162,6 +216,7 @@ class _Reporter:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self._note = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes in what a case measured, or that it ended without measuring."""
@@ -172,7 +227,7 @@ class _Reporter:
         if record is not None:
             worker = getattr(report, "worker_id", "main")
             self._session().add(record, worker=worker, seconds=report.duration)
-        elif report.failed:
+        if report.robustness_broken:
             self._session().add_broken(name)
 
     def _session(self) -> Session:
@@ -186,17 +241,20 @@ class _Reporter:
         """Decides; a run that does not pass never exits with 0."""
         if not (_asked_for(self.config, "robustness") or _SESSION in self.config.stash):
             return
-        if exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+        if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
-        results = self._session().results()
+        cut = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        results = self._session().results(interrupted=cut)
+        folder = _plan(self.config).report
+        try:
+            results = write(results, folder)
+            self.config.stash[_RESULTS_PATH] = folder / "results.json"
+        except GateError as error:
+            results = unreported(results, str(error))
         self.config.stash[_RESULTS] = results
         if results["verdict"] != "pass" and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        try:
-            self.config.stash[_RESULTS_PATH] = write(results, _plan(self.config).report)
-        except GateError as error:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-            results |= {"verdict": "fail", "reason": "report_failed", "message": str(error)}
+        self._note = tell_junit(self.config, results, tests_failed=bool(session.testsfailed))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """One row a model and pattern, the properties, the verdict."""
@@ -213,6 +271,10 @@ class _Reporter:
             red=not passed,
             bold=True,
         )
+        if self._note:
+            terminalreporter.write_line(self._note)
         if _RESULTS_PATH in self.config.stash:
             path = options.shortest(self.config.stash[_RESULTS_PATH])
             terminalreporter.write_line(f"results: {path}")
+            if (page := path.with_name("report.html")).exists():
+                terminalreporter.write_line(f"page: {page}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -10,14 +9,18 @@ from typing import Protocol
 WIDEST = 79
 """Columns of a bar at most, so that it stays on one line of a common terminal."""
 
-FORMAT = (
-    "{desc} {percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} {unit}, {rate_noinv_fmt},"
-    " {remaining} left"
-)
+FORMATS = {
+    76: "{desc} {percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt}{unit}, {rate_noinv_fmt},"
+    " {remaining} left",
+    68: "{desc} {percentage:3.0f} %, {n_fmt} of {total_fmt}{unit}, {rate_noinv_fmt},"
+    " {remaining} left",
+    0: "{desc} {percentage:3.0f} %, {remaining} left",
+}
+"""What is shown, by the least columns it takes; what is too long even so is cut."""
 
 
 class Stream(Protocol):
-    """Where a bar is drawn: a text stream that knows whether it is a terminal."""
+    """Where a bar is drawn: a text stream that knows whether it is a terminal, and its width."""
 
     def write(self, text: str, /) -> object:
         """Writes text."""
@@ -31,10 +34,14 @@ class Stream(Protocol):
         """Whether a person watches."""
         ...
 
+    def columns(self) -> int:
+        """How wide the terminal is."""
+        ...
+
 
 @contextmanager
 def progress(
-    total: int, label: str, unit: str, stream: Stream | None = None
+    total: int, label: str, unit: str, stream: Stream | None = None, *, done: int = 0
 ) -> Iterator[Callable[[int], object]]:
     """A bar with rate and time left, on one line that is gone when the work is done.
 
@@ -45,6 +52,7 @@ def progress(
         label: What is done, such as ``decoding``.
         unit: What is counted, such as ``images``.
         stream: Where the bar is drawn.
+        done: How many units were done before; they count for no rate.
 
     Yields:
         A function that is told how many units are done since it was called last. It must
@@ -57,14 +65,16 @@ def progress(
 
     # tqdm's monitor would write from a thread of its own, past what guards the stream.
     bar_type = type("Bar", (tqdm,), {"monitor_interval": 0})
-    columns = min(WIDEST, shutil.get_terminal_size().columns - 1)
+    columns = min(WIDEST, stream.columns() - 1)
     with bar_type(
         total=total,
+        initial=done,
         desc=label,
-        unit=unit,
+        unit=f" {unit}",
         file=stream,
         ncols=columns,
-        bar_format=FORMAT,
+        ascii=" #",
+        bar_format=next(text for least, text in FORMATS.items() if columns >= least),
         leave=False,
     ) as bar:
         yield bar.update

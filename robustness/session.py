@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from robustness import environment, metrics, statistics
-from robustness.errors import GateError
-from robustness.files import write_whole
 from robustness.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import Case, Plan
 from robustness.properties import PROPERTIES
@@ -67,20 +65,22 @@ class Session:
             self._seconds[record["case"]] = round(seconds, 3)
 
     def add_broken(self, name: str) -> None:
-        """Takes note of a case that ended without a record: an error of the code's own."""
+        """Takes note of a case that an error of the code's own ended, before or after it."""
         self._broken.add(name)
 
     # --- results -----------------------------------------------------------------------
 
-    def results(self) -> dict[str, Any]:
-        """The content of ``results.json``."""
+    def results(self, *, interrupted: bool = False) -> dict[str, Any]:
+        """The content of ``results.json``.
+
+        Args:
+            interrupted: Whether the run was ended before its end; such a run never passes.
+        """
         cells = [cell for case in self.plan.cases for cell in self._cells(case)]
         properties = [
-            self._properties.get((model, name)) or self._missing_property(model, name)
-            for model in self.plan.models
-            for name in PROPERTIES
+            self._property(model, name) for model in self.plan.models for name in PROPERTIES
         ]
-        verdict = self._verdict(cells, properties)
+        verdict = self._verdict(cells, properties, interrupted=interrupted)
         counts = {v: sum(item["verdict"] == v for item in (*cells, *properties)) for v in Verdict}
         return {
             "schema": RESULTS_SCHEMA,
@@ -104,7 +104,9 @@ class Session:
             "timing": self._timing(),
         }
 
-    def _verdict(self, cells: list[Record], properties: list[Record]) -> Judgement:
+    def _verdict(
+        self, cells: list[Record], properties: list[Record], *, interrupted: bool
+    ) -> Judgement:
         verdict = judge_run(judgement_of(item) for item in (*cells, *properties))
         if self._disagreeing():
             return Judgement(
@@ -112,11 +114,14 @@ class Session:
                 Reason.INCONSISTENT,
                 f"processes of this run measured different things: {self._disagreeing()}",
             )
+        if interrupted and verdict.verdict is Verdict.PASS:
+            message = f"the run was interrupted; {verdict.message}"
+            return Judgement(Verdict.FAIL, Reason.INTERRUPTED, message)
         return verdict
 
     def _cells(self, case: Case) -> list[Record]:
-        if case.id in self._cases:
-            cells: list[Record] = self._cases[case.id]["cells"]
+        cells: list[Record] = self._cases.get(case.id, {}).get("cells", [])
+        if self._stands(case.id, cells):
             return cells
         judgement = self._missing(case.id)
         kind = self.plan.evalset.partition(":")[0]
@@ -125,15 +130,23 @@ class Session:
             for cell in self.plan.cells(case)
         ]
 
-    def _missing_property(self, model: str, name: str) -> Record:
+    def _property(self, model: str, name: str) -> Record:
+        found = self._properties.get((model, name))
+        if found and self._stands(f"{model}-{name}", [found]):
+            return found
         record = {"model": model, "property": name, "occlusion": None}
         judgement = self._missing(f"{model}-{name}")
         return record | judgement_record(judgement) | {"examples": 0, "room": None}
 
+    def _stands(self, name: str, judged: list[Record]) -> bool:
+        """Whether a case says what was judged: an error around it overrides all but a failure."""
+        failed = any(item["verdict"] == Verdict.FAIL for item in judged)
+        return bool(judged) and (failed or name not in self._broken)
+
     def _missing(self, name: str) -> Judgement:
         if name in self._broken:
             return Judgement(
-                Verdict.FAIL, Reason.CRASHED, f"{name} ended without a result; see its failure"
+                Verdict.FAIL, Reason.CRASHED, f"{name} ended with an error; see its failure"
             )
         return Judgement(
             Verdict.NOT_MEASURED, Reason.NOT_RUN, f"{name} was not run (deselected or cut short)"
@@ -170,6 +183,7 @@ class Session:
             "occlusion": OCCLUSION_SCHEMA,
             "precision": "float32",
             "ties": "expectation under random tie-breaking",
+            "agreement": metrics.AGREEMENT,
             "intervals": {
                 "method": "percentile bootstrap over studies",
                 "confidence": statistics.CONFIDENCE,
@@ -233,21 +247,3 @@ def _curves(
             }
         )
     return curves
-
-
-def write(results: dict[str, Any], directory: Path) -> Path:
-    """Writes ``results.json``, whole or not at all.
-
-    Raises:
-        GateError: The folder or the file cannot be written.
-    """
-    path = directory / "results.json"
-    content = json.dumps(results, indent=2, allow_nan=False) + "\n"
-    try:
-        write_whole(path, content.encode())
-    except OSError as error:
-        raise GateError(
-            f"results {path} cannot be written: {error.strerror}; name another folder with"
-            " --robustness-report"
-        ) from error
-    return path

@@ -1,7 +1,20 @@
-"""What a run says: in the terminal, in failures, as a table."""
+"""What a run says: in the terminal, in failures, as a table, as a page, to JUnit."""
 
+from robustness.report._files import unreported, write
+from robustness.report._html import html
+from robustness.report._junit import case_properties, tell_junit
 from robustness.report._table import markdown
 from robustness.report._terminal import summary
 from robustness.report._text import describe_case, describe_property
 
-__all__ = ["describe_case", "describe_property", "markdown", "summary"]
+__all__ = [
+    "case_properties",
+    "describe_case",
+    "describe_property",
+    "html",
+    "markdown",
+    "summary",
+    "tell_junit",
+    "unreported",
+    "write",
+]

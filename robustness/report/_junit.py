@@ -1,0 +1,92 @@
+"""What a JUnit file says of the gate: its properties, for a case and for the whole run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from robustness.metrics import HEADLINE
+from robustness.results import Record
+from robustness.verdict import Reason, Verdict
+
+if TYPE_CHECKING:
+    import pytest
+
+Properties = list[tuple[str, str]]
+"""Names with values, as ``<property>`` elements hold them."""
+
+VERDICT = "robustness::verdict"
+"""The name of the test case that a run adds which fails although no test of it did."""
+
+NO_PLACE = (
+    "JUnit: this pytest offers no place for the verdict of the run; the file has the cases' alone"
+)
+
+
+def case_properties(record: Record | None) -> Properties:
+    """Of one case or property: a verdict and a reason for each thing that was judged.
+
+    Args:
+        record: What the case reported; None where an error ended it.
+    """
+    if record is None:
+        return _judged("", Verdict.FAIL, Reason.CRASHED)
+    if "property" in record:
+        return _judged("", record["property"]["verdict"], record["property"]["reason"])
+    properties: Properties = []
+    for cell in record["cells"]:
+        place = f".{cell['fill']}.{cell['direction']}"
+        properties += _judged(place, cell["verdict"], cell["reason"])
+        value = cell["metrics"].get(HEADLINE, {}).get("value")
+        if value is not None:
+            properties.append((f"{HEADLINE}{place}", f"{value:.6f}"))
+    return properties
+
+
+def _judged(place: str, verdict: str, reason: str) -> Properties:
+    return [(f"robustness_verdict{place}", verdict), (f"robustness_reason{place}", reason)]
+
+
+def run_properties(results: dict[str, Any]) -> Properties:
+    """Of the run: the verdict that the exit status, the terminal and the files share."""
+    counts = [(f"robustness_{name}", str(n)) for name, n in results["summary"].items()]
+    said = [(f"robustness_{name}", results[name]) for name in ("verdict", "reason", "message")]
+    return said + counts
+
+
+def tell_junit(config: pytest.Config, results: dict[str, Any], *, tests_failed: bool) -> str:
+    """Adds a run's properties to the JUnit file that pytest is about to write, if it writes one.
+
+    Many readers of such files look at test cases alone. For them, a run that fails although
+    no test of it did, as where some were deselected, gets a failed case, :data:`VERDICT`.
+
+    Args:
+        config: Of the process that writes the file.
+        results: The content of ``results.json``.
+        tests_failed: Whether any test failed.
+
+    Returns:
+        A line for the terminal, where the file cannot say what it should; else nothing.
+    """
+    if config.getoption("xmlpath", None) is None:
+        return ""
+    # pytest has a public way for fixtures alone, which end before the verdict is known, and
+    # under pytest-xdist run in other processes than the one that writes.
+    plugins = config.pluginmanager.get_plugins()
+    writers = [plugin for plugin in plugins if hasattr(plugin, "add_global_property")]
+    for writer in writers:
+        for name, value in run_properties(results):
+            writer.add_global_property(name, value)
+        if results["verdict"] != Verdict.PASS and not tests_failed:
+            for report in _failed_case(f"{results['message']} [{results['reason']}]"):
+                writer.pytest_runtest_logreport(report)
+    return "" if writers else NO_PLACE
+
+
+def _failed_case(message: str) -> list[pytest.TestReport]:
+    import pytest
+
+    location = ("", None, VERDICT)
+    return [
+        pytest.TestReport(VERDICT, location, {}, "failed", message, "call"),
+        pytest.TestReport(VERDICT, location, {}, "passed", None, "teardown"),
+    ]

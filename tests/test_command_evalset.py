@@ -1,0 +1,139 @@
+"""``python -m robustness evalset``: its text says what its JSON says, whatever the set holds."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustness import evalset
+from robustness.__main__ import main
+from robustness.commands._evalset import MOST_LABELS, NARROWEST, WIDEST, columns, fit, text
+from robustness.evalset import EvaluationSet, Exclusion, Pair, Report
+from robustness.evalset._describe import describe
+
+WORDS = ["reports", "min", "median", "mean", "p95", "max"]
+
+
+def pair(image, *, labels=None, view="", **sections):
+    return Pair(image, image, image, view, Report(**sections), "0", labels)
+
+
+def made(*pairs, excluded=()):
+    return EvaluationSet("x", pairs, lambda _: np.zeros((4, 4), np.uint8), excluded)
+
+
+# --- the text ----------------------------------------------------------------------------
+
+
+def rows_of(lines):
+    """The numbers of each row by the words before them."""
+    found = {}
+    for line in lines:
+        name, *numbers = re.split(r"  +", line.strip())
+        found.setdefault(name, [n.removesuffix(" %") for n in numbers])
+    return found
+
+
+@pytest.mark.parametrize("spec", ["phantom:96", "open_i"])
+def test_the_text_says_what_the_json_says(spec, open_i, store, capsys):
+    spec = f"open_i:{open_i}" if spec == "open_i" else spec
+    assert main(["evalset", spec, "--json", "--store", str(store)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert main(["evalset", spec, "--store", str(store)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= WIDEST
+    rows = rows_of(lines)
+    assert lines[0] == f"evaluation set {spec}"
+    assert lines[1] == f"fingerprint {told['fingerprint']}"
+    for name in ("studies", "images", "patients"):
+        assert rows[name] == [str(told[name])]
+    for view, count in told["views"].items():
+        assert rows[view] == [str(count)]
+    for reason, count in told["excluded"].items():
+        assert rows[reason] == [str(count)]
+    assert ("excluded: nothing" in lines) == (not told["excluded"])
+    for name, key in (
+        ("distinct texts", "distinct_texts"),
+        ("same text as another study's", "repeated_reports"),
+    ):
+        assert rows[name] == [str(told[key]), f"{100 * told[key] / told['reports']:.1f}"]
+    assert rows["reports, by findings and impression"] == [str(told["reports"]), "share"]
+    for each in told["frequent_texts"]:
+        shown = [n for n in rows if each["text"].startswith(n.removesuffix("…")) and len(n) > 20]
+        assert rows[shown[0]] == [str(each["reports"])]
+    for section, each in told["length"].items():
+        expected = [each[key] for key in WORDS]
+        shown = [
+            "-" if v is None else str(v) if isinstance(v, int) else f"{v:.1f}" for v in expected
+        ]
+        assert rows[section.replace("+", " and ")] == shown
+    for name, each in list(told["labels"].items())[:MOST_LABELS]:
+        assert rows[name] == [str(each["count"]), f"{100 * each['fraction']:.1f}"]
+    more = len(told["labels"]) - MOST_LABELS
+    assert any(line.startswith(f"  and {more} more names") for line in lines) == (more > 0)
+    assert rows["labelled"] == [str(told["labelled"])]
+    assert rows["with nothing named"][0] == str(told["without_findings"])
+    assert rows["different label sets"] == [str(told["label_sets"])]
+    assert rows["not labelled"] == [str(told["without_labels"])]
+
+
+def test_numbers_stand_below_one_another():
+    many = [pair(str(i), view="PA", findings=f"text {i}") for i in range(120)]
+    lines = text(describe(made(*many, pair("a", view="lateral", findings="x"))), WIDEST)
+    at = lines.index(next(line for line in lines if line.startswith("views")))
+    assert lines[at : at + 3] == ["views      images", "  PA          120", "  lateral       1"]
+
+
+def test_a_set_without_labels_says_so():
+    lines = text(describe(made(pair("a", findings="x"))), WIDEST)
+    assert "labels: this set has none" in lines
+    assert "no text repeats" in lines
+    assert "  (not stated)       1" in lines
+    labelled = text(describe(made(pair("a", findings="x", labels=frozenset()))), WIDEST)
+    assert "labels: this set has none" not in labelled
+    assert rows_of(labelled)["with nothing named"] == ["1", "100.0"]
+
+
+@given(st.text(max_size=300), st.text(max_size=90), st.integers(NARROWEST, WIDEST))
+def test_no_text_widens_or_breaks_a_line(long, label, width):
+    pairs = [pair(i, view=long, findings=long, labels=frozenset({label})) for i in "ab"]
+    for line in text(describe(made(*pairs, excluded=[Exclusion("a", long)])), width):
+        assert columns(line) <= width
+        assert line.isprintable()
+
+
+def test_wide_letters_take_two_columns():
+    assert fit("正常な胸部X線写真", 9) == "正常な胸…"
+    assert columns("正常な胸…") == 9
+    assert fit("ab\x1b[2Jc\n", 20) == "ab\N{REPLACEMENT CHARACTER}[2Jc\N{REPLACEMENT CHARACTER}"
+
+
+# --- where views are kept ----------------------------------------------------------------
+
+
+def test_a_store_is_used_where_it_is_named_or_there(tmp_path, open_i, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def load(spec, *, remember):
+        remember({"what": "test"}, lambda: asked.append(spec) or {"a": np.zeros(1)})
+        return made(pair("a", findings="x"))
+
+    monkeypatch.setattr(evalset, "load", load)
+    command = ["evalset", "phantom:1"]
+    for _ in range(2):
+        assert main(command) == 0
+    assert len(asked) == 2
+    assert not list(tmp_path.iterdir())
+    for _ in range(2):
+        assert main([*command, "--store", "kept"]) == 0
+    assert len(asked) == 3
+    (tmp_path / ".robustness" / "store").mkdir(parents=True)
+    for _ in range(2):
+        assert main(command) == 0
+    assert len(asked) == 4

@@ -1,0 +1,236 @@
+"""``python -m robustness``: the table, what is said of mistakes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+from robustness.__main__ import main
+from robustness.commands import COMMANDS, _evalset
+from robustness.errors import EvaluationSetError, UsageError
+
+RESULTS = {
+    "cases": [
+        {
+            "model": "m",
+            "pattern": "square",
+            "fill": "black",
+            "direction": direction,
+            "level": level,
+            "metrics": {"hit@10": {"value": value}, "mrr": {"value": None}},
+        }
+        for direction, level, value in [
+            ("image_to_report", 0.0, 0.95),
+            ("image_to_report", 0.3, 0.5),
+            ("report_to_image", 0.0, 1.0),
+            ("report_to_image", 0.3, None),
+        ]
+    ]
+}
+
+
+def python(*arguments, **settings):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+        **settings,
+    )
+
+
+def one_line(capsys):
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.endswith("\n")
+    assert len(err.splitlines()) == 1
+    return err
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys; from robustness.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print('heavy:', sorted({'torch', 'pydicom', 'transformers', 'scipy'} & set(sys.modules)))"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+    assert [c.__name__.rpartition("._")[2] for c in COMMANDS] == ["table", "evalset", "fetch"]
+    for command in COMMANDS:
+        assert f"\n    {command.__name__.rpartition('._')[2]} " in done.stdout
+
+
+# --- table -----------------------------------------------------------------------------
+
+
+def test_the_table_of_a_run(tmp_path, capsys):
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(RESULTS))
+    assert main(["table", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert not err
+    assert out.splitlines() == [
+        "| model | pattern | fill | direction | 0 % | 30 % |",
+        "| --- | --- | --- | --- | ---: | ---: |",
+        "| m | square | black | image to report | .950 | .500 |",
+        "| m | square | black | report to image | 1.000 | - |",
+    ]
+    assert main(["table", str(file), "--metric", "mrr"]) == 0
+    assert "| - | - |" in capsys.readouterr().out
+
+
+def test_the_table_looks_where_a_run_writes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["table"]) == 2
+    assert ".robustness/report/results.json is no results.json of a run: " in one_line(capsys)
+    (tmp_path / ".robustness" / "report").mkdir(parents=True)
+    (tmp_path / ".robustness" / "report" / "results.json").write_text(json.dumps(RESULTS))
+    assert main(["table"]) == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"cases": [{}]}', "\udcff"])
+def test_what_is_no_result_is_named(tmp_path, capsys, content):
+    file = tmp_path / "results.json"
+    file.write_bytes(content.encode(errors="surrogateescape"))
+    assert main(["table", str(file)]) == 2
+    said = one_line(capsys)
+    assert said.startswith(f"{file} is no results.json of a run: ")
+    assert said.endswith("; run pytest -m robustness\n")
+
+
+# --- mistakes, and how it ends ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "required: COMMAND"),
+        (["tables"], "invalid choice: 'tables'"),
+        (["table", "--metric", "hits"], "invalid choice: 'hits'"),
+        (["evalset"], "required: SPEC"),
+        (["evalset", "phantom:4", "--jsn"], "unrecognized arguments: --jsn"),
+    ],
+)
+def test_a_malformed_command_line_is_one_line(capsys, arguments, said):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    line = one_line(capsys)
+    assert said in line
+    assert "--help" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(UsageError("asked\nwrongly"), 2), (EvaluationSetError("cannot be\nread"), 1)],
+)
+def test_errors_are_one_line(monkeypatch, capsys, error, status):
+    def failing(*_arguments, **_named):
+        raise error
+
+    monkeypatch.setattr(_evalset.evalset, "load", failing)
+    assert main(["evalset", "phantom:4"]) == status
+    assert one_line(capsys) == f"{error}\n"
+
+
+def test_an_interrupt_ends_quietly(monkeypatch, capsys):
+    def interrupted(*_arguments, **_named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_evalset.evalset, "load", interrupted)
+    assert main(["evalset", "phantom:4"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture(params=["buffered", "unbuffered"])
+def buffered(request):
+    """Output that is written at the end, or at once."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return kept | ({"PYTHONUNBUFFERED": "1"} if request.param == "unbuffered" else {})
+
+
+def test_a_reader_that_leaves_ends_it_quietly(buffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "robustness", "evalset", "phantom:2"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env=buffered,
+            check=False,
+            timeout=120,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 141
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device here is always full")  # noqa: PTH110
+def test_a_full_disk_is_one_line(buffered):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "robustness", "evalset", "phantom:2"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=buffered,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left on device" in done.stderr
+
+
+def test_a_terminal_without_the_letters_gets_the_rest():
+    arguments = ("-m", "robustness", "evalset", "phantom:200")
+    plain = python(*arguments, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    whole = python(*arguments, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, encoding="utf-8")
+    assert (plain.returncode, plain.stderr, whole.returncode) == (0, "", 0)
+    assert "…" in whole.stdout
+    assert plain.stdout == whole.stdout.replace("…", "?")
+
+
+# --- what a person at a terminal sees ----------------------------------------------------
+
+
+def at_a_terminal(*arguments, folder):
+    """The error output of a command that has a terminal for it, of 80 columns."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "robustness", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        cwd=folder,
+        check=True,
+        timeout=120,
+    )
+    os.close(theirs)
+    shown = bytearray()
+    with open(ours, "rb", buffering=0) as terminal, suppress(OSError):  # noqa: PTH123
+        while part := terminal.read(4096):
+            shown += part
+    assert done.returncode == 0
+    return shown.decode()
+
+
+def test_progress_is_shown_at_a_terminal_and_gone_at_the_end(tmp_path):
+    shown = at_a_terminal("evalset", "phantom:3", "--contact-sheet", "x.png", folder=tmp_path)
+    line = "reading phantom:3"
+    assert shown.startswith(f"{line}\r{' ' * len(line)}\r")
+    assert "drawing" in shown
+    assert "\n" not in shown
+    assert shown.endswith("\r")
+    assert not shown.rstrip("\r").rpartition("\r")[2].strip()
