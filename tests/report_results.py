@@ -1,0 +1,159 @@
+"""Results by hand for the tests of what is made from them, and a reader of pages."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+CHANCE = 0.02
+
+
+def estimate(value, half=0.03):
+    return {"value": value, "low": value - half, "high": min(1.0, value + half)}
+
+
+def cell(level, value, fill="black", direction="image_to_report", **changes):
+    """A cell that was measured, with a clean value of 0.9."""
+    retention = (value - CHANCE) / (0.9 - CHANCE)
+    return {
+        "model": "phantom",
+        "evalset": "phantom:48",
+        "pattern": "square",
+        "fill": fill,
+        "level": level,
+        "seed": 0,
+        "direction": direction,
+        "n": 48,
+        "metrics": {"hit@10": estimate(value), "retention(hit@10)": estimate(retention)},
+        "chance": {"hit@10": CHANCE},
+        "hidden": level,
+        "bounds": [{"metric": "hit@10", "operator": ">=", "limit": 0.4, "line": 11}],
+        "verdict": "pass",
+        "reason": "ok",
+        "message": "",
+        **changes,
+    }
+
+
+def unmeasured(level, verdict="not_measured", reason="not_run", **changes):
+    nothing = {"n": 0, "metrics": {}, "chance": {}, "hidden": None}
+    message = f"square at {level} was not run"
+    return cell(level, 0.5, verdict=verdict, reason=reason, message=message, **nothing, **changes)
+
+
+def prop(name, **changes):
+    plain = {"occlusion": None, "verdict": "pass", "reason": "ok", "message": ""}
+    return {"model": "phantom", "property": name, "examples": 4, "room": 0.1, **plain, **changes}
+
+
+def results(cells=None, properties=None, *, excluded=None, left_out=None, model="phantom"):
+    """The content of a ``results.json``."""
+    cells = [cell(0.0, 0.9), cell(0.3, 0.6)] if cells is None else cells
+    properties = [prop("bound"), prop("chance")] if properties is None else properties
+    verdicts = [item["verdict"] for item in (*cells, *properties)]
+    failed = next((i for i in (*cells, *properties) if i["verdict"] != "pass"), None)
+    counts = {name: verdicts.count(name) for name in ("pass", "fail", "not_measured")}
+    evalset = {"spec": "phantom:48", "fingerprint": "ab" * 32, "images": 48, "studies": 47}
+    return {
+        "schema": "robustness-results-1",
+        "verdict": "fail" if failed else "pass",
+        "reason": failed["reason"] if failed else "ok",
+        "message": f"measurements and properties: {counts['pass']} passed",
+        "summary": {
+            "passed": counts["pass"],
+            "failed": counts["fail"],
+            "not_measured": counts["not_measured"],
+        },
+        "cases": cells,
+        "curves": [],
+        "properties": properties,
+        "protocol": {
+            "thresholds_sha256": "cd" * 32,
+            "evalset": {**evalset, "patients": 46, "excluded": excluded or {}},
+            "models": [
+                {
+                    "name": model,
+                    "loader": "models.phantom:load",
+                    "fingerprint": "ef" * 32,
+                    "embedding_dim": 192,
+                    "text_policy": {"sections": ["findings"], "max_tokens": 160},
+                    "options": {},
+                    "details": {"licence": "Apache-2.0"},
+                    "images": 48,
+                    "texts": 40,
+                    "excluded": {**(excluded or {}), **(left_out or {})},
+                }
+            ],
+            "positives": "identical_text",
+            "patterns": ["square"],
+            "fills": ["black", "grey"],
+            "levels": [0.0, 0.3],
+            "seed": 0,
+            "precision": "float32",
+            "intervals": {"method": "percentile bootstrap over studies", "replicates": 1000},
+        },
+        "environment": {
+            "python": "3.13.1",
+            "platform": "Linux",
+            "cores": 2,
+            "packages": {"torch": "2.11", "pillow": None},
+            "commit": "0" * 40,
+            "dirty": True,
+            "device": ["cpu"],
+            "batch_size": 64,
+        },
+        "timing": {
+            "seconds": 1.5,
+            "processes": 1,
+            "model_loads": 1,
+            "cases": {},
+            "store": {"found": 1, "computed": 2, "damaged": 0},
+        },
+    }
+
+
+class Page(HTMLParser):
+    """A page as its tags, its attributes and its text; fails where tags do not match.
+
+    Attributes:
+        tags: Every start tag, in order.
+        attributes: Every attribute: tag, name, value.
+        rows: The texts of the cells of each table row.
+        by_id: The text of each element that has an id.
+        text: All the text outside of the style sheet.
+    """
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.rows, self.by_id, self.text = [], [], [], {}, ""
+        self._open = []
+        self.feed(html)
+        self.close()
+        assert not self._open, f"never closed: {self._open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *each) for each in attrs]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self._open.append((tag, dict(attrs).get("id")))
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *each) for each in attrs]
+
+    def handle_endtag(self, tag):
+        assert self._open.pop()[0] == tag
+
+    def handle_data(self, data):
+        if any(tag == "style" for tag, _ in self._open):
+            return
+        self.text += data
+        for tag, name in self._open:
+            if name:
+                self.by_id[name] = self.by_id.get(name, "") + data
+            if tag in {"td", "th"}:
+                self.rows[-1][-1] += data

@@ -1,0 +1,173 @@
+"""The bar: one line, no wider than the terminal, gone when the work is done."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustness.plugin import _terminal
+from robustness.progress import WIDEST, progress
+
+
+class Terminal:
+    """A stream that draws what is written as a terminal of one line does."""
+
+    def __init__(self, width=80, *, watched=True):
+        self.width, self.watched = width, watched
+        self.writes, self.line, self.place = [], [], 0
+        self.seen = []
+
+    def write(self, text):
+        self.writes.append(text)
+        for character in text:
+            assert character != "\n", "the bar stays on its line"
+            if character == "\r":
+                self.place = 0
+                continue
+            assert self.place < self.width, "the bar is wider than the terminal"
+            self.line += " " * (self.place + 1 - len(self.line))
+            self.line[self.place] = character
+            self.place += 1
+        self.seen.append("".join(self.line).rstrip())
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return self.watched
+
+    def columns(self):
+        return self.width
+
+
+def test_nothing_is_drawn_without_a_terminal():
+    stream = Terminal(watched=False)
+    with progress(3, "decoding", "images", stream) as advance:
+        advance(2)
+    assert not stream.writes
+    with progress(3, "decoding", "images", None) as advance:
+        advance(2)
+
+
+def test_a_bar_says_how_far_how_fast_and_how_long_yet():
+    stream = Terminal(100)
+    with progress(2000, "decoding", "images", stream) as advance:
+        assert re.fullmatch(
+            r"decoding   0 % \| +\| 0 of 2000 images, \? images/s, \? left", stream.seen[-1]
+        )
+        # tqdm draws at most ten times a second; the last state is drawn when it closes.
+        for _ in range(50):
+            advance(20)
+        while "1000 of" not in stream.seen[-1]:
+            advance(0)
+            stream_bar(advance).refresh()
+    drawn = [text for text in stream.seen if "1000 of" in text]
+    assert re.fullmatch(
+        r"decoding  50 % \|#+ +\| 1000 of 2000 images, +[\d.]+ images/s, \d\d:\d\d left", drawn[0]
+    )
+    assert len(drawn[0]) <= WIDEST
+
+
+def stream_bar(advance):
+    """The bar behind its update method."""
+    return advance.__self__
+
+
+@given(
+    total=st.integers(1, 10**7),
+    steps=st.lists(st.integers(0, 10**5), max_size=8),
+    width=st.integers(2, 300),
+    label=st.sampled_from(["decoding", "embedding the reports of a long name"]),
+)
+def test_the_bar_fits_and_is_erased_whatever_it_counts(total, steps, width, label):
+    stream = Terminal(width)
+    with progress(total, label, "images", stream) as advance:
+        for step in steps:
+            advance(step)
+            stream_bar(advance).refresh()
+    assert any(stream.seen)
+    assert stream.seen[-1] == ""
+    assert stream.place == 0
+
+
+def test_the_bar_is_erased_where_the_work_fails():
+    stream = Terminal()
+    with pytest.raises(ValueError, match="broken"), progress(9, "decoding", "images", stream):
+        raise ValueError("broken")
+    assert stream.seen[-1] == ""
+
+
+def config(reporter, **more):
+    plugins = {"terminalreporter": reporter}
+    return SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=plugins.get), **more)
+
+
+def test_a_process_without_a_terminal_of_its_own_draws_nothing():
+    reporter = SimpleNamespace(isatty=True)
+    assert _terminal(config(None)) is None
+    assert _terminal(config(reporter, workerinput={})) is None
+    assert _terminal(config(reporter)).isatty()
+    assert not _terminal(config(SimpleNamespace(isatty=False))).isatty()
+
+
+def on_a_terminal(repository, *arguments, width):
+    """What a gate writes to a terminal of that width, and its exit status."""
+    main, worker = pty.openpty()
+    fcntl.ioctl(worker, termios.TIOCSWINSZ, struct.pack("HHHH", 30, width, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "CI"}}
+    command = [sys.executable, "-m", "pytest", "-m", "robustness", *arguments]
+    with subprocess.Popen(
+        [*command, f"--robustness-store={repository.path / 'fresh'}"],
+        cwd=repository.path,
+        env=environment | {"TERM": "xterm"},
+        stdout=worker,
+        stderr=worker,
+    ) as process:
+        os.close(worker)
+        text = b""
+        while True:
+            try:
+                piece = os.read(main, 4096)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not piece:
+                break
+            text += piece
+    os.close(main)
+    return text.decode(), process.returncode
+
+
+@pytest.mark.parametrize("capture", ["fd", "no"])
+def test_a_gate_on_a_terminal_draws_a_bar_and_erases_it(repository, capture):
+    text, status = on_a_terminal(
+        repository, "-k", "square-0", f"--capture={capture}", "-q", width=50
+    )
+    assert status == 1, "a part of the cases is no pass"
+    pieces = [line for line in re.split(r"[\r\n]+", text) if line.startswith("decoding")]
+    assert pieces
+    assert all(len(piece) < 50 for piece in pieces)
+    erased = text.rindex("decoding")
+    assert re.match(r"[^\r\n]*\r +\r", text[erased:]), "nothing of it is left"
+
+
+def test_workers_draw_no_bar(repository):
+    text, status = on_a_terminal(repository, "-k", "square-0", "-n", "2", width=80)
+    assert status == 1
+    assert "decoding" not in text
+
+
+def test_a_pipe_gets_no_bar(repository):
+    outcome = repository.gate("-k", "square-0", "--robustness-store=fresh")
+    assert "decoding" not in outcome.stdout.str() + outcome.stderr.str()
+    assert (repository.path / "fresh").is_dir()
