@@ -1,7 +1,8 @@
-"""Compressed pixels of DICOM files: JPEG, JPEG lossless, JPEG-LS and JPEG 2000.
+"""Compressed pixels of DICOM files: RLE, JPEG, JPEG lossless, JPEG-LS and JPEG 2000.
 
 imagecodecs decodes them (libjpeg-turbo, CharLS, OpenJPEG). Those libraries make room for what
-a codestream's own header claims, so the claim is read here first and held against the file's.
+a codestream's own header claims, so the claim is read here first and held against the file's,
+and they write into an array of the size that the file's header gives.
 """
 
 from __future__ import annotations
@@ -9,22 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from robustness.evalset._limits import NEEDS_DICOM, Refused
+from robustness.evalset._jpeg2000 import check_partition
+from robustness.evalset._limits import Refused, check_scans
 
 JPEG = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
 JPEG_LS = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))
 JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
 """Transfer syntaxes by family; JPEG 2000 with its high-throughput form."""
+LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81, 91, 203))
+"""Those whose pixels may differ from what was encoded."""
 
 MAX_BITS = 16
-MAX_TILES = 4096
-"""Tiles of a JPEG 2000 image at most: OpenJPEG makes room for each before it reads one."""
-
+_LOSSLESS = 0xC3
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _START_OF_SCAN, _END, _ADOBE = 0xDA, b"\xff\xd9", 0xEE
 _STANDALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
+_SIZE = b"\xff\x4f\xff\x51"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Header:
     bits: int
     signed: bool = False
     adobe: bool = False
+    lossless: bool = False
 
 
 def decode_codestream(
@@ -51,16 +56,21 @@ def decode_codestream(
         photometric: The file's photometric interpretation.
 
     Returns:
-        ``[height, width]``, or ``[height, width, 3]`` as RGB, in 8 or 16 bits; its header.
+        Pixels of 8 or 16 bits, and the codestream's header. The pixels are ``[height, width]``,
+        of lossy JPEG in colour as well: the luma it stores. Other colour is ``[height, width,
+        3]``, in the space that ``photometric`` names; JPEG 2000's own transform is undone.
 
     Raises:
         Refused: The codestream is damaged, or is not what the file's header says.
     """
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise Refused(f"compressed DICOM needs the package imagecodecs; {NEEDS_DICOM}") from error
-    header = _siz(data) if syntax in JPEG_2000 else _sof(data)
+    import imagecodecs
+
+    if syntax in JPEG_2000:
+        # Alone, without the boxes of a JP2 file: what is checked here is what is decoded.
+        data = data[max(data.find(_SIZE), 0) :] if data[4:8] == b"jP  " else data
+        header = _siz(data)
+    else:
+        header = _sof(data)
     found = (header.width, header.height, header.components)
     if found != expected:
         raise Refused(
@@ -69,34 +79,60 @@ def decode_codestream(
         )
     if not 1 <= header.bits <= MAX_BITS:
         raise Refused(f"its codestream has {header.bits} bits a sample; allowed are 1 to 16")
-    errors = (imagecodecs.DelayedImportError, imagecodecs.Jpeg8Error)
-    errors += (imagecodecs.JpeglsError, imagecodecs.Jpeg2kError)
+    luma = syntax in JPEG and header.components > 1 and not header.lossless
+    shape: tuple[int, ...] = (header.height, header.width)
+    shape += () if luma or header.components == 1 else (header.components,)
+    out = np.empty(shape, f"{'i' if header.signed else 'u'}{1 if header.bits <= 8 else 2}")  # noqa: PLR2004
     try:
         if syntax in JPEG_2000:
-            pixels = imagecodecs.jpeg2k_decode(data, numthreads=1)
-        elif syntax in JPEG_LS:
-            pixels = imagecodecs.jpegls_decode(data)
-        else:
-            # Without Adobe's marker nothing in a DICOM codestream is sure to tell the space.
-            stored = "RGB" if photometric == "RGB" else "YCBCR"
-            told = header.components == 1 or header.adobe
-            pixels = imagecodecs.jpeg8_decode(data, colorspace=None if told else stored)
-    except errors as error:
+            return imagecodecs.jpeg2k_decode(data, numthreads=1, out=out), header
+        if syntax in JPEG_LS:
+            return imagecodecs.jpegls_decode(data, out=out), header
+        # Without Adobe's marker nothing in a DICOM codestream is sure to tell the space.
+        stored = "RGB" if photometric == "RGB" else "YCBCR"
+        return imagecodecs.jpeg8_decode(
+            data,
+            colorspace=stored if luma and not header.adobe else None,
+            outcolorspace="GRAYSCALE" if luma else None,
+            out=out,
+        ), header
+    except (RuntimeError, ValueError) as error:  # the former is what its own errors are
         raise Refused(f"its codestream is damaged: {error}") from error
-    shape = (header.height, header.width) + ((header.components,) if header.components > 1 else ())
-    if (
-        pixels.shape != shape
-        or pixels.dtype.itemsize * 8 > MAX_BITS
-        or pixels.dtype.kind not in "iu"
-    ):
-        raise Refused(f"its codestream decodes to {pixels.dtype} {pixels.shape}")
-    return pixels, header
+
+
+def decode_rle(data: bytes, expected: tuple[int, int, int], size: int) -> NDArray[Any]:
+    """Decodes one frame of DICOM's run lengths (PS3.5, annex G).
+
+    Args:
+        data: The frame.
+        expected: Width, height and samples a pixel, as the file's header has them.
+        size: Bytes of a sample, 1 or 2.
+
+    Returns:
+        Unsigned ``[height, width]``, or ``[height, width, samples]``.
+
+    Raises:
+        Refused: The frame is damaged, or is not what the file's header says.
+    """
+    import imagecodecs
+
+    width, height, samples = expected
+    length = width * height * samples * size
+    try:
+        words = imagecodecs.dicomrle_decode(data, f"<u{size}", out=length)
+    except (RuntimeError, ValueError) as error:
+        raise Refused(f"its run lengths are damaged: {error}") from error
+    if len(words) != length or int.from_bytes(data[:4], "little") != samples * size:
+        raise Refused(f"its run lengths hold {len(words)} bytes; its header says {length}")
+    planes = np.frombuffer(words, f"<u{size}").reshape(samples, height, width)
+    return planes[0] if samples == 1 else np.moveaxis(planes, 0, -1)
 
 
 def _sof(data: bytes) -> Header:
     """The frame header of a JPEG or JPEG-LS codestream."""
-    if not data.rstrip(b"\0").endswith(_END):
+    if not data.rstrip(b"\0\xff").endswith(_END):
         raise Refused("its JPEG codestream is truncated")
+    check_scans(data)
     at, adobe = 2, False
     while data[:2] == b"\xff\xd8" and at + 9 < len(data) and data[at] == 0xFF:  # noqa: PLR2004
         marker = data[at + 1]
@@ -105,8 +141,11 @@ def _sof(data: bytes) -> Header:
             continue
         if marker in _START_OF_FRAME:
             height, width = _u16(data, at + 5), _u16(data, at + 7)
-            return Header(width, height, data[at + 9], data[at + 4], adobe=adobe)
-        if marker == _START_OF_SCAN:
+            components, bits = data[at + 9], data[at + 4]
+            return Header(
+                width, height, components, bits, adobe=adobe, lossless=marker == _LOSSLESS
+            )
+        if marker in {0, _START_OF_SCAN}:
             break
         adobe |= marker == _ADOBE and data[at + 4 : at + 9] == b"Adobe"
         at += 2 + max(_u16(data, at + 2), 2)
@@ -114,19 +153,16 @@ def _sof(data: bytes) -> Header:
 
 
 def _siz(data: bytes) -> Header:
-    """The size segment of a JPEG 2000 codestream, alone or in a JP2 file."""
-    at = data.find(b"\xff\x4f\xff\x51")
-    in_box = data[4:8] == b"jP  "
-    if len(data) < at + 45 or (at != 0 and not (in_box and at > 0)):
+    """The size segment of a JPEG 2000 codestream."""
+    if data[:4] != _SIZE or len(data) < 45:  # noqa: PLR2004 - the segment of one component
         raise Refused("its JPEG 2000 codestream has no size segment")
-    x1, y1, x0, y0, tile_w, tile_h = (_u32(data, at + n) for n in range(8, 32, 4))
-    components = _u16(data, at + 40)
-    if not (tile_w and tile_h) or -(-x1 // tile_w) * -(-y1 // tile_h) > MAX_TILES:
-        raise Refused(f"its JPEG 2000 codestream has more than {MAX_TILES} tiles, or none")
-    depths = {data[at + 42 + 3 * n : at + 45 + 3 * n] for n in range(min(components, 4))}
+    x1, y1, x0, y0 = (_u32(data, n) for n in range(8, 24, 4))
+    components = _u16(data, 40)
+    depths = {data[42 + 3 * n : 45 + 3 * n] for n in range(min(components, 4))}
     if len(depths) != 1 or (depth := depths.pop())[1:] != b"\x01\x01":
         raise Refused("the components of its JPEG 2000 codestream differ in size or depth")
     bits, signed = (depth[0] & 0x7F) + 1, bool(depth[0] & 0x80)
+    check_partition(data, (x1 - x0, y1 - y0), components)
     return Header(x1 - x0, y1 - y0, components, bits, signed)
 
 

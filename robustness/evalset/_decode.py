@@ -5,8 +5,10 @@ The format is told from the content: a DICOM file (see ``_dicom``), or one of
 
 - 8-bit greyscale is taken as it is, 1-bit as 0 and 255.
 - Colour, a palette's too, becomes ITU-R 601-2 luma; of a JPEG, the luma it stores.
-- Greyscale of more bits, and floating point, is scaled linearly from its own lowest and
-  highest value to 0 and 255, never clipped; a flat image is black. White-is-zero is inverted.
+- Greyscale of more bits, and floating point of 32, is scaled linearly from its own lowest and
+  highest value to 0 and 255, never clipped; a flat image is black. White-is-zero is inverted
+  after that.
+- CMYK becomes the luma of the RGB that Pillow makes of it.
 - An alpha channel is left out, whatever it hides; colour profiles and the orientation that a
   camera notes are not applied.
 
@@ -35,7 +37,7 @@ from PIL import ImageFile, UnidentifiedImageError
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import Image
 from robustness.evalset._dicom import SUFFIXES, is_dicom, read_dicom
-from robustness.evalset._limits import MAX_BYTES, Refused, check_size
+from robustness.evalset._limits import MAX_BYTES, Refused, check_scans, check_size
 from robustness.evalset._quiet import settled_warnings
 
 DECODING = "decoding-2"
@@ -47,6 +49,9 @@ FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF")
 _UNSIGNED, _SIGNED = 1, 2
 _WHITE_IS_ZERO = 0
 _TAG_PHOTOMETRIC, _TAG_SAMPLE_FORMAT = 262, 339
+
+_MESSAGE = 500
+"""Characters of a library's message at most: it may quote what it could not read."""
 
 _DAMAGE = (
     Refused,
@@ -106,7 +111,7 @@ def decode_image(content: bytes, name: str, side: int | None = None) -> Image:
         EvaluationSetError: The content is damaged, too large, or no image.
     """
     try:
-        with settled_warnings():
+        with settled_warnings(), np.errstate(all="raise", under="ignore"):
             return _decode(content, name, side)
     except UnidentifiedImageError as error:
         what = "is in no format that can be read" if content else "is empty"
@@ -114,7 +119,7 @@ def decode_image(content: bytes, name: str, side: int | None = None) -> Image:
             f"image {name} {what}; allowed are DICOM, {', '.join(FORMATS)}"
         ) from error
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error)[:_MESSAGE].split()) or type(error).__name__
         raise EvaluationSetError(f"image {name} cannot be decoded: {reason}") from error
 
 
@@ -150,6 +155,7 @@ def _picture(content: bytes, side: int | None) -> Image:
         if getattr(opened, "n_frames", 1) != 1:
             raise Refused(f"it holds {opened.n_frames} images; allowed is one")  # type: ignore[attr-defined]
         if opened.format == "JPEG":
+            check_scans(content)
             return _jpeg(opened, _reduced_size(*opened.size, side))
         _check_depth(opened)
         opened.load()
@@ -214,6 +220,8 @@ def _grey(opened: PilImage.Image) -> Image:
         image = _stretch(values)
         # Pillow inverts what is white at zero where it has 8 bits, and there alone.
         return 255 - image if _tag(opened, _TAG_PHOTOMETRIC) == _WHITE_IS_ZERO else image
+    # Pillow would warn that greyscale cannot hold what a palette's colours hide.
+    opened.info.pop("transparency", None)
     if opened.mode == "La":
         opened = opened.convert("LA")
     return np.array(opened.convert("L"))

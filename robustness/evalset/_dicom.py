@@ -2,8 +2,8 @@
 
 Read are images of one frame, uncompressed, deflated, RLE, JPEG (8 and 12 bit, lossless),
 JPEG-LS and JPEG 2000: greyscale of 1 to 16 bits as a screen shows it (see ``_display``), and
-colour of 8 bits as ITU-R 601-2 luma, of ``YBR_FULL`` the luma it stores. pydicom reads the
-attributes and uncompressed and RLE pixels, ``_codestream`` the others.
+colour of 8 bits as ITU-R 601-2 luma, of ``YBR_FULL`` and lossy JPEG the luma it stores. pydicom
+reads the attributes and uncompressed pixels, ``_codestream`` the others.
 
 Only the pixels and the attributes that decide how they are shown are held to the standard: a
 name too long or an unknown character set elsewhere in the file says nothing of the image.
@@ -19,9 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness.evalset._base import Image
-from robustness.evalset._codestream import JPEG, JPEG_2000, JPEG_LS, Header, decode_codestream
-from robustness.evalset._display import shown
-from robustness.evalset._limits import MAX_BYTES, NEEDS_DICOM, Refused, check_size
+from robustness.evalset._codestream import (
+    JPEG,
+    JPEG_2000,
+    JPEG_LS,
+    LOSSY,
+    Header,
+    decode_codestream,
+    decode_rle,
+)
+from robustness.evalset._display import palette, shown
+from robustness.evalset._limits import MAX_BYTES, Refused, check_size
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -31,11 +39,31 @@ SUFFIXES = (".dcm", ".dicom")
 
 _IMPLICIT, _EXPLICIT, _BIG = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2"))
 _DEFLATED, _RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
-_BY_PYDICOM = frozenset({_IMPLICIT, _EXPLICIT, _BIG, _DEFLATED, _RLE})
+_NATIVE = frozenset({_IMPLICIT, _EXPLICIT, _BIG, _DEFLATED})
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 _SAMPLES = dict.fromkeys((*_MONOCHROME, "PALETTE COLOR"), 1) | dict.fromkeys(
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3
 )
+_OF_JPEG_2000 = ("YBR_ICT", "YBR_RCT")
+
+_COLOURS = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
+_FLOATS = ["FloatPixelData", "DoubleFloatPixelData"]
+_ATTRIBUTES = [
+    *("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "PlanarConfiguration"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "PresentationLUTShape"),
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
+    *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *(colour + end for colour in _COLOURS for end in ("Descriptor", "Data")),
+]
+"""What is read of a file besides its pixels; all else is stepped over."""
+
+_MAX_READS = 2**18
+_MAX_ATTRIBUTE = 2**20
+"""Elements that pydicom reads, and bytes of one but the pixels. A table has 128 KiB; beyond
+these a few bytes each become a Python object each."""
 
 
 def is_dicom(content: bytes) -> bool:
@@ -55,51 +83,86 @@ def read_dicom(content: bytes) -> Image:
     Raises:
         Refused: It is damaged or too large, or of a kind that is not read.
     """
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
     try:
-        from pydicom import dcmread
-    except ImportError as error:
-        raise Refused(f"DICOM needs the package pydicom; {NEEDS_DICOM}") from error
-    _check_deflated(content)
-    dataset = dcmread(io.BytesIO(content), force=True)
+        return _decode(_dataset(_inflated(content)))
+    except (BytesLengthException, InvalidDicomError) as error:
+        raise Refused(str(error)) from error
+
+
+def _dataset(content: bytes) -> Dataset:
+    from pydicom import dcmread
+
+    file = _Bounded(content)
+    try:
+        return dcmread(file, force=True, specific_tags=["PixelData", *_FLOATS, *_ATTRIBUTES])
+    except OSError as error:
+        if file.reads > _MAX_READS:  # pydicom turns what is raised there into its own
+            raise Refused("it has more elements than an image needs, as in a bomb") from error
+        raise
+
+
+def _decode(dataset: Dataset) -> Image:
     samples = _check(dataset)
     pixels, header = _pixels(dataset, samples)
     if samples > 1:
         return _luma(pixels, dataset)
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        from pydicom.pixels.processing import apply_color_lut
-
-        colours = apply_color_lut(pixels, dataset)[..., :3]
-        if colours.dtype != np.uint8:
-            colours = np.rint(colours / 257).astype(np.uint8)
-        return _rgb_to_luma(colours)
     words = pixels.view(f"u{pixels.dtype.itemsize}")
-    return shown(words, _stored(words.dtype.itemsize, dataset, header), dataset)
+    stored = _stored(words.dtype.itemsize, dataset, header)
+    if dataset.PhotometricInterpretation != "PALETTE COLOR":
+        return shown(words, stored, dataset)
+    image: Image = np.take(_rgb_to_luma(palette(stored, dataset)[None])[0], words)
+    return image
 
 
-def _check_deflated(content: bytes) -> None:
-    """Refuses a deflated file of too many bytes: pydicom would make room for them all."""
-    if not is_dicom(content) or _DEFLATED.encode() not in content[:4096]:
-        return
+class _Bounded(io.BytesIO):
+    """A file that can be read so many times and no more."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > _MAX_READS:
+            raise OSError("too many elements")
+        return super().read(size)
+
+
+def _inflated(content: bytes) -> bytes:
+    """The data set of a deflated file; any other file as it is.
+
+    pydicom would inflate without bound, so it never sees the name of that transfer syntax.
+    """
+    if _DEFLATED.encode() not in content:
+        return content
     start = 144 + int.from_bytes(content[140:144], "little")
-    if content[132:138] != b"\x02\x00\x00\x00UL":
+    if content[128:138] != b"DICM\x02\x00\x00\x00UL":
         raise Refused("it is deflated, and the length of its file meta information is missing")
     # A raw stream has no header, hence the negative window.
-    held = zlib.decompressobj(-zlib.MAX_WBITS)
-    left, size = content[start:], 0
-    while left and size <= MAX_BYTES:
-        size += len(held.decompress(left, 2**24))
-        left = held.unconsumed_tail
-    if size > MAX_BYTES:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(content[start:], MAX_BYTES + 1)
+    if len(inflated) > MAX_BYTES:
         raise Refused(f"it inflates to more than {MAX_BYTES} bytes, as in a decompression bomb")
+    if not inflater.eof:
+        raise Refused("its deflated data set is truncated")
+    if _DEFLATED.encode() in inflated:
+        raise Refused("it is deflated twice")
+    return inflated
 
 
 def _check(dataset: Dataset) -> int:
     """Holds the attributes that shape the pixels to what is read; the samples of a pixel."""
     if "PixelData" not in dataset:
-        other = [k for k in ("FloatPixelData", "DoubleFloatPixelData") if k in dataset]
+        other = [keyword for keyword in _FLOATS if keyword in dataset]
         raise Refused(
-            f"it has {other[0]}; allowed is PixelData" if other else "it has no PixelData"
+            f"it has {other[0]}; allowed is PixelData"
+            if other
+            else "it has no PixelData, or ends before it"
         )
+    for keyword in _ATTRIBUTES:
+        length = getattr(dataset.get_item(keyword), "length", 0)
+        if length > _MAX_ATTRIBUTE:
+            raise Refused(f"its {keyword} has {length} bytes; at most {_MAX_ATTRIBUTE} are read")
     frames = dataset.get("NumberOfFrames")
     if frames is not None and str(frames).strip() not in {"", "1"}:
         raise Refused(f"it has {frames} frames; allowed is one")
@@ -113,7 +176,7 @@ def _check(dataset: Dataset) -> int:
         )
     allocated, stored = _integer(dataset, "BitsAllocated"), _integer(dataset, "BitsStored")
     allowed = (1, 8, 16) if samples == 1 else (8,)
-    if allocated not in allowed or not 1 <= stored <= allocated:
+    if allocated not in allowed or not (1 if samples == 1 else 8) <= stored <= allocated:
         raise Refused(
             f"it has {stored} bits stored of {allocated} allocated;"
             f" allowed for {photometric} are {', '.join(map(str, allowed))} allocated"
@@ -135,22 +198,35 @@ def _integer(dataset: Dataset, keyword: str) -> int:
 
 def _pixels(dataset: Dataset, samples: int) -> tuple[NDArray[Any], Header | None]:
     """The pixels as stored, and the header of their codestream where they have one."""
-    syntax = _syntax(dataset)
-    if syntax in _BY_PYDICOM:
-        from pydicom.pixels import get_decoder
-
-        raw, _ = get_decoder(syntax).as_array(dataset, raw=True, index=0, correct_unused_bits=False)
-        return np.ascontiguousarray(raw), None
-    if syntax not in JPEG | JPEG_LS | JPEG_2000:
+    syntax, allocated = _syntax(dataset), int(dataset.BitsAllocated)
+    if syntax in _NATIVE:
+        return _native(syntax, dataset), None
+    if syntax != _RLE and syntax not in JPEG | JPEG_LS | JPEG_2000:
         raise Refused(
             f"its transfer syntax {syntax} is not read; allowed are uncompressed, deflated, RLE,"
             " JPEG baseline, extended and lossless, JPEG-LS and JPEG 2000"
         )
+    if allocated == 1:
+        raise Refused("it has 1 bit allocated and is compressed; allowed are 8 and 16")
     from pydicom.encaps import generate_frames
 
-    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
-    expected = (dataset.Columns, dataset.Rows, samples)
-    return decode_codestream(syntax, frame, expected, dataset.PhotometricInterpretation)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1), b"")
+    expected = (int(dataset.Columns), int(dataset.Rows), samples)
+    if syntax == _RLE:
+        return decode_rle(frame, expected, allocated // 8), None
+    pixels, header = decode_codestream(syntax, frame, expected, dataset.PhotometricInterpretation)
+    if header.bits > allocated:
+        raise Refused(f"its codestream has {header.bits} bits a sample; {allocated} are allocated")
+    return pixels, header
+
+
+def _native(syntax: str, dataset: Dataset) -> NDArray[Any]:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    # Bits that are not used are masked where the place of the highest bit is known.
+    options: dict[str, Any] = {"correct_unused_bits": False}
+    pixels, _ = get_decoder(syntax).as_array(dataset, raw=True, index=0, **options)
+    return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
 
 def _syntax(dataset: Dataset) -> str:
@@ -164,16 +240,23 @@ def _syntax(dataset: Dataset) -> str:
 def _stored(size: int, dataset: Dataset, header: Header | None) -> NDArray[np.int64]:
     """The pixel value of every word of ``size`` bytes; bits outside the stored ones fall away.
 
+    What lossy compression carries past the range of the stored bits is at its nearer end.
     JPEG does not know signed numbers and JPEG 2000 is at times told wrongly, so the sign is
     the file's header's, and stands in the highest bit that the codestream has.
     """
     bits, shift = int(dataset.BitsStored), int(dataset.HighBit) + 1 - int(dataset.BitsStored)
+    signed = dataset.PixelRepresentation == 1
     if header is not None:
         if header.bits < bits + shift:
             shift = 0
-        bits = bits if header.signed else min(bits, header.bits)
-    values = np.arange(2 ** (8 * size), dtype=np.int64) >> shift & (1 << bits) - 1
-    if dataset.PixelRepresentation == 1:
+        bits = min(bits, header.bits)
+    values = np.arange(2 ** (8 * size), dtype=np.int64)
+    if header is not None and _syntax(dataset) in LOSSY and header.signed == signed:
+        low = -(1 << (bits - 1)) if signed else 0
+        values -= (values >> (8 * size - 1)) << (8 * size) if signed else 0
+        return np.asarray(np.clip(values >> shift, low, low + (1 << bits) - 1))
+    values = values >> shift & (1 << bits) - 1
+    if signed:
         values -= (values >> (bits - 1)) << bits
     return values
 
@@ -181,7 +264,12 @@ def _stored(size: int, dataset: Dataset, header: Header | None) -> NDArray[np.in
 def _luma(pixels: NDArray[Any], dataset: Dataset) -> Image:
     if pixels.dtype != np.uint8:
         raise Refused(f"its colour is {pixels.dtype}; allowed are 8 bits, unsigned")
-    if _syntax(dataset) in _BY_PYDICOM and dataset.PhotometricInterpretation.startswith("YBR"):
+    space = dataset.PhotometricInterpretation
+    if space in _OF_JPEG_2000 and _syntax(dataset) not in JPEG_2000:
+        raise Refused(f"its PhotometricInterpretation is {space}, which only JPEG 2000 has")
+    if pixels.ndim == 2:  # noqa: PLR2004 - luma already
+        return pixels
+    if space not in {"RGB", *_OF_JPEG_2000}:
         return np.ascontiguousarray(pixels[..., 0])
     return _rgb_to_luma(pixels)
 

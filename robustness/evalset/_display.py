@@ -10,7 +10,8 @@ a table of 65,536 entries is exact, and quicker than arithmetic on five million 
    ``PixelPaddingRangeLimit``) do not count; they are clipped to the range of the others.
 3. Inversion, for ``MONOCHROME1`` and for a ``PresentationLUTShape`` of ``INVERSE``. The two
    say the same thing (C.8.11.3), so both together invert once.
-4. The nearest of 256 grey levels, halves to the even one.
+4. The nearest of 256 grey levels, halves to the even one. An image of one value that has
+   neither VOI LUT nor window is black, or white where it is inverted.
 
 Of an enhanced image with one frame, the functional groups are read where the image itself
 has no such attribute.
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,30 @@ def shown(words: NDArray[Any], stored: NDArray[np.int64], dataset: Dataset) -> I
     return image
 
 
+def palette(stored: NDArray[np.int64], dataset: Dataset) -> NDArray[np.uint8]:
+    """The colours of a palette, by PS3.3 C.7.6.3.1.5.
+
+    Args:
+        stored: The pixel value of every word, int64 ``[256]`` or ``[65536]``.
+        dataset: The file's attributes.
+
+    Returns:
+        RGB, uint8 ``[256, 3]`` or ``[65536, 3]``.
+
+    Raises:
+        Refused: A table is missing or malformed.
+    """
+    little = dataset.original_encoding[1] is not False
+    colours = []
+    for colour in ("Red", "Green", "Blue"):
+        name = f"{colour}PaletteColorLookupTable"
+        descriptor, data = dataset.get(f"{name}Descriptor"), dataset.get(f"{name}Data")
+        values = stored.astype(np.float64)
+        table = _table(values, descriptor, data, little=little, what=f"{name}")
+        colours.append(np.rint(table.entries * WHITE / (2**table.bits - 1)).astype(np.uint8))
+    return np.stack(colours, axis=-1)
+
+
 def _modules(dataset: Dataset) -> Iterator[Dataset]:
     yield dataset
     for groups in _GROUPS:
@@ -101,7 +126,7 @@ def _number(modules: tuple[Dataset, ...], keyword: str) -> float | None:
 def _modality(values: Values, modules: tuple[Dataset, ...]) -> Values:
     item = _first(modules, "ModalityLUTSequence")
     if item is not None:
-        return _looked_up(values, item, "modality LUT")[0]
+        return _looked_up(values, item, "modality LUT").entries
     slope, intercept = _number(modules, "RescaleSlope"), _number(modules, "RescaleIntercept")
     if slope == 0:
         raise Refused("its RescaleSlope is 0, which leaves one value of all")
@@ -112,8 +137,8 @@ def _of_interest(values: Values, modules: tuple[Dataset, ...]) -> Values | None:
     """Grey levels 0 to 255 by the VOI LUT or the window; None where the file has neither."""
     item = _first(modules, "VOILUTSequence")
     if item is not None:
-        entries, bits = _looked_up(values, item, "VOI LUT")
-        return entries * WHITE / (2**bits - 1)
+        table = _looked_up(values, item, "VOI LUT")
+        return np.asarray(table.entries * WHITE / (2**table.bits - 1))
     center, width = _number(modules, "WindowCenter"), _number(modules, "WindowWidth")
     if center is None and width is None:
         return None
@@ -142,30 +167,47 @@ def _windowed(values: Values, center: float, width: float, function: str) -> Val
     return np.clip(((values - center) / width + 0.5) * WHITE, 0, WHITE)
 
 
-def _looked_up(values: Values, item: Dataset, what: str) -> tuple[Values, int]:
-    """The entries of a LUT that values find, and the bits of an entry."""
+class _Table(NamedTuple):
+    """What values find in a lookup table, and the bits of an entry."""
+
+    entries: Values
+    bits: int
+
+
+def _looked_up(values: Values, item: Dataset, what: str) -> _Table:
+    implicit, little = item.original_encoding
     descriptor = item.get("LUTDescriptor")
-    if descriptor is None or len(descriptor) != 3 or item.get("LUTData") is None:  # noqa: PLR2004
-        raise Refused(f"its {what} has no LUTDescriptor of three values, or no LUTData")
+    if implicit and descriptor is not None and len(descriptor) == 3:  # noqa: PLR2004
+        # Here nothing says whether the first value is signed; it is if the values can be.
+        first = int(descriptor[1]) % _ENTRIES
+        signed = values.min() < 0 and first >= _ENTRIES // 2
+        descriptor = [descriptor[0], first - _ENTRIES if signed else first, descriptor[2]]
+    return _table(values, descriptor, item.get("LUTData"), little=little is not False, what=what)
+
+
+def _table(values: Values, descriptor: Any, data: Any, *, little: bool, what: str) -> _Table:
+    if descriptor is None or len(descriptor) != 3 or data is None:  # noqa: PLR2004
+        raise Refused(f"its {what} has no descriptor of three values, or no data")
     count, first, bits = (int(number) for number in descriptor)
     # Where pixels are signed, so is the descriptor, though two of its numbers are counts.
     count, bits = count % _ENTRIES or _ENTRIES, bits % _ENTRIES
     if not 1 <= bits <= 16:  # noqa: PLR2004
         raise Refused(f"the entries of its {what} have {bits} bits; allowed are 1 to 16")
-    entries = _entries(item, count)
+    entries = _entries(data, count, bits, little=little)
     if len(entries) < count or entries[:count].max() >= 2**bits:
         raise Refused(f"its {what} does not hold {count} entries of {bits} bits")
     index = np.clip(np.rint(values) - first, 0, count - 1).astype(np.int64)
-    return entries[index].astype(np.float64), bits
+    return _Table(entries[index].astype(np.float64), bits)
 
 
-def _entries(item: Dataset, count: int) -> NDArray[np.int64]:
-    data = item.LUTData
+def _entries(data: Any, count: int, bits: int, *, little: bool) -> NDArray[np.int64]:
     if isinstance(data, bytes):
-        if len(data) in {count, count + 1}:  # entries of 8 bits, two in a word
-            return np.frombuffer(data, np.uint8).astype(np.int64)
-        order = ">" if item.original_encoding[1] is False else "<"
-        return np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2").astype(np.int64)
+        if bits <= 8 and len(data) in {count, count + 1}:  # noqa: PLR2004 - two in a word
+            pairs = np.frombuffer(data[: len(data) // 2 * 2] if not little else data, np.uint8)
+            return (pairs if little else pairs.reshape(-1, 2)[:, ::-1].ravel()).astype(np.int64)
+        return np.frombuffer(data[: len(data) // 2 * 2], "<u2" if little else ">u2").astype(
+            np.int64
+        )
     return np.atleast_1d(np.asarray(data, dtype=np.int64)) % _ENTRIES
 
 
@@ -185,9 +227,7 @@ def _occurring(
 
 
 def _stretched(values: Values, occurs: NDArray[np.bool_]) -> Values:
-    if not occurs.any():
-        return np.zeros_like(values)
-    low, high = values[occurs].min(), values[occurs].max()
+    low, high = (values[occurs].min(), values[occurs].max()) if occurs.any() else (0.0, 0.0)
     if low == high:
         return np.zeros_like(values)
-    return np.clip((values - low) * WHITE / (high - low), 0, WHITE)
+    return np.asarray(np.clip((values - low) * WHITE / (high - low), 0, WHITE))

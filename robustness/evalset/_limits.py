@@ -8,7 +8,9 @@ LIMIT = 2**26
 MAX_BYTES = 2**29
 """Bytes of a file at most, and of what a deflated one holds."""
 
-NEEDS_DICOM = "pip install 'robustness-gate[dicom]'"
+MAX_SCANS = 100
+"""Scans of a JPEG codestream at most. Encoders write ten or so; each costs a pass over the image
+however few bytes it has, so that thousands would hang the decoder."""
 
 
 class Refused(Exception):  # noqa: N818 - becomes an EvaluationSetError that names the image
@@ -27,3 +29,15 @@ def check_size(width: int, height: int) -> None:
         raise Refused(
             f"its {width} x {height} pixels are more than {LIMIT}, as in a decompression bomb"
         )
+
+
+def check_scans(codestream: bytes) -> None:
+    """Refuses a JPEG codestream of more than :data:`MAX_SCANS` scans.
+
+    Raises:
+        Refused: It has.
+    """
+    # Entropy-coded data never hold a marker, and metadata hardly so many.
+    scans = codestream.count(b"\xff\xda")
+    if scans > MAX_SCANS:
+        raise Refused(f"its JPEG codestream has {scans} scans; at most {MAX_SCANS} are read")

@@ -1,0 +1,28 @@
+"""What becomes of a DICOM file that is broken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robustness.errors import EvaluationSetError
+from robustness.evalset._decode import decode_image
+
+
+def outcome(content, name="folder/x.dcm"):
+    """The image, or why there is none; anything else that is raised fails the test."""
+    try:
+        image = decode_image(content, name)
+    except EvaluationSetError as error:
+        return str(error)
+    assert image.dtype == np.uint8
+    assert image.ndim == 2
+    return image
+
+
+def refused(content, reason):
+    message = outcome(content)
+    assert isinstance(message, str), "it was read"
+    assert message.startswith("image folder/x.dcm "), message
+    assert "\n" not in message
+    assert len(message) < 700
+    assert reason in message, message

@@ -1,0 +1,145 @@
+"""Decoding to a longest side, in threads, and what becomes of warnings."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from dicom_files import dicom
+from hypothesis import given
+from hypothesis import strategies as st
+from image_files import DEEP, GREY, refused, saved, tiff
+from PIL import Image as PilImage
+
+from robustness.errors import EvaluationSetError
+from robustness.evalset._decode import decode_image
+
+# --- the longer side ---------------------------------------------------------------
+
+
+def scene(height, width, mode="L"):
+    y, x = np.mgrid[:height, :width]
+    grey = (np.sin(x / 17) * np.cos(y / 13) * 120 + 128).astype(np.uint8)
+    return PilImage.fromarray(grey).convert(mode)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("side", [1, 50, 299, 300, 301, 1000])
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (300, 300), (300, 7), (1, 300)])
+def test_the_longer_side_is_that_of_thumbnail(size, side, kind):
+    width, height = size
+    content = saved(scene(height, width), kind)
+    expected = PilImage.open(io.BytesIO(content))
+    expected.thumbnail((side, side), PilImage.Resampling.BICUBIC, reducing_gap=None)
+    image = decode_image(content, "x", side)
+    assert image.shape == (expected.height, expected.width)
+    assert max(image.shape) == min(side, max(size))
+    if kind == "PNG":
+        assert (image == np.array(expected)).all()
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
+def test_any_size_is_that_of_thumbnail(width, height, side):
+    from robustness.evalset._decode import _reduced_size
+
+    image = PilImage.new("1", (width, height))
+    image.thumbnail((side, side), PilImage.Resampling.NEAREST)
+    assert _reduced_size(width, height, side) == image.size
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("size", [(1000, 803), (641, 1003)])
+@pytest.mark.parametrize("side", [100, 130, 260, 400, 700])
+def test_jpeg_drafts_are_near_the_whole_image_reduced(side, size, mode):
+    content = saved(scene(*size[::-1], mode), "JPEG", quality=95)
+    image = decode_image(content, "x", side)
+    height, width = image.shape
+    # A half, a quarter, an eighth by the cosine transform, never below the size asked for.
+    factor = max(n for n in (1, 2, 4, 8) if n * width <= size[0] and n * height <= size[1])
+    drafted = PilImage.open(io.BytesIO(content))
+    drafted.draft("L", (size[0] // factor, size[1] // factor))
+    assert drafted.size == (-(-size[0] // factor), -(-size[1] // factor))
+    box = (0, 0, size[0] / factor, size[1] / factor)
+    expected = drafted.resize((width, height), PilImage.Resampling.BICUBIC, box=box)
+    assert (image == np.array(expected)).all()
+    # And near what no draft gives.
+    whole = PilImage.fromarray(decode_image(content, "x"))
+    expected = np.array(whole.resize((width, height), PilImage.Resampling.BICUBIC))
+    assert np.abs(image.astype(int) - expected).mean() < 2
+
+
+# --- threads and warnings ----------------------------------------------------------
+
+
+def test_threads_at_once_give_the_same():
+    contents = [saved(scene(90 + n, 70), kind) for n in range(12) for kind in ("PNG", "JPEG")]
+    contents += [saved(DEEP, "TIFF"), b"damaged", saved(GREY, "PNG")[:60]] * 3
+
+    def outcome(content):
+        try:
+            return decode_image(content, "x", 50).tobytes()
+        except EvaluationSetError as error:
+            return str(error)
+
+    alone = [outcome(content) for content in contents]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(outcome, contents * 4)) == alone * 4
+
+
+def with_tag(number, kind, count, value):
+    """A TIFF file whose last tag, the sample format, is another."""
+    content = tiff(GREY.tobytes(), (7, 9), 8)
+    at = content.index(struct.pack("<HHII", 339, 3, 1, 1))
+    return content[:at] + struct.pack("<HHII", number, kind, count, value) + content[at + 12 :]
+
+
+CASES = {
+    "damage": (with_tag(700, 1, 900, 5000), "cannot be decoded: "),
+    "metadata": (with_tag(339, 3, 2, 0x10001), None),
+    "DICOM": (dicom(GREY, stored=8, SOPInstanceUID="7.7.7").replace(b"7.7.7", b"a.b.c"), None),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_warnings_of_damage_are_refusals_and_none_leaks(case):
+    """Pillow warns where it reads on after damage, pydicom of what is far from the pixels."""
+    content, reason = CASES[case]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        if reason:
+            refused(content, reason)
+        else:
+            assert decode_image(content, "x").shape == GREY.shape
+        assert warnings.filters == before
+        assert not caught
+
+
+def test_filters_are_restored_when_the_last_thread_ends():
+    from robustness.evalset._quiet import settled_warnings
+
+    before = list(warnings.filters)
+    entered, leave = threading.Barrier(3), [threading.Event(), threading.Event()]
+
+    def hold(event):
+        with settled_warnings():
+            entered.wait(10)
+            event.wait(10)
+
+    threads = [threading.Thread(target=hold, args=(event,)) for event in leave]
+    for thread in threads:
+        thread.start()
+    entered.wait(10)
+    during = list(warnings.filters)
+    assert during != before
+    leave[0].set()
+    threads[0].join(10)
+    assert warnings.filters == during
+    leave[1].set()
+    threads[1].join(10)
+    assert warnings.filters == before
