@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image as PilImage
 
 from robustness import evalset
 from robustness.errors import EvaluationSetError, UsageError
-from robustness.evalset import EvaluationSet, Exclusion, Pair, Report, match, normalise, read_image
+from robustness.evalset import EvaluationSet, Exclusion, Pair, Report, match, normalise
 
 
 def pair(name="a", findings="Clear.", **changes):
@@ -114,55 +113,3 @@ def test_policies_of_positives(policy, of_image, images):
 def test_an_unknown_policy_is_named():
     with pytest.raises(ValueError, match="unknown policy of positives 'all'; there are identical"):
         match(TEXTS, STUDIES, "all")
-
-
-# --- decoding ------------------------------------------------------------------------
-
-
-def test_greyscale_is_taken_as_it_is(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8)
-    PilImage.fromarray(pixels).save(tmp_path / "x.png")
-    assert (read_image(tmp_path / "x.png") == pixels).all()
-
-
-def test_colour_becomes_luma(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
-    PilImage.fromarray(pixels).save(tmp_path / "x.png")
-    luma = pixels @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(read_image(tmp_path / "x.png") - luma).max() <= 1
-
-
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
-    pixels = np.linspace(100, 4095, 64).astype(np.uint16).reshape(8, 8)
-    PilImage.fromarray(pixels).save(tmp_path / "x.png")
-    decoded = read_image(tmp_path / "x.png")
-    expected = (pixels.astype(float) - 100) / (4095 - 100) * 255
-    assert decoded.dtype == np.uint8
-    assert np.abs(decoded - expected).max() <= 0.5 + 1e-9
-
-
-def test_a_flat_sixteen_bit_image_is_black(tmp_path):
-    PilImage.fromarray(np.full((4, 4), 700, np.uint16)).save(tmp_path / "x.png")
-    assert (read_image(tmp_path / "x.png") == 0).all()
-
-
-def test_files_that_cannot_be_decoded_are_named(tmp_path, monkeypatch):
-    whole = tmp_path / "whole.jpg"
-    PilImage.fromarray(np.zeros((64, 64), np.uint8)).save(whole)
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(whole.read_bytes()[:200])
-    text = tmp_path / "text.png"
-    text.write_text("no picture")
-    for path, message in [
-        (broken, "cannot be decoded"),
-        (text, "is in no format that can be read"),
-        (tmp_path / "none.png", "does not exist"),
-        (tmp_path, "cannot be decoded"),
-    ]:
-        with pytest.raises(EvaluationSetError, match=message) as caught:
-            read_image(path)
-        assert str(path) in str(caught.value)
-        assert "\n" not in str(caught.value)
-    monkeypatch.setattr(PilImage, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(EvaluationSetError, match="decompression bomb"):
-        read_image(whole)

@@ -25,7 +25,7 @@ from gate_repository import WEIGHTS, assert_no_traceback, said
         (["--robustness-batch-size=x"], None, "invalid int value: 'x'"),
         (["--robustness-replay=box:1:red:0"], None, "--robustness-replay: occlusion 'box:1:red:0'"),
         (["--robustness-evalset=phantom:0"], None, "'phantom:0' is not phantom:N"),
-        (["--robustness-evalset=open_i:nowhere"], None, "no folder nowhere/ecgen-radiology"),
+        (["--robustness-evalset=open_i:nowhere"], None, "no folder nowhere; name the folder"),
         ([], ("phantom:48", "phantom:-1"), "thresholds.yaml:2: evaluation set 'phantom:-1'"),
         (["--robustness-evalset=phantom:many"], None, "phantom:many"),
     ],

@@ -1,0 +1,175 @@
+"""How fast the gate decodes a set for the first time, beside Pillow without the gate.
+
+Both turn the same JPEGs of 2048 x 2500 into greyscale of 1024 pixels at most, on the same
+cores. Pillow opens, drafts, loads and shrinks each file in a pool of threads and drops it.
+The gate hashes every file, decodes it with the rule of ``robustness.evalset``, and writes
+the cache that later runs and other processes read. Every run is a process of its own; the
+two take turns; what is timed excludes starting Python.
+
+    python benchmarks/decoding.py --images 1000 --runs 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT, SIDE = 2048, 2500, 1024
+QUALITY = 92
+MARGIN = 128
+FEWER = 4
+"""Peak memory is shown for all the images and for one in so many of them."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    parser.add_argument("--one", choices=list(WAYS), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(run_here(given.one, given.folder, given.images)))
+        return
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        compare(Path(folder), given.images, given.runs)
+
+
+# --- the two ways --------------------------------------------------------------------------
+
+
+def by_gate(paths: list[Path], store: Path) -> int:
+    from robustness.embedding import Store, decode_once
+    from robustness.evalset import EvaluationSet, Pair, Report
+    from robustness.evalset._files import FileDecoder, digests
+
+    report = Report(findings="clear")
+    pairs = tuple(
+        Pair(path.stem, path.stem, path.stem, "PA", report, digest)
+        for path, digest in zip(paths, digests(paths, SIDE), strict=True)
+    )
+    files = {path.stem: path for path in paths}
+    evalset = decode_once(EvaluationSet("benchmark", pairs, FileDecoder(files, SIDE)), Store(store))
+    return max(evalset.decode(pairs[0]).shape)
+
+
+def by_pillow(paths: list[Path], _store: Path) -> int:
+    def decode(path: Path) -> int:
+        with Image.open(path) as image:
+            image.draft("L", (SIDE, SIDE))
+            image.load()
+            image.thumbnail((SIDE, SIDE))
+            return max(np.asarray(image).shape)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return max(pool.map(decode, paths))
+
+
+WAYS = {"Pillow": by_pillow, "gate": by_gate}
+
+
+def run_here(way: str, folder: Path, images: int) -> dict[str, float]:
+    paths = sorted((folder / "images").iterdir())[:images]
+    assert len(paths) == images
+    # What either needs is imported before the clock starts.
+    import robustness.embedding
+    import robustness.evalset._files  # noqa: F401
+
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    started = time.perf_counter()
+    assert WAYS[way](paths, folder / "store") == SIDE
+    seconds = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return {"rate": images / seconds, "cpu": spent / images, "peak": after.ru_maxrss / 1024}
+
+
+def run(way: str, folder: Path, images: int) -> dict[str, float]:
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    # What the last run left for the disk is not this one's to write.
+    os.sync()
+    command = [sys.executable, __file__, "--one", way, "--folder", folder, "--images", str(images)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    return json.loads(done.stdout)
+
+
+# --- images --------------------------------------------------------------------------------
+
+
+def make_images(folder: Path, images: int) -> float:
+    """Drawn radiographs with film grain, each a crop of its own; returns their mean megabytes."""
+    from robustness.evalset import load
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    drawn = load("phantom:4")
+    films = []
+    for pair in drawn.pairs:
+        size = (WIDTH + MARGIN, HEIGHT + MARGIN)
+        film = Image.fromarray(drawn.decode(pair)).resize(size, Image.Resampling.BICUBIC)
+        grain = rng.normal(0, 3, film.size[::-1])
+        films.append(Image.fromarray(np.clip(film + grain, 0, 255).astype(np.uint8)))
+
+    def save(number: int) -> int:
+        film, place = number % len(films), number // len(films)
+        left, top = place % MARGIN, place // MARGIN
+        crop = films[film].crop((left, top, left + WIDTH, top + HEIGHT))
+        path = folder / f"{number:06}.jpg"
+        crop.save(path, quality=QUALITY)
+        return path.stat().st_size
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return statistics.mean(pool.map(save, range(images))) / 1e6
+
+
+# --- the table -----------------------------------------------------------------------------
+
+
+def compare(folder: Path, images: int, runs: int) -> None:
+    started = time.perf_counter()
+    megabytes = make_images(folder / "images", images)
+    print(
+        f"{images} JPEGs of {WIDTH} x {HEIGHT}, {megabytes:.2f} MB each, drawn in"
+        f" {time.perf_counter() - started:.0f} s; {len(os.sched_getaffinity(0))} cores"
+    )
+    figures: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    for number in range(runs):
+        for way in list(WAYS)[:: 1 if number % 2 else -1]:
+            figures[way].append(run(way, folder, images))
+    few = max(1, images // FEWER)
+    smaller = {way: run(way, folder, few)["peak"] for way in WAYS}
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    print(
+        f"\n{'':8}{'images/s':>10}{'lowest':>9}{'highest':>9}{'CPU ms/image':>14}"
+        f"{f'peak MB, {few}':>15}{f'{images}':>8}"
+    )
+    rates = {}
+    for way, rows in figures.items():
+        each = [row["rate"] for row in rows]
+        rates[way] = statistics.median(each)
+        cpu = 1e3 * statistics.median(row["cpu"] for row in rows)
+        peak = max(row["peak"] for row in rows)
+        print(
+            f"{way:8}{rates[way]:10.1f}{min(each):9.1f}{max(each):9.1f}{cpu:14.1f}"
+            f"{smaller[way]:15.0f}{peak:8.0f}"
+        )
+    print(f"\nmedians of {runs} runs each; gate / Pillow: {rates['gate'] / rates['Pillow']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
