@@ -77,10 +77,14 @@ def test_images_of_too_many_pixels():
     refused(tiff(b"\0\0", (65535, 65535), 8), "decompression bomb")
 
 
-def test_scans_without_end():
-    content = saved(GREY, "JPEG")
-    scan = content[content.index(b"\xff\xda") : -2]
-    refused(content[:-2] + scan * 150 + content[-2:], "has 151 scans; at most 100 are read")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"progressive": True}, "scans; at most 100 are read"), ({}, "broken data stream")],
+)
+def test_scans_without_end(settings, message):
+    content = saved(GREY, "JPEG", **settings)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    refused(content[:-2] + scan * 150 + content[-2:], message)
 
 
 def test_a_setting_that_hides_damage_is_named(monkeypatch):

@@ -155,7 +155,9 @@ def _picture(content: bytes, side: int | None) -> Image:
         if getattr(opened, "n_frames", 1) != 1:
             raise Refused(f"it holds {opened.n_frames} images; allowed is one")  # type: ignore[attr-defined]
         if opened.format == "JPEG":
-            check_scans(content)
+            # Greyscale in one pass has one scan, and looking for more costs a twentieth.
+            if opened.mode != "L" or opened.info.get("progressive"):
+                check_scans(content)
             return _jpeg(opened, _reduced_size(*opened.size, side))
         _check_depth(opened)
         opened.load()
