@@ -26,8 +26,8 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "evalset",
         {
             "metavar": "SPEC",
-            "help": "evaluation set: phantom:N[:SEED] or open_i:DIR (default: the thresholds"
-            " file's)",
+            "help": "evaluation set: phantom:N, open_i:DIR, mimic_cxr:DIR, manifest:FILE, hf:DIR or"
+            " webdataset:SHARDS, and options such as DIR,view=all (default: the thresholds file's)",
         },
     ),
     (
