@@ -264,8 +264,8 @@ def test_images_that_cannot_be_decoded_are_counted_over_the_set(tmp_path):
 def test_a_single_failure_is_the_decoder_s_own_and_costs_one_file(tmp_path):
     source = Source(2 * CHUNK)
     source.broken = {3}
+    evalset = decode_once(source.set(), Store(tmp_path))
     with pytest.raises(EvaluationSetError, match=r"^image image-3 cannot be decoded$"):
-        evalset = decode_once(source.set(), Store(tmp_path))
         evalset.decode(evalset.pairs[0])
     assert len(files(tmp_path)) == 1
     source.broken.clear()
