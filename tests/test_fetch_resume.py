@@ -100,7 +100,10 @@ def test_starting_over_is_no_headway(server, call, monkeypatch, tmp_path, cuts):
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_or_interrupted_run_is_gone_on_with(server, call, tmp_path, by):
     server.acts[PNG] = [Act(cut=40_960, stall=True)]
-    command = [sys.executable, "-m", "robustness", "fetch", "open_i", str(tmp_path)]
+    # Shells start what runs in the background with interrupts ignored, and children inherit it.
+    listening = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"import signal, sys; {listening}; from robustness.__main__ import main; "
+    command = [sys.executable, "-c", f"{program}sys.exit(main())", "fetch", "open_i", str(tmp_path)]
     part = tmp_path / f"{PNG}.part"
     process = subprocess.Popen(
         [*command, "--url", server.url], stderr=subprocess.PIPE, encoding="utf-8"
