@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -20,8 +20,8 @@ from robustness.measure import Measurement, Subject
 from robustness.occlusion import Occlusion
 from robustness.plan import Case, Plan
 from robustness.progress import Stream
-from robustness.results import Record, cell_record, estimate_record, number
-from robustness.thresholds import Cell
+from robustness.results import Record, bound_record, cell_record, estimate_record, number
+from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
 from robustness.verdict import Judgement, Reason, Verdict, judge
 
 
@@ -39,6 +39,7 @@ class Gate:
         self.model_loads = 0
         self._subjects: dict[str, Subject] = {}
         self._failures: dict[str, GateError] = {}
+        self._measured: dict[tuple[str, str, str, float], dict[str, Measurement]] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -89,7 +90,7 @@ class Gate:
         Raises:
             GateError: The model or its weights cannot be used.
         """
-        entry = self.plan.models[model]
+        entry = self.plan.entry(model)
         self.model_loads += 1
         return encoders.load(
             entry.loader, weights=weights or entry.weights, device=self.device, **entry.options
@@ -109,11 +110,11 @@ class Gate:
         failure = None
         try:
             subject = self.subject(case.model)
+            # Both directions come of one measurement.
             measured = {
-                fill: subject.measure(
-                    Occlusion(case.pattern, case.level, fill, self.plan.thresholds.seed)
-                )
-                for fill in self.plan.thresholds.fills
+                cell.fill: subject.measure(self._occlusion(cell))
+                for cell in cells
+                if cell.direction == DIRECTIONS[0]
             }
         except GateError as error:
             failure = judge_failure(error, optional=self.plan.models[case.model].optional)
@@ -122,7 +123,9 @@ class Gate:
             return {"case": case.id, "cells": records, "curve": [], "protocol": {}}
         return {
             "case": case.id,
-            "cells": [self._judged(cell, measured[cell.fill][cell.direction]) for cell in cells],
+            "cells": [
+                self._judged(subject, cell, measured[cell.fill][cell.direction]) for cell in cells
+            ],
             "curve": [_curve_point(cell, measured[cell.fill][cell.direction]) for cell in cells],
             "protocol": self.protocol(case.model),
         }
@@ -131,9 +134,14 @@ class Gate:
         bounds = self.plan.thresholds.bounds(cell, self.plan.evalset.partition(":")[0])
         return cell_record(self.plan, cell, bounds, judgement)
 
-    def _judged(self, cell: Cell, measurement: Measurement) -> Record:
+    def _judged(self, subject: Subject, cell: Cell, measurement: Measurement) -> Record:
         bounds = self.plan.thresholds.bounds(cell, self.evalset.name)
-        judgement = judge(measurement.estimates, bounds)
+        references = {CHANCE: measurement.chance}
+        try:
+            references |= self._references(subject, cell, bounds)
+            judgement = judge(measurement.estimates, bounds, references)
+        except GateError as error:
+            judgement = Judgement(Verdict.FAIL, Reason.REFERENCE_FAILED, str(error))
         return cell_record(self.plan, cell, bounds, judgement) | {
             "n": measurement.n,
             "labelled": measurement.labelled,
@@ -142,7 +150,38 @@ class Gate:
             },
             "chance": {name: number(value) for name, value in measurement.chance.items()},
             "hidden": measurement.hidden,
+            "bounds": [bound_record(bound, references) for bound in bounds],
         }
+
+    def _references(
+        self, subject: Subject, cell: Cell, bounds: Sequence[Bound]
+    ) -> dict[str, dict[str, float]]:
+        """The metrics of the other models that a cell's bounds refer to.
+
+        Raises:
+            GateError: Such a model cannot be measured, or not on the same images.
+        """
+        names = {bound.reference for bound in bounds} - {None, CHANCE}
+        return {name: self._reference(subject, cell, name) for name in sorted(filter(None, names))}
+
+    def _reference(self, subject: Subject, cell: Cell, name: str) -> dict[str, float]:
+        key = (name, cell.pattern, cell.fill, cell.level)
+        if key not in self._measured:
+            try:
+                other = self.subject(name)
+                if other.evalset.fingerprint != subject.evalset.fingerprint:
+                    raise GateError(
+                        f"it is measured on {len(other.evalset)} images and {cell.model} on"
+                        f" {len(subject.evalset)}, since they read other parts of the reports"
+                    )
+                self._measured[key] = other.measure(self._occlusion(cell))
+            except GateError as error:
+                raise GateError(f"{cell.model} cannot be held against {name}: {error}") from error
+        estimates = self._measured[key][cell.direction].estimates
+        return {metric: estimate.value for metric, estimate in estimates.items()}
+
+    def _occlusion(self, cell: Cell) -> Occlusion:
+        return Occlusion(cell.pattern, cell.level, cell.fill, self.plan.thresholds.seed)
 
     def protocol(self, model: str) -> Record:
         """What a model's measurements rest on, beside the plan."""

@@ -57,6 +57,10 @@ class Plan:
     replay: Occlusion | None = None
     arguments: tuple[str, ...] = ()
 
+    def entry(self, model: str) -> ModelEntry:
+        """A model under test, or one that the thresholds file names for comparison."""
+        return self.models.get(model) or self.thresholds.models[model]
+
     @property
     def cases(self) -> list[Case]:
         """The cases, in the order they are run and reported."""

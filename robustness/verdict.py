@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from robustness.metrics import LABEL_MEANS
 from robustness.statistics import Estimate
-from robustness.thresholds import Bound
+from robustness.thresholds import Bound, References
 
 
 class Verdict(StrEnum):
@@ -36,6 +36,7 @@ class Reason(StrEnum):
     EVALSET_FAILED = "evalset_failed"
     STORE_FAILED = "store_failed"
     WEIGHTS_ABSENT = "weights_absent"
+    REFERENCE_FAILED = "reference_failed"
     PROPERTY_BROKEN = "property_broken"
     CRASHED = "crashed"
     NOT_RUN = "not_run"
@@ -59,7 +60,11 @@ class Judgement:
     message: str = ""
 
 
-def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgement:
+def judge(
+    estimates: Mapping[str, Estimate],
+    bounds: Sequence[Bound],
+    references: References | None = None,
+) -> Judgement:
     """Holds the metrics of one cell against its bounds.
 
     The value itself is compared, not its interval: the interval tells how far another
@@ -68,11 +73,13 @@ def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgeme
     Args:
         estimates: Every metric of the cell.
         bounds: What is required of it.
+        references: The metrics of chance and of the other models that bounds refer to.
     """
     if not bounds:
         return Judgement(
             Verdict.FAIL, Reason.NO_BOUND, "no bound applies; add one to the thresholds file"
         )
+    limits = {bound: bound.against(references or {}) for bound in bounds}
     unknown = [bound for bound in bounds if not _known(estimates, bound.metric)]
     if unknown:
         names = ", ".join(bound.metric for bound in unknown)
@@ -83,9 +90,21 @@ def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgeme
             f"{names} is not a number here{why}, so bound {unknown[0]} (line {unknown[0].line})"
             " cannot be held",
         )
-    missed = [bound for bound in bounds if bound.margin(estimates[bound.metric].value) < 0]
+    adrift = [bound for bound, limit in limits.items() if not math.isfinite(limit)]
+    if adrift:
+        return Judgement(
+            Verdict.FAIL,
+            Reason.REFERENCE_FAILED,
+            f"{adrift[0].metric} of {adrift[0].reference} is not a number here, so bound"
+            f" {adrift[0]} (line {adrift[0].line}) cannot be held",
+        )
+    missed = [
+        bound
+        for bound, limit in limits.items()
+        if bound.margin(estimates[bound.metric].value, limit) < 0
+    ]
     if missed:
-        texts = [describe_miss(estimates[bound.metric], bound) for bound in missed]
+        texts = [describe_miss(estimates[bound.metric], bound, limits[bound]) for bound in missed]
         return Judgement(Verdict.FAIL, Reason.BOUND_MISSED, "; ".join(texts))
     return Judgement(Verdict.PASS, Reason.OK)
 
@@ -104,12 +123,13 @@ def _why_unknown(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> 
     return Reason.NOT_FINITE, ""
 
 
-def describe_miss(estimate: Estimate, bound: Bound) -> str:
+def describe_miss(estimate: Estimate, bound: Bound, limit: float) -> str:
     """A missed bound: observed with interval, the bound and its line, by how much."""
+    number = "" if bound.reference is None else f" = {limit:.3f}"
     return (
         f"{bound.metric} is {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}],"
-        f" bound {'>=' if bound.at_least else '<='} {bound.limit:g} (line {bound.line}),"
-        f" missed by {-bound.margin(estimate.value):.3f}"
+        f" bound {bound.demand}{number} (line {bound.line}),"
+        f" missed by {-bound.margin(estimate.value, limit):.3f}"
     )
 
 

@@ -2,22 +2,26 @@
 
 from robustness.thresholds._file import load
 from robustness.thresholds._values import (
+    CHANCE,
     DIRECTIONS,
     Bound,
     Cell,
     ModelEntry,
     Properties,
+    References,
     Rule,
     Thresholds,
     all_cells,
 )
 
 __all__ = [
+    "CHANCE",
     "DIRECTIONS",
     "Bound",
     "Cell",
     "ModelEntry",
     "Properties",
+    "References",
     "Rule",
     "Thresholds",
     "all_cells",

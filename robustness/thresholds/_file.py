@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,11 +11,12 @@ from typing import Any
 
 from robustness.errors import UsageError
 from robustness.evalset import KINDS, POLICIES, check_spec
-from robustness.metrics import MEANS, RANGES
+from robustness.metrics import MEANS
 from robustness.occlusion import FILLS, PATTERNS
+from robustness.thresholds._bounds import read_bound
 from robustness.thresholds._values import (
+    CHANCE,
     DIRECTIONS,
-    Bound,
     ModelEntry,
     Properties,
     Rule,
@@ -143,8 +143,11 @@ def _levels(node: Node) -> tuple[float, ...]:
 
 
 def _model(name: str, node: Node) -> ModelEntry:
-    if not re.fullmatch(r"[A-Za-z0-9_.]+", name):
-        raise node.error(f"model name {name!r} may hold letters, digits, '_' and '.' alone")
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name == CHANCE:
+        raise node.error(
+            f"model name {name!r} may hold letters, digits, '_' and '.' alone, and is not"
+            f" {CHANCE!r}"
+        )
     entries = _entries(
         node, required=("loader",), optional=("weights", "optional", "on_request", "options")
     )
@@ -173,33 +176,6 @@ def _option(node: Node) -> str | float | bool:
     raise node.error(f"{node.name} is text, a number, true or false")
 
 
-_BOUND = re.compile(r"\s*(?P<metric>\S+)\s*(?P<operator>[<>]=)\s*(?P<limit>[-+.\w]+)\s*")
-
-
-def _bound(node: Node, metrics: tuple[str, ...] = tuple(RANGES)) -> Bound:
-    text = node.text()
-    match = _BOUND.fullmatch(text)
-    if not match:
-        raise node.error(
-            f"bound {text!r} is not METRIC >= NUMBER or METRIC <= NUMBER, as hit@10 >= 0.8 is"
-        )
-    metric = match["metric"]
-    if metric not in metrics:
-        raise node.unknown("metric", metric, metrics)
-    try:
-        limit = float(match["limit"])
-    except ValueError as error:
-        raise node.error(f"bound {text!r}: {match['limit']!r} is no number") from error
-    low, high = RANGES[metric]
-    if metric.startswith("retention("):
-        low, high = 0.0, 1.0
-    if not (math.isfinite(limit) and low <= limit <= high):
-        span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g} on"
-        percent = " (80 % is written 0.8)" if high == 1 else ""
-        raise node.error(f"bound {text!r}: {metric} is {span}{percent}")
-    return Bound(metric, match["operator"] == ">=", limit, node.line)
-
-
 _PROPERTIES: dict[str, Callable[[Node], Any]] = {
     "max_level": _level,
     "subset": lambda node: _whole(node, 2),
@@ -212,7 +188,7 @@ _PROPERTIES: dict[str, Callable[[Node], Any]] = {
 def _properties(node: Node) -> Properties:
     entries = _entries(node, required=("bound",), optional=tuple(_PROPERTIES))
     given = {key: parse(entries[key]) for key, parse in _PROPERTIES.items() if key in entries}
-    return Properties(bound=_bound(entries["bound"], (*MEANS, "median_rank")), **given)
+    return Properties(bound=read_bound(entries["bound"], (*MEANS, "median_rank")), **given)
 
 
 def _with_rules(thresholds: Thresholds, node: Node) -> Thresholds:
@@ -239,7 +215,8 @@ def _rule(node: Node, thresholds: Thresholds) -> Rule:
             selectors[name] = frozenset(
                 _selected(item, name, values) for item in entries[name].items()
             )
-    bounds = tuple(_bound(item) for item in entries["require"].items())
+    models = tuple(thresholds.models)
+    bounds = tuple(read_bound(item, models=models) for item in entries["require"].items())
     return Rule(selectors, bounds, node.line)
 
 
@@ -266,6 +243,6 @@ def _require_used(thresholds: Thresholds, node: Node) -> None:
         for bound in rule.bounds:
             if id(bound) not in deciding:
                 raise item.error(
-                    f"bound {str(bound)!r} on line {bound.line} is not used: later rules"
-                    " replace it wherever it applies; remove it"
+                    f"bound {str(bound)!r} on line {bound.line} is not used: wherever it applies"
+                    " later rules replace it, or it holds a model against itself; remove it"
                 )

@@ -32,9 +32,14 @@ class Node:
         """The line the value begins on, from 1."""
         return int(self.raw.start_mark.line) + 1
 
+    @property
+    def column(self) -> int:
+        """The column the value begins in, from 1."""
+        return int(self.raw.start_mark.column) + 1
+
     def error(self, problem: str) -> UsageError:
-        """An error that begins with the file and the line."""
-        return UsageError(f"{self.path}:{self.line}: {problem}")
+        """An error that begins with the file, the line and the column."""
+        return UsageError(f"{self.path}:{self.line}:{self.column}: {problem}")
 
     def mapping(self, allowed: Iterable[str] | None = None) -> dict[str, Node]:
         """The entries of a mapping, by key.
@@ -129,11 +134,12 @@ def read(path: Path) -> Node:
     try:
         raw = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}:{line}: no YAML: {error.problem}") from error
+        mark = error.problem_mark
+        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        raise UsageError(f"{path}:{place}: no YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         first = str(error).splitlines()[0]
-        raise UsageError(f"{path}:1: no YAML: {first}") from error
+        raise UsageError(f"{path}:1:1: no YAML: {first}") from error
     if raw is None:
-        raise UsageError(f"{path}:1: the file is empty; it needs version, evalset, models, ...")
+        raise UsageError(f"{path}:1:1: the file is empty; it needs version, evalset, models, ...")
     return Node(path, "the file", raw)
