@@ -169,14 +169,15 @@ class Gate:
         if key not in self._measured:
             try:
                 other = self.subject(name)
-                if other.evalset.fingerprint != subject.evalset.fingerprint:
-                    raise GateError(
-                        f"it is measured on {len(other.evalset)} images and {cell.model} on"
-                        f" {len(subject.evalset)}, since they read other parts of the reports"
-                    )
                 self._measured[key] = other.measure(self._occlusion(cell))
             except GateError as error:
                 raise GateError(f"{cell.model} cannot be held against {name}: {error}") from error
+            if other.evalset.fingerprint != subject.evalset.fingerprint:
+                raise GateError(
+                    f"{cell.model} cannot be held against {name}: the one is measured on"
+                    f" {len(subject.evalset)} images, the other on {len(other.evalset)}, since"
+                    " they read other sections of the reports"
+                )
         estimates = self._measured[key][cell.direction].estimates
         return {metric: estimate.value for metric, estimate in estimates.items()}
 

@@ -124,10 +124,20 @@ def test_the_repository_s_own_file_is_sound():
         ("[0, 0.3, 0.1]", "[0.3, 0.1]", 14, "lacks level 0, the clean images"),
         ("0.3, 0.1]", "much, 0.1]", 14, "is a number, not 'much'"),
         ("hit@10 >= 0.1,", "hit@11 >= 0.1,", 16, "unknown metric 'hit@11'; allowed: hit@1, hit@5"),
-        ("hit@10 >= 0.1,", "hit@10 > 0.1,", 16, "is not METRIC >= LIMIT, METRIC <= LIMIT or METRIC"),
+        (
+            "hit@10 >= 0.1,",
+            "hit@10 > 0.1,",
+            16,
+            "is not METRIC >= LIMIT, METRIC <= LIMIT or METRIC",
+        ),
         ("hit@10 >= 0.1,", "hit@10 >= 80,", 16, "hit@10 is from 0 to 1 (80 % is written 0.8)"),
         ("hit@10 >= 0.1,", "hit@10 >= nan,", 16, "hit@10 is from 0 to 1"),
-        ("hit@10 >= 0.1,", "hit@10 >= lots,", 16, "unknown limit 'lots' in bound 'hit@10 >= lots'; allowed: a number, chance"),
+        (
+            "hit@10 >= 0.1,",
+            "hit@10 >= lots,",
+            16,
+            "unknown limit 'lots' in bound 'hit@10 >= lots'; allowed: a number, chance",
+        ),
         ("median_rank <= 60", "median_rank <= 0", 16, "median_rank is from 1 on"),
         ("- {require", "- {level: 0.2, require", 16, "unknown level '0.2'; allowed: 0, 0.1, 0.3"),
         ("- {require", "- {model: fantom, require", 16, "did you mean 'phantom'?"),
@@ -156,7 +166,9 @@ def test_careless_edits(tmp_path, before, after, line, message):
 def test_a_bound_that_decides_nothing_is_named(tmp_path):
     unused = "  - {level: 0.3, require: [hit@10 >= 0.9]}\n"
     path = written(tmp_path, COMPLETE.replace("bounds:\n", f"bounds:\n{unused}"))
-    with pytest.raises(UsageError, match="'hit@10 >= 0.9' on line 16 is not used: wherever it applies"):
+    with pytest.raises(
+        UsageError, match="'hit@10 >= 0.9' on line 16 is not used: wherever it applies"
+    ):
         load(path)
 
 
