@@ -166,18 +166,18 @@ class Gate:
 
     def _reference(self, subject: Subject, cell: Cell, name: str) -> dict[str, float]:
         key = (name, cell.pattern, cell.fill, cell.level)
-        if key not in self._measured:
-            try:
-                other = self.subject(name)
+        problem = f"{cell.model} cannot be held against {name}"
+        try:
+            other = self.subject(name)
+            if key not in self._measured:
                 self._measured[key] = other.measure(self._occlusion(cell))
-            except GateError as error:
-                raise GateError(f"{cell.model} cannot be held against {name}: {error}") from error
-            if other.evalset.fingerprint != subject.evalset.fingerprint:
-                raise GateError(
-                    f"{cell.model} cannot be held against {name}: the one is measured on"
-                    f" {len(subject.evalset)} images, the other on {len(other.evalset)}, since"
-                    " they read other sections of the reports"
-                )
+        except GateError as error:
+            raise GateError(f"{problem}: {error}") from error
+        if other.evalset.fingerprint != subject.evalset.fingerprint:
+            raise GateError(
+                f"{problem}: the one is measured on {len(subject.evalset)} images, the other on"
+                f" {len(other.evalset)}, since they read other sections of the reports"
+            )
         estimates = self._measured[key][cell.direction].estimates
         return {metric: estimate.value for metric, estimate in estimates.items()}
 
