@@ -1,6 +1,7 @@
 """Thresholds: what is measured and what is required."""
 
 from robustness.thresholds._file import load
+from robustness.thresholds._schema import schema
 from robustness.thresholds._values import (
     CHANCE,
     DIRECTIONS,
@@ -9,6 +10,7 @@ from robustness.thresholds._values import (
     ModelEntry,
     Properties,
     References,
+    Regression,
     Rule,
     Thresholds,
     all_cells,
@@ -22,8 +24,10 @@ __all__ = [
     "ModelEntry",
     "Properties",
     "References",
+    "Regression",
     "Rule",
     "Thresholds",
     "all_cells",
     "load",
+    "schema",
 ]

@@ -16,11 +16,6 @@ NAME = r"[A-Za-z_][A-Za-z0-9_.]*"
 LIMIT = rf"(?:{NUMBER}|(?:{NUMBER}\s*\*\s*)?{NAME}(?:\s*[-+]\s*{NUMBER})?)"
 """A number, or a reference with a factor before it and a number added to it."""
 
-PATTERN = (
-    rf"^\s*[^\s<>=]+\s*(?:[<>]=\s*{LIMIT}|\s+no\s+worse\s+than\s+{NAME}(?:\s+by\s+{NUMBER})?)\s*$"
-)
-"""A bound's whole text, for editors that check it by a pattern."""
-
 _COMPARISON = re.compile(r"\s*(?P<metric>[^\s<>=]+)\s*(?P<operator>[<>]=)\s*(?P<limit>.*?)\s*")
 _NO_WORSE = re.compile(
     r"\s*(?P<metric>[^\s<>=]+)\s+no\s+worse\s+than\s+(?P<name>\S+)(?:\s+by\s+(?P<by>\S+))?\s*"

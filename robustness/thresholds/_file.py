@@ -14,18 +14,19 @@ from robustness.evalset import KINDS, POLICIES, check_spec
 from robustness.metrics import MEANS
 from robustness.occlusion import FILLS, PATTERNS
 from robustness.thresholds._bounds import read_bound
+from robustness.thresholds._schema import LOADER, MODEL_NAME, VERSION
 from robustness.thresholds._values import (
     CHANCE,
     DIRECTIONS,
+    MODES,
     ModelEntry,
     Properties,
+    Regression,
     Rule,
     Thresholds,
     all_cells,
 )
 from robustness.thresholds._yaml import Node, read
-
-VERSION = 1
 
 
 def load(path: Path) -> Thresholds:
@@ -39,7 +40,7 @@ def load(path: Path) -> Thresholds:
     entries = _entries(
         root,
         required=("version", "evalset", "models", "occlusion", "bounds", "properties"),
-        optional=("positives",),
+        optional=("positives", "regression"),
     )
     version = entries["version"].whole()
     if version != VERSION:
@@ -63,6 +64,7 @@ def load(path: Path) -> Thresholds:
         seed=_whole(occlusion["seed"], 0) if "seed" in occlusion else 0,
         rules=(),
         properties=_properties(entries["properties"]),
+        regression=_regression(entries["regression"]) if "regression" in entries else Regression(),
     )
     return _with_rules(thresholds, entries["bounds"])
 
@@ -143,7 +145,7 @@ def _levels(node: Node) -> tuple[float, ...]:
 
 
 def _model(name: str, node: Node) -> ModelEntry:
-    if not re.fullmatch(r"[A-Za-z0-9_.]+", name) or name == CHANCE:
+    if not re.fullmatch(MODEL_NAME, name) or name == CHANCE:
         raise node.error(
             f"model name {name!r} may hold letters, digits, '_' and '.' alone, and is not"
             f" {CHANCE!r}"
@@ -152,7 +154,7 @@ def _model(name: str, node: Node) -> ModelEntry:
         node, required=("loader",), optional=("weights", "optional", "on_request", "options")
     )
     loader = entries["loader"].text()
-    if not re.fullmatch(r"[\w.]+:\w+", loader):
+    if not re.fullmatch(LOADER, loader):
         raise entries["loader"].error(
             f"loader {loader!r} is no importable name; write package.module:function,"
             " such as models.phantom:load"
@@ -189,6 +191,26 @@ def _properties(node: Node) -> Properties:
     entries = _entries(node, required=("bound",), optional=tuple(_PROPERTIES))
     given = {key: parse(entries[key]) for key, parse in _PROPERTIES.items() if key in entries}
     return Properties(bound=read_bound(entries["bound"], (*MEANS, "median_rank")), **given)
+
+
+def _level_of_error(node: Node) -> float:
+    alpha = node.number()
+    if not 0 < alpha < 1:
+        raise node.error(f"{node.name} is {alpha:g}; allowed is above 0 and below 1")
+    return alpha
+
+
+_REGRESSION: dict[str, Callable[[Node], Any]] = {
+    "mode": lambda node: _word(node, "mode", MODES),
+    "metric": lambda node: _word(node, "metric", MEANS),
+    "margin": _share,
+    "alpha": _level_of_error,
+}
+
+
+def _regression(node: Node) -> Regression:
+    entries = node.mapping(_REGRESSION)
+    return Regression(**{key: _REGRESSION[key](value) for key, value in entries.items()})
 
 
 def _with_rules(thresholds: Thresholds, node: Node) -> Thresholds:

@@ -145,6 +145,28 @@ class Properties:
     tolerance: float = 1e-4
 
 
+MODES = ("regression", "non_inferiority")
+"""How a run is held against a baseline; the first is the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """How a run is held against a baseline; see :mod:`robustness.paired`.
+
+    Attributes:
+        mode: ``regression`` fails where a drop is shown, ``non_inferiority`` passes only
+            where a drop beyond the margin is excluded.
+        metric: A mean over queries, whose drop is held against the margin.
+        margin: The drop that is tolerated.
+        alpha: The family-wise error level over all the cases of a run.
+    """
+
+    mode: str = MODES[0]
+    metric: str = "hit@10"
+    margin: float = 0.01
+    alpha: float = 0.001
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """The whole file."""
@@ -159,6 +181,7 @@ class Thresholds:
     seed: int
     rules: tuple[Rule, ...]
     properties: Properties
+    regression: Regression = Regression()
 
     def bounds(self, cell: Cell, evalset: str) -> tuple[Bound, ...]:
         """The bounds of a cell: of those of one kind, the last one written.
