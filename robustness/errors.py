@@ -37,3 +37,7 @@ class EvaluationSetError(GateError):
 
 class FetchError(GateError):
     """A collection cannot be downloaded, unpacked, or written where it was asked for."""
+
+
+class BaselineError(UsageError):
+    """A baseline is no file of this form, or a damaged one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -24,6 +24,9 @@ from robustness.results import Record, bound_record, cell_record, estimate_recor
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
 from robustness.verdict import Judgement, Reason, Verdict, judge
 
+Measured = dict[str, Measurement]
+"""A measurement, by direction."""
+
 
 class Gate:
     """Loads what is asked for at the first use, once a process, and measures cases.
@@ -39,7 +42,7 @@ class Gate:
         self.model_loads = 0
         self._subjects: dict[str, Subject] = {}
         self._failures: dict[str, GateError] = {}
-        self._measured: dict[tuple[str, str, str, float], dict[str, Measurement]] = {}
+        self._measured: dict[tuple[str, str, str, float], Measured] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -128,6 +131,29 @@ class Gate:
             ],
             "curve": [_curve_point(cell, measured[cell.fill][cell.direction]) for cell in cells],
             "protocol": self.protocol(case.model),
+            **self._queries(subject, cells, measured),
+        }
+
+    def _queries(
+        self, subject: Subject, cells: Sequence[Cell], measured: Mapping[str, Measured]
+    ) -> Record:
+        """The ranks of every query, where the run is kept or compared."""
+        if not self.plan.needs_ranks:
+            return {}
+        return {
+            "ranks": [
+                {name: getattr(cell, name) for name in ("pattern", "fill", "level", "direction")}
+                | {"counts": measured[cell.fill][cell.direction].counts.record()}
+                for cell in cells
+            ],
+            "queries": {
+                "measured_on": {
+                    "images and reports": subject.evalset.fingerprint,
+                    "text policy": asdict(subject.encoder.text_policy),
+                },
+                "patients": [pair.patient_id for pair in subject.evalset.pairs],
+                "text_of_image": subject.matching.text_of_image.tolist(),
+            },
         }
 
     def _unmeasured(self, cell: Cell, judgement: Judgement) -> Record:

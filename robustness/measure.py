@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from robustness import metrics
+from robustness.counts import RankCounts
 from robustness.embedding import Store, embed_images, embed_reports
 from robustness.encoder import DualEncoder
 from robustness.errors import EvaluationSetError, GateError
 from robustness.estimates import Estimator, Ranked, chances, estimates
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
 from robustness.occlusion import SCHEMA, Occlusion
-from robustness.ranking import Positives, RankCounts, Score, Watch, rank_counts
+from robustness.ranking import Positives, Score, Watch, rank_counts
 from robustness.relevance import LabelRanking, label_rankings
 from robustness.statistics import Estimate, Replicates
 
@@ -40,6 +41,7 @@ class Measurement:
         chance: The same metrics but retention, for a model that knows nothing.
         headline: Replicates of hit@10, from which curves over the levels are made.
         hidden: The share of the area that was hidden, on average over the images.
+        counts: Where each query's right answers stand.
     """
 
     n: int
@@ -48,6 +50,7 @@ class Measurement:
     chance: dict[str, float]
     headline: Replicates
     hidden: float
+    counts: RankCounts
 
 
 class Subject:
@@ -249,6 +252,7 @@ class Subject:
                 chance=chance[direction],
                 headline=replicates[direction][metrics.HEADLINE],
                 hidden=hidden,
+                counts=found.counts,
             )
             for direction, found in ranked.items()
         }

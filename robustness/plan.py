@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from robustness import thresholds as thresholds_file
 from robustness.errors import UsageError
 from robustness.evalset import check_spec
 from robustness.occlusion import Occlusion
-from robustness.thresholds import DIRECTIONS, Cell, ModelEntry, Thresholds
+from robustness.thresholds import DIRECTIONS, Cell, ModelEntry, Regression, Thresholds
 
 FAMILIES = "robustness.families"
 """The entry point group of loaders that load any model of a family, by ``family:name``."""
@@ -45,6 +45,11 @@ class Plan:
         report: The folder results are written to.
         replay: The one occlusion that property cases try, instead of searching.
         arguments: The command line's robustness options, for commands that repeat a part.
+        baselines: The folder baselines are kept in.
+        save: The name under which the run is kept as a baseline.
+        compare: The baseline the run is held against.
+        regression: How it is held against it.
+        update: Which bounds are written to the thresholds file: none, ``new`` or ``all``.
     """
 
     thresholds: Thresholds
@@ -56,6 +61,16 @@ class Plan:
     report: Path
     replay: Occlusion | None = None
     arguments: tuple[str, ...] = ()
+    baselines: Path = Path(".robustness/baselines")
+    save: str | None = None
+    compare: Path | None = None
+    regression: Regression = field(default_factory=Regression)
+    update: str | None = None
+
+    @property
+    def needs_ranks(self) -> bool:
+        """Whether the ranks of every query are of use after the run."""
+        return bool(self.save or self.compare)
 
     def entry(self, model: str) -> ModelEntry:
         """A model under test, or one that the thresholds file names for comparison."""

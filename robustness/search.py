@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings, target
 from hypothesis.errors import Flaky
 
 from robustness import metrics
+from robustness.counts import RankCounts
 from robustness.embedding import embed_images
 from robustness.errors import GateError
 from robustness.gate import judge_failure
 from robustness.occlusion import Occlusion
 from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.ranking import RankCounts
 from robustness.results import Record, judgement_record, number
 from robustness.strategies import occlusions
 from robustness.thresholds import Properties
