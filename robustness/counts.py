@@ -5,10 +5,11 @@ Apart from :mod:`robustness.ranking`, so that what reads ranks needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Counts = NDArray[np.int64]
 
@@ -42,10 +43,12 @@ class RankCounts:
         """The number of queries."""
         return len(self.greater)
 
-    def record(self) -> dict[str, list[int] | int]:
-        """The same as JSON values."""
-        arrays = {name: getattr(self, name) for name in self.__slots__}
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else int(value)
-            for name, value in arrays.items()
-        }
+    def arrays(self) -> dict[str, Counts]:
+        """All but the gallery's size, by name."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "gallery_size"}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, ArrayLike], gallery_size: int) -> RankCounts:
+        """The inverse of :meth:`arrays`; the arrays may be lists."""
+        given = {name: np.asarray(array, np.int64) for name, array in arrays.items()}
+        return cls(**given, gallery_size=gallery_size)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robustness import encoder as encoders
+from robustness.counts import RankCounts
 from robustness.embedding import Store, StoreCounts, decode_once
 from robustness.encoder import DualEncoder
 from robustness.errors import EvaluationSetError, GateError, StoreError, WeightsNotFoundError
@@ -141,11 +142,7 @@ class Gate:
         if not self.plan.needs_ranks:
             return {}
         return {
-            "ranks": [
-                {name: getattr(cell, name) for name in ("pattern", "fill", "level", "direction")}
-                | {"counts": measured[cell.fill][cell.direction].counts.record()}
-                for cell in cells
-            ],
+            "ranks": [_ranking(cell, measured[cell.fill][cell.direction].counts) for cell in cells],
             "queries": {
                 "measured_on": {
                     "images and reports": subject.evalset.fingerprint,
@@ -258,6 +255,14 @@ def _curve_point(cell: Cell, measurement: Measurement) -> Record:
         "direction": cell.direction,
         "value": measurement.headline.value,
         "resampled": [round(float(value), 6) for value in measurement.headline.resampled],
+    }
+
+
+def _ranking(cell: Cell, counts: RankCounts) -> Record:
+    return {
+        **{part: getattr(cell, part) for part in ("pattern", "fill", "level", "direction")},
+        "counts": {name: array.tolist() for name, array in counts.arrays().items()},
+        "gallery_size": counts.gallery_size,
     }
 
 

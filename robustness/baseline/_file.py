@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.baseline._values import ARRAYS, Key, ModelRun, Run
+from robustness.baseline._values import Key, ModelRun, Run
 from robustness.counts import RankCounts
 from robustness.errors import BaselineError, GateError, UsageError
 from robustness.files import write_whole
@@ -93,8 +93,8 @@ def save(run: Run, folder: Path, name: str) -> Path:
     for model, own in run.models.items():
         tensors[f"{model}/text_of_image"] = own.text_of_image
         for number, counts in enumerate(own.ranks.values()):
-            for name in ARRAYS:
-                tensors[f"{model}/{number}/{name}"] = getattr(counts, name)
+            for part, array in counts.arrays().items():
+                tensors[f"{model}/{number}/{part}"] = array
         models[model] = {
             "fingerprint": own.fingerprint,
             "measured_on": dict(own.measured_on),
@@ -166,8 +166,13 @@ def _run(content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Run
         ranks = {}
         for number, ranking in enumerate(own["rankings"]):
             key = Key(**{part.name: ranking[part.name] for part in fields(Key)})
-            arrays = (tensors[f"{model}/{number}/{name}"] for name in ARRAYS)
-            ranks[key] = RankCounts(*arrays, ranking["gallery_size"])
+            prefix = f"{model}/{number}/"
+            arrays = {
+                name.removeprefix(prefix): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(prefix)
+            }
+            ranks[key] = RankCounts.of(arrays, ranking["gallery_size"])
         models[model] = ModelRun(
             own["fingerprint"],
             own["measured_on"],
@@ -186,8 +191,7 @@ def _check(model: str, run: ModelRun) -> None:
     for key, counts in run.ranks.items():
         queries = run.queries(key.direction)
         pairs = int(counts.positives.sum())
-        for name in ARRAYS:
-            array = getattr(counts, name)
+        for name, array in counts.arrays().items():
             expected = (pairs if name.startswith("pair_") else queries,)
-            if array.shape != expected or array.dtype != np.int64 or (array < 0).any():
+            if array.shape != expected or (array < 0).any():
                 raise ValueError(f"{model}, {key}: {name} is not that of {expected[0]} queries")

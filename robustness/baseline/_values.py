@@ -14,9 +14,6 @@ from robustness.counts import RankCounts
 
 Integers = NDArray[np.int64]
 
-ARRAYS = tuple(part.name for part in fields(RankCounts) if part.name != "gallery_size")
-"""The arrays of rank counts, by name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -125,10 +122,7 @@ def from_records(records: Iterable[Mapping[str, Any]], protocol: Mapping[str, An
         ranks = dict(known.ranks) if known else {}
         for ranking in record["ranks"]:
             key = Key(**{part.name: ranking[part.name] for part in fields(Key)})
-            ranks[key] = RankCounts(
-                *(np.array(ranking["counts"][part], np.int64) for part in ARRAYS),
-                ranking["counts"]["gallery_size"],
-            )
+            ranks[key] = RankCounts.of(ranking["counts"], ranking["gallery_size"])
         models[name] = ModelRun(
             record["protocol"]["model"]["fingerprint"],
             queries["measured_on"],
