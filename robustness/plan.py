@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from robustness import thresholds as thresholds_file
+from robustness.baseline import check_name, find
 from robustness.errors import UsageError
 from robustness.evalset import check_spec
+from robustness.metrics import MEANS
 from robustness.occlusion import Occlusion
 from robustness.thresholds import DIRECTIONS, Cell, ModelEntry, Regression, Thresholds
 
@@ -184,6 +188,27 @@ def _require_under_test(models: dict[str, ModelEntry], name: str, option: str) -
         )
 
 
+_TOLERATED = re.compile(r"(?P<metric>[^:]+):(?P<drop>[0-9.]+)(?P<points>pt)?")
+
+
+def tolerate(thresholds: Thresholds, text: str) -> Regression:
+    """The thresholds file's settings with the metric and drop of ``hit@10:1pt``.
+
+    Raises:
+        UsageError: The text has another form, or its metric or drop may not be.
+    """
+    found = _TOLERATED.fullmatch(text)
+    with suppress(ValueError):
+        if found and found["metric"] in MEANS:
+            drop = float(found["drop"]) / (100 if found["points"] else 1)
+            if 0 <= drop <= 1:
+                return replace(thresholds.regression, metric=found["metric"], margin=drop)
+    raise UsageError(
+        f"--robustness-compare-fail {text!r} is not METRIC:DROP, as hit@10:1pt (or hit@10:0.01)"
+        f" is; metrics: {', '.join(MEANS)}"
+    )
+
+
 def make(  # noqa: PLR0913 - one a command-line option
     *,
     thresholds: Path,
@@ -197,6 +222,11 @@ def make(  # noqa: PLR0913 - one a command-line option
     report: Path,
     replay: str | None,
     arguments: Sequence[str],
+    baselines: Path,
+    save: str | None = None,
+    compare: str | None = None,
+    compare_fail: str | None = None,
+    update: str | None = None,
 ) -> Plan:
     """Puts a plan together from the command line's texts; opens only the thresholds file.
 
@@ -212,6 +242,13 @@ def make(  # noqa: PLR0913 - one a command-line option
         occlusion = Occlusion.parse(replay) if replay else None
     except ValueError as error:
         raise UsageError(f"--robustness-replay: {error}") from error
+    if save is not None:
+        check_name(save)
+    if compare_fail is not None and compare is None:
+        raise UsageError(
+            "--robustness-compare-fail says what is tolerated beside a baseline; name one with"
+            " --robustness-compare"
+        )
     return Plan(
         thresholds=file,
         models=give_options(give_weights(select_models(file, models), weights), options),
@@ -222,4 +259,9 @@ def make(  # noqa: PLR0913 - one a command-line option
         report=report,
         replay=occlusion,
         arguments=tuple(arguments),
+        baselines=baselines,
+        save=save,
+        compare=None if compare is None else find(baselines, compare),
+        regression=file.regression if compare_fail is None else tolerate(file, compare_fail),
+        update=update,
     )
