@@ -13,9 +13,15 @@ from robustness import thresholds as thresholds_file
 from robustness.baseline import check_name, find
 from robustness.errors import UsageError
 from robustness.evalset import check_spec
-from robustness.metrics import MEANS
 from robustness.occlusion import Occlusion
-from robustness.thresholds import DIRECTIONS, Cell, ModelEntry, Regression, Thresholds
+from robustness.thresholds import (
+    DIRECTIONS,
+    REGRESSION_METRICS,
+    Cell,
+    ModelEntry,
+    Regression,
+    Thresholds,
+)
 
 FAMILIES = "robustness.families"
 """The entry point group of loaders that load any model of a family, by ``family:name``."""
@@ -199,13 +205,13 @@ def tolerate(thresholds: Thresholds, text: str) -> Regression:
     """
     found = _TOLERATED.fullmatch(text)
     with suppress(ValueError):
-        if found and found["metric"] in MEANS:
+        if found and found["metric"] in REGRESSION_METRICS:
             drop = float(found["drop"]) / (100 if found["points"] else 1)
             if 0 <= drop <= 1:
                 return replace(thresholds.regression, metric=found["metric"], margin=drop)
     raise UsageError(
         f"--robustness-compare-fail {text!r} is not METRIC:DROP, as hit@10:1pt (or hit@10:0.01)"
-        f" is; metrics: {', '.join(MEANS)}"
+        f" is; metrics: {', '.join(REGRESSION_METRICS)}"
     )
 
 

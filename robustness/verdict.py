@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from robustness.metrics import LABEL_MEANS
+from robustness.paired import PairedComparison, non_inferior, regressed, upper_limit
 from robustness.statistics import Estimate
-from robustness.thresholds import Bound, References
+from robustness.thresholds import Bound, References, Regression
 
 
 class Verdict(StrEnum):
@@ -43,6 +44,10 @@ class Reason(StrEnum):
     INCONSISTENT = "inconsistent"
     INTERRUPTED = "interrupted"
     REPORT_FAILED = "report_failed"
+    REGRESSION = "regression"
+    INFERIORITY_NOT_EXCLUDED = "inferiority_not_excluded"
+    BASELINE_MISMATCH = "baseline_mismatch"
+    BASELINE_FAILED = "baseline_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,42 @@ def describe_miss(estimate: Estimate, bound: Bound, limit: float) -> str:
         f" bound {bound.demand}{number} (line {bound.line}),"
         f" missed by {-bound.margin(estimate.value, limit):.3f}"
     )
+
+
+def judge_regression(found: PairedComparison, settings: Regression, *, cases: int) -> Judgement:
+    """Holds one case's comparison with a baseline against what is tolerated.
+
+    Args:
+        found: The comparison, its p-value adjusted.
+        settings: The mode, the margin and the level.
+        cases: How many cases the run compares.
+    """
+    alpha, margin = settings.family_alpha, settings.margin
+    if settings.mode == "non_inferiority":
+        if non_inferior(found, cases=cases, alpha=alpha, margin=margin):
+            return Judgement(Verdict.PASS, Reason.OK)
+        upper = upper_limit(found, cases=cases, alpha=alpha)
+        return Judgement(
+            Verdict.FAIL,
+            Reason.INFERIORITY_NOT_EXCLUDED,
+            f"{settings.metric} fell by {_points(found.drop)}, and a fall of up to"
+            f" {_points(upper)} is not excluded; tolerated is {_points(margin)}",
+        )
+    if not regressed(found, alpha=alpha, margin=margin):
+        return Judgement(Verdict.PASS, Reason.OK)
+    low, high = found.limits()
+    return Judgement(
+        Verdict.FAIL,
+        Reason.REGRESSION,
+        f"{settings.metric} fell by {_points(found.drop)} [{100 * low:.1f}, {100 * high:.1f}],"
+        f" tolerated is {_points(margin)}; p = {found.adjusted_p:.2g} (sign flips, Holm over"
+        f" {cases} cases), level {alpha:g}",
+    )
+
+
+def _points(share: float) -> str:
+    text = f"{100 * share:.1f}".removesuffix(".0")
+    return f"{text} point" if text == "1" else f"{text} points"
 
 
 def judge_run(judgements: Iterable[Judgement]) -> Judgement:

@@ -5,6 +5,7 @@ from robustness.thresholds._schema import schema
 from robustness.thresholds._values import (
     CHANCE,
     DIRECTIONS,
+    REGRESSION_METRICS,
     Bound,
     Cell,
     ModelEntry,
@@ -19,6 +20,7 @@ from robustness.thresholds._values import (
 __all__ = [
     "CHANCE",
     "DIRECTIONS",
+    "REGRESSION_METRICS",
     "Bound",
     "Cell",
     "ModelEntry",

@@ -19,6 +19,7 @@ from robustness.thresholds._values import (
     CHANCE,
     DIRECTIONS,
     MODES,
+    REGRESSION_METRICS,
     ModelEntry,
     Properties,
     Regression,
@@ -202,7 +203,7 @@ def _level_of_error(node: Node) -> float:
 
 _REGRESSION: dict[str, Callable[[Node], Any]] = {
     "mode": lambda node: _word(node, "mode", MODES),
-    "metric": lambda node: _word(node, "metric", MEANS),
+    "metric": lambda node: _word(node, "metric", REGRESSION_METRICS),
     "margin": _share,
     "alpha": _level_of_error,
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from robustness.evalset import KINDS, POLICIES
-from robustness.metrics import MEANS, RANGES
+from robustness.metrics import HEADLINE, MEANS, RANGES
 from robustness.occlusion import FILLS, PATTERNS
 from robustness.thresholds._bounds import LIMIT, NAME, NUMBER
-from robustness.thresholds._values import DIRECTIONS, MODES
+from robustness.thresholds._values import DIRECTIONS, MODES, REGRESSION_METRICS
 
 Schema = dict[str, Any]
 
@@ -166,7 +166,7 @@ def _regression() -> Schema:
                 "description": "regression fails where a drop is shown; non_inferiority passes"
                 " only where a drop beyond the margin is excluded.",
             },
-            "metric": {"enum": list(MEANS), "default": "hit@10"},
+            "metric": {"enum": list(REGRESSION_METRICS), "default": HEADLINE},
             "margin": _number(0, 1, description="The drop that is tolerated; 1 point is 0.01."),
             "alpha": {
                 "type": "number",

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from robustness.metrics import CUTOFFS, HEADLINE
+from robustness.paired import ALPHA, MARGIN, NON_INFERIORITY_ALPHA
+
 DIRECTIONS = ("image_to_report", "report_to_image")
 
 
@@ -149,6 +152,10 @@ MODES = ("regression", "non_inferiority")
 """How a run is held against a baseline; the first is the default."""
 
 
+REGRESSION_METRICS = tuple(f"hit@{k}" for k in CUTOFFS)
+"""The metrics whose drop can be held against a margin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Regression:
     """How a run is held against a baseline; see :mod:`robustness.paired`.
@@ -156,15 +163,23 @@ class Regression:
     Attributes:
         mode: ``regression`` fails where a drop is shown, ``non_inferiority`` passes only
             where a drop beyond the margin is excluded.
-        metric: A mean over queries, whose drop is held against the margin.
-        margin: The drop that is tolerated.
-        alpha: The family-wise error level over all the cases of a run.
+        metric: One of :data:`REGRESSION_METRICS`, whose drop is held against the margin.
+        margin: The drop that is tolerated, as a fraction.
+        alpha: The family-wise error level over all the cases of a run; None for the mode's
+            own default.
     """
 
     mode: str = MODES[0]
-    metric: str = "hit@10"
-    margin: float = 0.01
-    alpha: float = 0.001
+    metric: str = HEADLINE
+    margin: float = MARGIN
+    alpha: float | None = None
+
+    @property
+    def family_alpha(self) -> float:
+        """The family-wise error level, the mode's default where none is given."""
+        if self.alpha is not None:
+            return self.alpha
+        return ALPHA if self.mode == MODES[0] else NON_INFERIORITY_ALPHA
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,153 @@
+"""What a run's comparisons mean: a regression, no worse than a margin, or too few queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from robustness.paired._compare import NORMAL, PairedComparison
+from robustness.paired._signflip import holm
+
+ALPHA = 0.001
+"""The family-wise level of a regression.
+
+The test is exact and Holm needs no assumption, so at most one run in a thousand fails where
+candidate and baseline are exchangeable: whatever n, the model, and the number of cases.
+"""
+
+NON_INFERIORITY_ALPHA = 0.05
+"""The family-wise level at which a drop beyond the margin is excluded."""
+
+MARGIN = 0.01
+"""The drop of hit@10 that a change may cost, as a fraction: one point."""
+
+POWER = 0.8
+
+
+def adjust(comparisons: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
+    """The comparisons of all the cases of a run, with their p-values adjusted by Holm."""
+    adjusted = holm([found.p for found in comparisons])
+    return tuple(
+        replace(found, adjusted_p=float(p)) for found, p in zip(comparisons, adjusted, strict=True)
+    )
+
+
+def regressed(found: PairedComparison, *, alpha: float = ALPHA, margin: float = MARGIN) -> bool:
+    """Whether the candidate is worse, beyond chance and by more than the margin.
+
+    Args:
+        found: A comparison that :func:`adjust` has seen.
+        alpha: The level of the family of all the run's cases.
+        margin: The drop of hit@10 that may be, as a fraction.
+
+    Raises:
+        ValueError: The p-value is not adjusted, alpha is not between 0 and 1, or the margin
+            is not from 0 to below 1.
+    """
+    if found.adjusted_p is None:
+        raise ValueError("the p-value is not adjusted; adjust() takes all the cases of a run")
+    _require(alpha, margin)
+    return found.adjusted_p <= alpha and found.drop > margin
+
+
+def non_inferior(
+    found: PairedComparison,
+    *,
+    cases: int,
+    alpha: float = NON_INFERIORITY_ALPHA,
+    margin: float = MARGIN,
+) -> bool:
+    """Whether a drop as large as the margin is excluded.
+
+    The upper limits of all the cases hold together with confidence ``1 - alpha``: each is
+    one-sided at ``alpha / cases`` (Bonferroni).
+
+    Args:
+        found: A comparison.
+        cases: How many the run has.
+        alpha: The level of the family of all the run's cases.
+        margin: The drop of hit@10 that may not be, as a fraction.
+
+    Raises:
+        ValueError: As for :func:`regressed`, or there is no case.
+    """
+    _require(alpha, margin, cases)
+    return upper_limit(found, cases=cases, alpha=alpha) < margin
+
+
+def upper_limit(
+    found: PairedComparison, *, cases: int, alpha: float = NON_INFERIORITY_ALPHA
+) -> float:
+    """The drop that a case does not exceed, at a level that holds for all the cases at once."""
+    return found.limits(1 - 2 * alpha / cases)[1]
+
+
+def smallest_drop(
+    found: PairedComparison,
+    *,
+    cases: int,
+    alpha: float = ALPHA,
+    margin: float = MARGIN,
+    power: float = POWER,
+) -> float:
+    """The drop of hit@10 that a comparison like this one would have called a regression.
+
+    A candidate whose hit@10 is truly d lower in one case fails where both events occur:
+
+    - The test rejects at the first step of Holm, ``alpha / cases``. Were all log ranks to
+      rise alike, a drop d would come with a shift ``d / slope``. The statistic is near
+      normal with the standard deviation seen, so this has probability
+      ``Phi(d / slope / s - z(1 - alpha / cases))``.
+    - The observed drop exceeds the margin: ``Phi((d - margin) / e)``.
+
+    The drop itself adds to the variances seen, all the more where nothing changed: at least
+    a share d of the patients lost a hit, so ``e^2 = se^2 + granule d`` and ``s^2 =
+    flip_error^2 + granule d / slope^2``. The events go together, so the probability of both
+    is at least their product (Slepian 1962); the smallest d whose product is the power is
+    returned. It speaks of candidates that differ from the baseline as much as this one.
+
+    Args:
+        found: A comparison.
+        cases: How many the run has.
+        alpha: The level of the family of all the run's cases.
+        margin: The drop of hit@10 that may be, as a fraction.
+        power: The probability with which the drop is to be seen.
+
+    Returns:
+        A fraction; inf where no drop would have been seen.
+
+    Raises:
+        ValueError: As for :func:`non_inferior`, or the power is not between 0 and 1.
+    """
+    _require(alpha, margin, cases)
+    if not 0 < power < 1:
+        raise ValueError(f"power is {power}; it is between 0 and 1")
+    if math.isinf(found.standard_error):
+        return math.inf
+    critical = NORMAL.inv_cdf(1 - alpha / cases)
+
+    def seen(drop: float) -> float:
+        own = found.granule * drop
+        # Multiplied through by the slope, which may be 0: then no drop comes with a shift.
+        spread = math.sqrt((found.flip_error * found.slope) ** 2 + own)
+        rejects = NORMAL.cdf(drop / spread - critical)
+        exceeds = NORMAL.cdf((drop - margin) / math.sqrt(found.standard_error**2 + own))
+        return rejects * exceeds
+
+    low, high = 0.0, 1.0
+    if seen(high) < power:
+        return math.inf
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if seen(middle) >= power else (middle, high)
+    return high
+
+
+def _require(alpha: float, margin: float, cases: int = 1) -> None:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; it is between 0 and 1")
+    if not 0 <= margin < 1:
+        raise ValueError(f"margin is {margin}; it is a fraction from 0 to below 1")
+    if cases < 1:
+        raise ValueError(f"there are {cases} cases; there is at least one")
