@@ -2,6 +2,7 @@
 
 from robustness.thresholds._file import load
 from robustness.thresholds._schema import schema
+from robustness.thresholds._update import Change, Stamp, updated
 from robustness.thresholds._values import (
     CHANCE,
     DIRECTIONS,
@@ -23,13 +24,16 @@ __all__ = [
     "REGRESSION_METRICS",
     "Bound",
     "Cell",
+    "Change",
     "ModelEntry",
     "Properties",
     "References",
     "Regression",
     "Rule",
+    "Stamp",
     "Thresholds",
     "all_cells",
     "load",
     "schema",
+    "updated",
 ]

@@ -20,6 +20,7 @@ from robustness.thresholds._values import (
     DIRECTIONS,
     MODES,
     REGRESSION_METRICS,
+    SLACK,
     ModelEntry,
     Properties,
     Regression,
@@ -41,7 +42,7 @@ def load(path: Path) -> Thresholds:
     entries = _entries(
         root,
         required=("version", "evalset", "models", "occlusion", "bounds", "properties"),
-        optional=("positives", "regression"),
+        optional=("positives", "regression", "update"),
     )
     version = entries["version"].whole()
     if version != VERSION:
@@ -66,6 +67,7 @@ def load(path: Path) -> Thresholds:
         rules=(),
         properties=_properties(entries["properties"]),
         regression=_regression(entries["regression"]) if "regression" in entries else Regression(),
+        slack=_slack(entries["update"]) if "update" in entries else SLACK,
     )
     return _with_rules(thresholds, entries["bounds"])
 
@@ -192,6 +194,10 @@ def _properties(node: Node) -> Properties:
     entries = _entries(node, required=("bound",), optional=tuple(_PROPERTIES))
     given = {key: parse(entries[key]) for key, parse in _PROPERTIES.items() if key in entries}
     return Properties(bound=read_bound(entries["bound"], (*MEANS, "median_rank")), **given)
+
+
+def _slack(node: Node) -> float:
+    return _share(_entries(node, required=("slack",), optional=())["slack"])
 
 
 def _level_of_error(node: Node) -> float:

@@ -8,7 +8,7 @@ from robustness.evalset import KINDS, POLICIES
 from robustness.metrics import HEADLINE, MEANS, RANGES
 from robustness.occlusion import FILLS, PATTERNS
 from robustness.thresholds._bounds import LIMIT, NAME, NUMBER
-from robustness.thresholds._values import DIRECTIONS, MODES, REGRESSION_METRICS
+from robustness.thresholds._values import DIRECTIONS, MODES, REGRESSION_METRICS, SLACK
 
 Schema = dict[str, Any]
 
@@ -48,6 +48,7 @@ def schema() -> Schema:
                 "occlusion": _occlusion(),
                 "bounds": {"type": "array", "minItems": 1, "items": _rule()},
                 "regression": _regression(),
+                "update": _object({"slack": _number(0, 1, default=SLACK)}, required=("slack",)),
                 "properties": _properties(),
             },
             required=("version", "evalset", "models", "occlusion", "bounds", "properties"),

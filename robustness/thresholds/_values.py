@@ -182,9 +182,18 @@ class Regression:
         return ALPHA if self.mode == MODES[0] else NON_INFERIORITY_ALPHA
 
 
+SLACK = 0.01
+"""What written bounds are more lenient by, where the file does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        slack: What a bound that ``--robustness-update`` writes is more lenient by than the
+            end of the interval; the other attributes are named as their keys are.
+    """
 
     path: Path
     evalset: str
@@ -197,6 +206,7 @@ class Thresholds:
     rules: tuple[Rule, ...]
     properties: Properties
     regression: Regression = Regression()
+    slack: float = SLACK
 
     def bounds(self, cell: Cell, evalset: str) -> tuple[Bound, ...]:
         """The bounds of a cell: of those of one kind, the last one written.
