@@ -250,7 +250,7 @@ def test_a_written_bound_is_above_chance_and_the_n_asked_for_suffices(
         "metrics": {"hit@10": {"value": value, "low": low, "high": 1.0}},
         "chance": {"hit@10": chance},
     }
-    found = observe("hit@10", True, [cell], slack)
+    found = observe("hit@10", [cell], slack)
     if not isinstance(found, str):
         assert chance < found.bound.limit <= low
         assert low - slack - found.bound.limit < 0.0011 or found.bound.limit == 0

@@ -53,18 +53,15 @@ class Observed:
 
 
 def observe(
-    metric: str,
-    at_least: bool,
-    cells: Sequence[Found],
-    slack: float,  # noqa: FBT001
+    metric: str, cells: Sequence[Found], slack: float, *, at_least: bool = True
 ) -> Observed | str:
     """The bound that some measurements support.
 
     Args:
         metric: A name of :data:`robustness.metrics.RANGES`.
-        at_least: On which side it is bound.
         cells: The measurements it is to decide, at least one.
         slack: What the bound is more lenient by than the interval's end.
+        at_least: On which side it is bound.
 
     Returns:
         The bound; or why there is none, for a person: a metric is not a number, or n is too

@@ -115,7 +115,7 @@ def _rewritten(
         mine = [cell for cell in measured if _decides(thresholds, bound, cell)]
         if bound.reference is not None or not mine:
             continue
-        observed = observe(bound.metric, bound.at_least, mine, thresholds.slack)
+        observed = observe(bound.metric, mine, thresholds.slack, at_least=bound.at_least)
         where = f"{thresholds.path}:{bound.line}: {bound}"
         if isinstance(observed, str):
             changes.append(Change(done=False, text=f"{where} stays: {observed}"))
@@ -171,7 +171,7 @@ def _added(
     for (model, pattern, level), group in groupby(sorted(bare, key=place), place):
         cells = list(group)
         name = f"{model}, {pattern}, level {level:g}"
-        observed = observe(HEADLINE, True, cells, thresholds.slack)  # noqa: FBT003
+        observed = observe(HEADLINE, cells, thresholds.slack)
         if model not in thresholds.models:
             observed = f"{thresholds.path} has no model {model!r}; name it under models first"
         if isinstance(observed, str):
