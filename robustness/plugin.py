@@ -123,7 +123,8 @@ def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
     # Read when torch loads: threads that spin while they wait take ten times as long wherever
     # something else wants the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from robustness.gate import Gate, measuring
+    from robustness.devices import measuring
+    from robustness.gate import Gate
 
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     with measuring(workers):
@@ -244,7 +245,8 @@ class _Reporter:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         cut = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-        results = self._session().results(interrupted=cut)
+        gate_session = self._session()
+        results = gate_session.follow(gate_session.results(interrupted=cut))
         folder = _plan(self.config).report
         try:
             results = write(results, folder)

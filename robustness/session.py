@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from robustness import environment, metrics, statistics
+from robustness import environment, followup, metrics, statistics
+from robustness.errors import GateError
 from robustness.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import Case, Plan
 from robustness.properties import PROPERTIES
@@ -80,8 +81,10 @@ class Session:
         properties = [
             self._property(model, name) for model in self.plan.models for name in PROPERTIES
         ]
-        verdict = self._verdict(cells, properties, interrupted=interrupted)
-        counts = {v: sum(item["verdict"] == v for item in (*cells, *properties)) for v in Verdict}
+        comparison = followup.compare(self.plan, list(self._cases.values()))
+        judged = [*cells, *properties, *(comparison["cases"] if comparison else [])]
+        verdict = self._verdict(judged, interrupted=interrupted)
+        counts = {v: sum(item["verdict"] == v for item in judged) for v in Verdict}
         return {
             "schema": RESULTS_SCHEMA,
             "verdict": str(verdict.verdict),
@@ -95,6 +98,7 @@ class Session:
             "cases": cells,
             "curves": self._curves(),
             "properties": properties,
+            "comparison": comparison,
             "protocol": self._protocol(),
             "environment": environment.describe(self._root)
             | {
@@ -104,10 +108,33 @@ class Session:
             "timing": self._timing(),
         }
 
-    def _verdict(
-        self, cells: list[Record], properties: list[Record], *, interrupted: bool
-    ) -> Judgement:
-        verdict = judge_run(judgement_of(item) for item in (*cells, *properties))
+    def follow(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Keeps the run as a baseline and writes bounds, where that was asked for.
+
+        Args:
+            results: Of :meth:`results`.
+
+        Returns:
+            The same with what was done; with a failure as their verdict where it could not be.
+        """
+        done: Record = {"saved": None, "updates": []}
+        if self.plan.save is not None:
+            try:
+                records = list(self._cases.values())
+                done["saved"] = str(followup.save(self.plan, records, results))
+            except GateError as error:
+                results = followup.failed(results, Reason.BASELINE_FAILED, str(error))
+                done["problem"] = str(error)
+        if self.plan.update is not None:
+            try:
+                done["updates"] = followup.update(self.plan, results)
+            except GateError as error:
+                results = followup.failed(results, Reason.UPDATE_FAILED, str(error))
+                done["problem"] = str(error)
+        return results | {"followup": done}
+
+    def _verdict(self, judged: list[Record], *, interrupted: bool) -> Judgement:
+        verdict = judge_run(judgement_of(item) for item in judged)
         if self._disagreeing():
             return Judgement(
                 Verdict.FAIL,

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     INFERIORITY_NOT_EXCLUDED = "inferiority_not_excluded"
     BASELINE_MISMATCH = "baseline_mismatch"
     BASELINE_FAILED = "baseline_failed"
+    UPDATE_FAILED = "update_failed"
 
 
 @dataclass(frozen=True, slots=True)

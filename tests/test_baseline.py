@@ -146,7 +146,7 @@ def test_ranks_of_fewer_queries_than_there_are(tmp_path):
     [
         ({"fingerprint": "other weights"}, None),
         ({"measured_on": {"images and reports": "xyz"}}, "images and reports is xyz here and abc"),
-        ({"measured_on": {"images and reports": "xyz"}}, "text policy is null here"),
+        ({"measured_on": {"images and reports": "xyz"}}, "text policy sections is null here"),
         ({"patients": tuple("abcdefg")}, "the patients of the images differ"),
         ({"text_of_image": np.arange(7) % 6 + 0}, None),
         ({"text_of_image": np.array([0, 1, 2, 3, 4, 5, 1])}, "the texts of the images differ"),

@@ -53,7 +53,10 @@ def test_times_chance(changed):
     [
         ("absent", "phantom cannot be held against other: weights of 'absent' are not here"),
         ("nan", "phantom cannot be held against other: Changed embeds 1 of 48 images as NaN"),
-        ("missing", "phantom cannot be held against other: model loader 'my_models:missing': module"),
+        (
+            "missing",
+            "phantom cannot be held against other: model loader 'my_models:missing': module",
+        ),
     ],
 )
 def test_a_reference_that_cannot_be_measured_fails(changed, kind, message):

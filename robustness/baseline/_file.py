@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,10 @@ def save(run: Run, folder: Path, name: str) -> Path:
 
     tensors: dict[str, NDArray[Any]] = {}
     models = {}
-    for model, own in run.models.items():
+    for model, own in sorted(run.models.items()):
         tensors[f"{model}/text_of_image"] = own.text_of_image
-        for number, counts in enumerate(own.ranks.values()):
+        ranks = [(key, own.ranks[key]) for key in sorted(own.ranks, key=astuple)]
+        for number, (_, counts) in enumerate(ranks):
             for part, array in counts.arrays().items():
                 tensors[f"{model}/{number}/{part}"] = array
         models[model] = {
@@ -100,8 +101,7 @@ def save(run: Run, folder: Path, name: str) -> Path:
             "measured_on": dict(own.measured_on),
             "patients": list(own.patients),
             "rankings": [
-                asdict(key) | {"gallery_size": counts.gallery_size}
-                for key, counts in own.ranks.items()
+                asdict(key) | {"gallery_size": counts.gallery_size} for key, counts in ranks
             ],
         }
     content = {

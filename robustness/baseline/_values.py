@@ -78,14 +78,12 @@ def differences(run: Run, baseline: Run, model: str) -> list[str]:
     if model not in baseline.models:
         return [f"the baseline has no model {model!r}; it has {', '.join(baseline.models)}"]
     mine, theirs = run.models[model], baseline.models[model]
+    here = _flat(run.protocol) | _flat(mine.measured_on)
+    there = _flat(baseline.protocol) | _flat(theirs.measured_on)
     found = [
         f"{name} is {_short(now)} here and {_short(then)} in the baseline"
-        for now_all, then_all in (
-            (run.protocol, baseline.protocol),
-            (mine.measured_on, theirs.measured_on),
-        )
-        for name in dict.fromkeys([*now_all, *then_all])
-        if (now := now_all.get(name)) != (then := then_all.get(name))
+        for name in dict.fromkeys([*here, *there])
+        if (now := here.get(name)) != (then := there.get(name))
     ]
     if not found and mine.patients != theirs.patients:
         found.append("the patients of the images differ")
@@ -101,17 +99,33 @@ def differences(run: Run, baseline: Run, model: str) -> list[str]:
     return found
 
 
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by name, those of a mapping under its name and theirs; as JSON has them."""
+    flat: dict[str, Any] = {}
+    for name, value in json.loads(json.dumps(dict(values))).items():
+        if isinstance(value, dict):
+            flat |= {f"{name} {inner}": held for inner, held in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return text if len(text) <= 60 else f"{text[:12]}...{text[-12:]}"  # noqa: PLR2004
 
 
-def from_records(records: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) -> Run:
+def from_records(
+    records: Iterable[Mapping[str, Any]],
+    protocol: Mapping[str, Any],
+    environment: Mapping[str, Any],
+) -> Run:
     """What is kept of a run, from the records of its cases that were measured.
 
     Args:
         records: As :meth:`robustness.gate.Gate.run` makes them, with ``ranks``.
         protocol: What the run was measured under.
+        environment: Where it was run.
     """
     models: dict[str, ModelRun] = {}
     for record in records:
@@ -130,4 +144,4 @@ def from_records(records: Iterable[Mapping[str, Any]], protocol: Mapping[str, An
             np.array(queries["text_of_image"], np.int64),
             ranks,
         )
-    return Run(protocol, models)
+    return Run(protocol, models, environment)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from robustness.metrics import HEADLINE
+from robustness.report._comparison import comparison_lines, followup_lines
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""
@@ -100,7 +101,9 @@ def _notes(results: dict[str, Any]) -> list[str]:
     damaged = results["timing"]["store"]["damaged"]
     if damaged:
         lines.append(f"store: damaged entries computed anew: {damaged}")
-    return lines + _not_measured([*results["cases"], *properties])
+    lines += comparison_lines(results["comparison"])
+    lines += _not_measured([*results["cases"], *properties])
+    return lines + followup_lines(results["followup"])
 
 
 def _not_measured(items: list[dict[str, Any]]) -> list[str]:
