@@ -15,7 +15,7 @@ from robustness import options
 from robustness.errors import GateError, UsageError
 from robustness.plan import Plan
 from robustness.properties import PROPERTIES
-from robustness.report import case_properties, summary, tell_junit, unreported, write
+from robustness.report import case_properties, forget, summary, tell_junit, unreported, write
 from robustness.results import fails
 from robustness.session import Session
 
@@ -218,6 +218,15 @@ class _Reporter:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self._note = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Forgets the last run's verdict: a run that is killed must not leave it behind."""
+        if _asked_for(self.config, "robustness") or _PLAN in self.config.stash:
+            try:
+                forget(_plan(self.config).report)
+            except GateError as error:
+                raise pytest.UsageError(str(error)) from error
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes in what a case measured, or that it ended without measuring."""

@@ -49,6 +49,21 @@ def write(results: dict[str, Any], directory: Path) -> dict[str, Any]:
     return results
 
 
+def forget(directory: Path) -> None:
+    """Removes the files of an earlier run, so that a run that is killed leaves no verdict.
+
+    Raises:
+        GateError: They cannot be removed.
+    """
+    try:
+        for name in ("results.json", "report.html"):
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise GateError(
+            f"results of an earlier run in {directory} cannot be removed: {_said(error)}"
+        ) from error
+
+
 def unreported(results: dict[str, Any], message: str) -> dict[str, Any]:
     """The results of a run that failed since it could not say what it found."""
     return results | judgement_record(Judgement(Verdict.FAIL, Reason.REPORT_FAILED, message))
