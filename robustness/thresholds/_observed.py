@@ -110,7 +110,7 @@ def _lower_end(metric: str, cell: Found) -> float:
     value, z2 = estimate["value"], NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
     n = cell["n"]
     spread = math.sqrt(max(value * (1 - value), 0) * z2 / n + (z2 / (2 * n)) ** 2)
-    return min(low, (value + z2 / (2 * n) - spread) / (1 + z2 / n))
+    return float(min(low, (value + z2 / (2 * n) - spread) / (1 + z2 / n)))
 
 
 def _unresolved(metric: str, cell: Found, limit: float, slack: float) -> str:
