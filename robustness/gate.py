@@ -13,7 +13,7 @@ from robustness.counts import RankCounts
 from robustness.devices import choose_device
 from robustness.embedding import Store, StoreCounts, decode_once
 from robustness.encoder import DualEncoder
-from robustness.errors import EvaluationSetError, GateError, StoreError, WeightsNotFoundError
+from robustness.errors import GateError, WeightsNotFoundError
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.measure import Measurement, Subject
@@ -126,9 +126,7 @@ class Gate:
             return {"case": case.id, "cells": records, "curve": [], "protocol": {}}
         return {
             "case": case.id,
-            "cells": [
-                self._judged(subject, cell, measured[cell.fill][cell.direction]) for cell in cells
-            ],
+            "cells": [self._judged(subject, cell, measured[cell.fill]) for cell in cells],
             "curve": [_curve_point(cell, measured[cell.fill][cell.direction]) for cell in cells],
             "protocol": self.protocol(case.model),
             **self._queries(subject, cells, measured),
@@ -156,7 +154,8 @@ class Gate:
         bounds = self.plan.thresholds.bounds(cell, self.plan.evalset.partition(":")[0])
         return cell_record(self.plan, cell, bounds, judgement)
 
-    def _judged(self, subject: Subject, cell: Cell, measurement: Measurement) -> Record:
+    def _judged(self, subject: Subject, cell: Cell, measured: Measured) -> Record:
+        measurement = measured[cell.direction]
         bounds = self.plan.thresholds.bounds(cell, self.evalset.name)
         references = {CHANCE: measurement.chance}
         try:
@@ -164,6 +163,8 @@ class Gate:
             judgement = judge(measurement.estimates, bounds, references)
         except GateError as error:
             judgement = Judgement(Verdict.FAIL, Reason.REFERENCE_FAILED, str(error))
+        if cell.level == 0 and (constant := _constant(measured)):
+            judgement = Judgement(Verdict.FAIL, Reason.SCORES_CONSTANT, constant)
         return cell_record(self.plan, cell, bounds, judgement) | {
             "n": measurement.n,
             "labelled": measurement.labelled,
@@ -244,7 +245,28 @@ class Gate:
             "device": made.get("device"),
             "model_loads": self.model_loads,
             "store": asdict(counts),
+            "fingerprints": {
+                name: [subject.encoder.fingerprint, subject.evalset.fingerprint]
+                for name, subject in self._subjects.items()
+            },
         }
+
+
+def _constant(measured: Measured) -> str:
+    """Whether some direction's scores tell nothing apart; empty where they do.
+
+    Where every pixel is hidden that is as it should be; on clean images no bound, however
+    low, may be met that way.
+    """
+    for direction, measurement in measured.items():
+        counts = measurement.counts
+        others = counts.gallery_size - counts.positives
+        if others.any() and not counts.greater.any() and (counts.equal == others).all():
+            return (
+                f"{direction}: on clean images every candidate of every query has the same score;"
+                " the model tells nothing apart"
+            )
+    return ""
 
 
 def _curve_point(cell: Cell, measurement: Measurement) -> Record:
@@ -270,10 +292,9 @@ def judge_failure(error: GateError, *, optional: bool) -> Judgement:
     message = str(error)
     if isinstance(error, WeightsNotFoundError) and optional:
         return Judgement(Verdict.NOT_MEASURED, Reason.WEIGHTS_ABSENT, message)
-    if isinstance(error, WeightsNotFoundError):
-        return Judgement(Verdict.FAIL, Reason.WEIGHTS_ABSENT, message)
-    if isinstance(error, EvaluationSetError):
-        return Judgement(Verdict.FAIL, Reason.EVALSET_FAILED, message)
-    if isinstance(error, StoreError):
-        return Judgement(Verdict.FAIL, Reason.STORE_FAILED, message)
-    return Judgement(Verdict.FAIL, Reason.MODEL_FAILED, message)
+    try:
+        reason = Reason(error.code)
+    except ValueError:
+        # Of a way to ask that shows only where the model or the set is loaded.
+        reason = Reason.MODEL_FAILED
+    return Judgement(Verdict.FAIL, reason, message)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from robustness import plan as plans
+from robustness.files import shortest
 from robustness.plan import Plan
 
 UPDATES = ("new", "all")
@@ -203,11 +204,3 @@ def read_plan(config: pytest.Config) -> Plan:
         update=config.getoption(_dest("update")),
         arguments=[a for a in given(config) if not a.startswith(NOT_REPEATED)],
     )
-
-
-def shortest(path: Path) -> Path:
-    """The path as a person in this folder would write it."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from robustness import baseline
 from robustness import thresholds as thresholds_file
-from robustness.baseline import check_name, find
 from robustness.errors import UsageError
 from robustness.evalset import check_spec
 from robustness.occlusion import Occlusion
@@ -57,7 +57,9 @@ class Plan:
         arguments: The command line's robustness options, for commands that repeat a part.
         baselines: The folder baselines are kept in.
         save: The name under which the run is kept as a baseline.
-        compare: The baseline the run is held against.
+        compare: The file of the baseline the run is held against.
+        then: What that file holds, read at the start: a run of an hour must not end with a
+            baseline that cannot be read, or that another run has replaced meanwhile.
         regression: How it is held against it.
         update: Which bounds are written to the thresholds file: none, ``new`` or ``all``.
     """
@@ -74,6 +76,7 @@ class Plan:
     baselines: Path = Path(".robustness/baselines")
     save: str | None = None
     compare: Path | None = None
+    then: baseline.Run | None = field(default=None, repr=False)
     regression: Regression = field(default_factory=Regression)
     update: str | None = None
 
@@ -140,7 +143,8 @@ def _entry(thresholds: Thresholds, name: str) -> ModelEntry:
     raise UsageError(
         f"unknown model {name!r} in --robustness-models; {thresholds.path} has"
         f" {', '.join(thresholds.models)}; any other is named by its loader,"
-        f" package.module:function, or as {', '.join(f'{f}:NAME' for f in families)}"
+        f" package.module:function, or as {', '.join(f'{f}:NAME' for f in families)}",
+        "unknown_model",
     )
 
 
@@ -195,6 +199,7 @@ def _require_under_test(models: dict[str, ModelEntry], name: str, option: str) -
 
 
 _TOLERATED = re.compile(r"(?P<metric>[^:]+):(?P<drop>[0-9.]+)(?P<points>pt)?")
+_MEANT = "a drop is in points (1pt) or a fraction below 1 (0.01), never in percent"
 
 
 def tolerate(thresholds: Thresholds, text: str) -> Regression:
@@ -207,11 +212,11 @@ def tolerate(thresholds: Thresholds, text: str) -> Regression:
     with suppress(ValueError):
         if found and found["metric"] in REGRESSION_METRICS:
             drop = float(found["drop"]) / (100 if found["points"] else 1)
-            if 0 <= drop <= 1:
+            if 0 <= drop < 1:
                 return replace(thresholds.regression, metric=found["metric"], margin=drop)
     raise UsageError(
-        f"--robustness-compare-fail {text!r} is not METRIC:DROP, as hit@10:1pt (or hit@10:0.01)"
-        f" is; metrics: {', '.join(REGRESSION_METRICS)}"
+        f"--robustness-compare-fail {text!r} is not METRIC:DROP, as hit@10:1pt is; {_MEANT};"
+        f" metrics: {', '.join(REGRESSION_METRICS)}"
     )
 
 
@@ -234,7 +239,9 @@ def make(  # noqa: PLR0913 - one a command-line option
     compare_fail: str | None = None,
     update: str | None = None,
 ) -> Plan:
-    """Puts a plan together from the command line's texts; opens only the thresholds file.
+    """Puts a plan together from the command line's texts.
+
+    Opens the thresholds file and the baseline that is asked for, and nothing else.
 
     Raises:
         UsageError: Something asked for is malformed or unknown.
@@ -249,12 +256,13 @@ def make(  # noqa: PLR0913 - one a command-line option
     except ValueError as error:
         raise UsageError(f"--robustness-replay: {error}") from error
     if save is not None:
-        check_name(save)
+        baseline.check_name(save)
     if compare_fail is not None and compare is None:
         raise UsageError(
             "--robustness-compare-fail says what is tolerated beside a baseline; name one with"
             " --robustness-compare"
         )
+    kept = None if compare is None else baseline.find(baselines, compare)
     return Plan(
         thresholds=file,
         models=give_options(give_weights(select_models(file, models), weights), options),
@@ -267,7 +275,8 @@ def make(  # noqa: PLR0913 - one a command-line option
         arguments=tuple(arguments),
         baselines=baselines,
         save=save,
-        compare=None if compare is None else find(baselines, compare),
+        compare=kept,
+        then=None if kept is None else baseline.load(kept),
         regression=file.regression if compare_fail is None else tolerate(file, compare_fail),
         update=update,
     )

@@ -17,6 +17,7 @@ from robustness.paired import (
     compare_case,
     query_clusters,
     smallest_drop,
+    upper_limit,
 )
 from robustness.results import Record, judgement_record, number
 from robustness.thresholds import Regression
@@ -104,8 +105,16 @@ def _record(place: Place, found: PairedComparison, settings: Regression, *, case
         "p": found.p,
         "adjusted_p": found.adjusted_p,
         "smallest_drop": number(smallest),
+        "not_excluded": _not_excluded(found, settings, cases),
         **judgement_record(judge_regression(found, settings, cases=cases)),
     }
+
+
+def _not_excluded(found: PairedComparison, settings: Regression, cases: int) -> float | None:
+    """The drop up to which none is excluded, where one must be."""
+    if settings.mode != "non_inferiority":
+        return None
+    return number(upper_limit(found, cases=cases, alpha=settings.family_alpha))
 
 
 def summary_of(records: list[Record], baseline: str, settings: Regression) -> Record:

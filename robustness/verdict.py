@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from robustness.metrics import LABEL_MEANS
+from robustness.metrics import LABEL_MEANS, RANGES
 from robustness.paired import PairedComparison, non_inferior, regressed, upper_limit
 from robustness.statistics import Estimate
-from robustness.thresholds import Bound, References, Regression
+from robustness.thresholds import CHANCE, LOWER_IS_BETTER, Bound, References, Regression
 
 
 class Verdict(StrEnum):
@@ -33,17 +33,33 @@ class Reason(StrEnum):
     NO_BOUND = "no_bound"
     NOT_FINITE = "not_finite"
     NO_LABELS = "no_labels"
+    BOUND_VACUOUS = "bound_vacuous"
+    SCORES_CONSTANT = "scores_constant"
+    NO_POSITIVES = "no_positives"
+    EMBEDDING_MALFORMED = "embedding_malformed"
+    EMBEDDING_NOT_FINITE = "embedding_not_finite"
     MODEL_FAILED = "model_failed"
+    LOADER_UNUSABLE = "loader_unusable"
+    WEIGHTS_UNUSABLE = "weights_unusable"
     EVALSET_FAILED = "evalset_failed"
+    EVALSET_EMPTY = "evalset_empty"
+    EVALSET_CHANGED = "evalset_changed"
+    NO_TEXT = "no_text"
     STORE_FAILED = "store_failed"
+    STORE_STALE = "store_stale"
     WEIGHTS_ABSENT = "weights_absent"
     REFERENCE_FAILED = "reference_failed"
     PROPERTY_BROKEN = "property_broken"
     CRASHED = "crashed"
+    WORKER_CRASHED = "worker_crashed"
+    INCOMPLETE = "incomplete"
     NOT_RUN = "not_run"
+    NOTHING_MEASURED = "nothing_measured"
     INCONSISTENT = "inconsistent"
     INTERRUPTED = "interrupted"
+    UNFINISHED = "unfinished"
     REPORT_FAILED = "report_failed"
+    PAGE_FAILED = "page_failed"
     REGRESSION = "regression"
     INFERIORITY_NOT_EXCLUDED = "inferiority_not_excluded"
     BASELINE_MISMATCH = "baseline_mismatch"
@@ -104,6 +120,14 @@ def judge(
             f"{adrift[0].metric} of {adrift[0].reference} is not a number here, so bound"
             f" {adrift[0]} (line {adrift[0].line}) cannot be held",
         )
+    vacuous = [bound for bound in bounds if _vacuous(bound.metric, references or {})]
+    if vacuous:
+        return Judgement(
+            Verdict.FAIL,
+            Reason.BOUND_VACUOUS,
+            f"{vacuous[0].metric} is the same whatever the model answers, so few items there are"
+            f" to find; bound {vacuous[0]} (line {vacuous[0].line}) holds nothing",
+        )
     missed = [
         bound
         for bound, limit in limits.items()
@@ -113,6 +137,13 @@ def judge(
         texts = [describe_miss(estimates[bound.metric], bound, limits[bound]) for bound in missed]
         return Judgement(Verdict.FAIL, Reason.BOUND_MISSED, "; ".join(texts))
     return Judgement(Verdict.PASS, Reason.OK)
+
+
+def _vacuous(metric: str, references: References) -> bool:
+    """Whether guessing does as well as can be done: hit@10 among ten items is 1."""
+    low, high = RANGES[metric]
+    best = low if metric in LOWER_IS_BETTER else high
+    return references.get(CHANCE, {}).get(metric) == best
 
 
 def _known(estimates: Mapping[str, Estimate], metric: str) -> bool:
@@ -175,11 +206,19 @@ def _points(share: float) -> str:
     return f"{text} point" if text == "1" else f"{text} points"
 
 
-def judge_run(judgements: Iterable[Judgement]) -> Judgement:
-    """The verdict of a run over everything it planned: cells and properties.
+MEASURED = "measurements and properties"
+"""What a run judges, in words, where it is held against no baseline."""
+
+
+def judge_run(judgements: Iterable[Judgement], what: str = MEASURED) -> Judgement:
+    """The verdict of a run over everything it planned: cells, properties and comparisons.
 
     A run passes where nothing failed and something was measured. What is not measured
     counts as failed, but for optional models whose weights are absent.
+
+    Args:
+        judgements: Over each of them.
+        what: What they are over, for a person.
     """
     counts = dict.fromkeys(Verdict, 0)
     worst: Judgement | None = None
@@ -191,12 +230,12 @@ def judge_run(judgements: Iterable[Judgement]) -> Judgement:
         ):
             worst = worst if worst and worst.verdict is Verdict.FAIL else judgement
     summary = (
-        f"measurements and properties: {counts[Verdict.PASS]} passed,"
+        f"{what}: {counts[Verdict.PASS]} passed,"
         f" {counts[Verdict.FAIL]} failed,"
         f" {counts[Verdict.NOT_MEASURED]} not measured"
     )
     if worst is not None:
         return Judgement(Verdict.FAIL, worst.reason, summary)
     if not counts[Verdict.PASS]:
-        return Judgement(Verdict.FAIL, Reason.NOT_RUN, f"nothing was measured: {summary}")
+        return Judgement(Verdict.FAIL, Reason.NOTHING_MEASURED, f"nothing was measured: {summary}")
     return Judgement(Verdict.PASS, Reason.OK, summary)

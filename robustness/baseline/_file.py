@@ -20,6 +20,7 @@ from robustness.files import write_whole
 
 SCHEMA = "robustness-baseline-1"
 SUFFIX = ".safetensors"
+_KEY = "robustness"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILE = re.compile(rf"(?P<number>\d{{4,}})_(?P<name>{NAME.pattern}){re.escape(SUFFIX)}")
 
@@ -61,7 +62,8 @@ def find(folder: Path, wanted: str) -> Path:
     names = ", ".join(path.stem for _, _, path in kept) or "none"
     raise UsageError(
         f"--robustness-compare {wanted!r}: no such baseline in {folder} and no such file; there"
-        f" are: {names}; keep one with --robustness-save NAME"
+        f" are: {names}; keep one with --robustness-save NAME",
+        "unknown_baseline",
     )
 
 
@@ -111,7 +113,8 @@ def save(run: Run, folder: Path, name: str) -> Path:
     }
     text = json.dumps(content, sort_keys=True)
     metadata = {"schema": SCHEMA, "run": text, "sha256": _digest(text, tensors)}
-    payload = to_bytes(tensors, metadata)
+    # Under one key: safetensors writes several in an order of its own, another each time.
+    payload = to_bytes(tensors, {_KEY: json.dumps(metadata)})
     try:
         number = max((number for number, _, _ in _kept(folder)), default=0) + 1
         path = folder / f"{number:04}_{name}{SUFFIX}"
@@ -134,22 +137,26 @@ def load(path: Path) -> Run:
 
     try:
         with safe_open(path, "np") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BaselineError(f"baseline {path} cannot be read: {reason}; save it again") from error
-    if metadata.get("schema") != SCHEMA:
+    if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
         raise BaselineError(
             f"{path} is no baseline of this form ({SCHEMA}); save one with --robustness-save NAME"
         )
-    text = metadata.get("run", "")
+    text = str(metadata.get("run", ""))
     if metadata.get("sha256") != _digest(text, tensors):
-        raise BaselineError(f"baseline {path} is damaged: its checksum is wrong; save it again")
+        raise BaselineError(
+            f"baseline {path} is damaged: its checksum is wrong; save it again", "baseline_damaged"
+        )
     try:
         return _run(json.loads(text), tensors)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BaselineError(f"baseline {path} is incomplete: {error}; save it again") from error
+        raise BaselineError(
+            f"baseline {path} is incomplete: {error}; save it again", "baseline_damaged"
+        ) from error
 
 
 def _digest(text: str, tensors: Mapping[str, NDArray[Any]]) -> str:
@@ -172,6 +179,8 @@ def _run(content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Run
                 for name, tensor in tensors.items()
                 if name.startswith(prefix)
             }
+            if not all(np.issubdtype(array.dtype, np.integer) for array in arrays.values()):
+                raise ValueError(f"{model}, {key}: ranks are whole numbers")
             ranks[key] = RankCounts.of(arrays, ranking["gallery_size"])
         models[model] = ModelRun(
             own["fingerprint"],
@@ -195,3 +204,5 @@ def _check(model: str, run: ModelRun) -> None:
             expected = (pairs if name.startswith("pair_") else queries,)
             if array.shape != expected or (array < 0).any():
                 raise ValueError(f"{model}, {key}: {name} is not that of {expected[0]} queries")
+        if (counts.greater + counts.equal + counts.positives > counts.gallery_size).any():
+            raise ValueError(f"{model}, {key}: there are ranks beyond {counts.gallery_size} items")

@@ -85,6 +85,9 @@ def differences(run: Run, baseline: Run, model: str) -> list[str]:
         for name in dict.fromkeys([*here, *there])
         if (now := here.get(name)) != (then := there.get(name))
     ]
+    specs = [each.environment.get("evalset") for each in (run, baseline)]
+    if mine.measured_on != theirs.measured_on and specs[0] != specs[1]:
+        found.insert(0, f"the evaluation set is {specs[0]} here and {specs[1]} in the baseline")
     if not found and mine.patients != theirs.patients:
         found.append("the patients of the images differ")
     if not found and not np.array_equal(mine.text_of_image, theirs.text_of_image):

@@ -53,4 +53,4 @@ def test_ranking_speed(
     subject.images(CLEAN)
     benchmark.extra_info |= {"items": len(subject.evalset), "device": subject.encoder.device}
     counts = benchmark(subject.rank, CLEAN)
-    assert len(counts["image_to_report"]) == len(subject.evalset)
+    assert len(counts["image_to_report"].counts) == len(subject.evalset)

@@ -1,5 +1,6 @@
 """Thresholds: what is measured and what is required."""
 
+from robustness.thresholds._bounds import LOWER_IS_BETTER
 from robustness.thresholds._file import load
 from robustness.thresholds._schema import schema
 from robustness.thresholds._update import Change, Stamp, updated
@@ -21,6 +22,7 @@ from robustness.thresholds._values import (
 __all__ = [
     "CHANCE",
     "DIRECTIONS",
+    "LOWER_IS_BETTER",
     "REGRESSION_METRICS",
     "Bound",
     "Cell",

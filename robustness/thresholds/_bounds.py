@@ -29,6 +29,9 @@ _FORMS = (
     " hit@10 >= 0.8, hit@10 >= 3 * chance and hit@10 no worse than clip by 0.02 are"
 )
 
+MALFORMED = "bound_malformed"
+OUT_OF_RANGE = "out_of_range"
+
 LOWER_IS_BETTER = frozenset({"median_rank"})
 """Metrics of which less is more."""
 
@@ -49,7 +52,7 @@ def read_bound(
     text = node.text()
     found = _COMPARISON.fullmatch(text) or _NO_WORSE.fullmatch(text)
     if not found:
-        raise node.error(f"bound {text!r} {_FORMS}")
+        raise node.error(f"bound {text!r} {_FORMS}", MALFORMED)
     metric = found["metric"]
     if metric not in metrics:
         raise node.unknown("metric", metric, metrics)
@@ -79,14 +82,17 @@ def _no_worse(node: Node, metric: str, name: str, by: str | None, models: Sequen
 
 def _reference(node: Node, metric: str, name: str, models: Sequence[str]) -> str:
     if not models:
-        raise node.error(f"bound {node.text()!r}: {name!r} is no number; a number is needed here")
+        raise node.error(
+            f"bound {node.text()!r}: {name!r} is no number; a number is needed here", MALFORMED
+        )
     if name not in {CHANCE, *models}:
         known = ("a number", CHANCE, *models)
         raise node.unknown("limit", name, known, f" in bound {node.text()!r}")
     if name == CHANCE and metric.startswith("retention("):
         raise node.error(
             f"bound {node.text()!r}: retention is measured from chance on; its bound is a number"
-            " or another model's"
+            " or another model's",
+            MALFORMED,
         )
     return name
 
@@ -95,7 +101,7 @@ def _float(node: Node, text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise node.error(f"bound {node.text()!r}: {text!r} is no number") from error
+        raise node.error(f"bound {node.text()!r}: {text!r} is no number", MALFORMED) from error
 
 
 def _number(node: Node, metric: str, text: str) -> float:
@@ -104,7 +110,7 @@ def _number(node: Node, metric: str, text: str) -> float:
     if not (math.isfinite(limit) and low <= limit <= high):
         span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g} on"
         percent = " (80 % is written 0.8)" if high == 1 else ""
-        raise node.error(f"bound {node.text()!r}: {metric} is {span}{percent}")
+        raise node.error(f"bound {node.text()!r}: {metric} is {span}{percent}", OUT_OF_RANGE)
     return limit
 
 
@@ -119,4 +125,6 @@ def _check(node: Node, what: str, value: float, span: tuple[float, float]) -> No
     if not (math.isfinite(value) and low <= value <= high):
         to = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} and up"
         percent = " (1 point is written 0.01)" if high == 1 else ""
-        raise node.error(f"bound {node.text()!r}: {what} is {value:g}; allowed is {to}{percent}")
+        raise node.error(
+            f"bound {node.text()!r}: {what} is {value:g}; allowed is {to}{percent}", OUT_OF_RANGE
+        )

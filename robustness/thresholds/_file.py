@@ -13,7 +13,7 @@ from robustness.errors import UsageError
 from robustness.evalset import KINDS, POLICIES, check_spec
 from robustness.metrics import MEANS
 from robustness.occlusion import FILLS, PATTERNS
-from robustness.thresholds._bounds import read_bound
+from robustness.thresholds._bounds import OUT_OF_RANGE, read_bound
 from robustness.thresholds._schema import LOADER, MODEL_NAME, VERSION
 from robustness.thresholds._values import (
     CHANCE,
@@ -79,7 +79,8 @@ def _entries(
     for key in required:
         if key not in entries:
             raise node.error(
-                f"key {key!r} is missing in {node.name}; it needs {', '.join(required)}"
+                f"key {key!r} is missing in {node.name}; it needs {', '.join(required)}",
+                "missing_key",
             )
     return entries
 
@@ -89,7 +90,7 @@ def _spec(node: Node) -> str:
     try:
         check_spec(spec)
     except UsageError as error:
-        raise node.error(str(error)) from error
+        raise node.error(str(error), error.code) from error
     return spec
 
 
@@ -109,7 +110,7 @@ def _unique(node: Node, parse: Callable[[Node], Any]) -> tuple[Any, ...]:
     for item in node.sequence():
         value = parse(item)
         if value in values:
-            raise item.error(f"{value!r} stands twice in {node.name}")
+            raise item.error(f"{value!r} stands twice in {node.name}", "duplicate_entry")
         values.append(value)
     return tuple(values)
 
@@ -117,14 +118,14 @@ def _unique(node: Node, parse: Callable[[Node], Any]) -> tuple[Any, ...]:
 def _whole(node: Node, low: int) -> int:
     value = node.whole()
     if value < low:
-        raise node.error(f"{node.name} is {value}; allowed is {low} and up")
+        raise node.error(f"{node.name} is {value}; allowed is {low} and up", OUT_OF_RANGE)
     return value
 
 
 def _share(node: Node) -> float:
     value = node.number()
     if not 0 <= value <= 1:
-        raise node.error(f"{node.name} is {value:g}; allowed is 0 to 1")
+        raise node.error(f"{node.name} is {value:g}; allowed is 0 to 1", OUT_OF_RANGE)
     return value
 
 
@@ -133,7 +134,8 @@ def _level(node: Node) -> float:
     if not 0 <= level <= 1:
         raise node.error(
             f"level {level:g} is outside 0 to 1; it is the hidden share of the image's area,"
-            " so 30 % is written 0.3"
+            " so 30 % is written 0.3",
+            OUT_OF_RANGE,
         )
     return level
 
@@ -142,7 +144,8 @@ def _levels(node: Node) -> tuple[float, ...]:
     levels = sorted(_unique(node, _level))
     if levels[0] != 0:
         raise node.error(
-            f"{node.name} lacks level 0, the clean images that retention is measured against"
+            f"{node.name} lacks level 0, the clean images that retention is measured against",
+            "clean_level_missing",
         )
     return tuple(levels)
 
@@ -160,7 +163,8 @@ def _model(name: str, node: Node) -> ModelEntry:
     if not re.fullmatch(LOADER, loader):
         raise entries["loader"].error(
             f"loader {loader!r} is no importable name; write package.module:function,"
-            " such as models.phantom:load"
+            " such as models.phantom:load",
+            "loader_unusable",
         )
     weights = Path(entries["weights"].text()).expanduser() if "weights" in entries else None
     options = entries["options"].mapping() if "options" in entries else {}
@@ -203,14 +207,24 @@ def _slack(node: Node) -> float:
 def _level_of_error(node: Node) -> float:
     alpha = node.number()
     if not 0 < alpha < 1:
-        raise node.error(f"{node.name} is {alpha:g}; allowed is above 0 and below 1")
+        raise node.error(f"{node.name} is {alpha:g}; allowed is above 0 and below 1", OUT_OF_RANGE)
     return alpha
+
+
+def _margin(node: Node) -> float:
+    margin = node.number()
+    if not 0 <= margin < 1:
+        raise node.error(
+            f"{node.name} is {margin:g}; allowed is 0 to below 1, and 1 point is written 0.01",
+            OUT_OF_RANGE,
+        )
+    return margin
 
 
 _REGRESSION: dict[str, Callable[[Node], Any]] = {
     "mode": lambda node: _word(node, "mode", MODES),
     "metric": lambda node: _word(node, "metric", REGRESSION_METRICS),
-    "margin": _share,
+    "margin": _margin,
     "alpha": _level_of_error,
 }
 
@@ -237,7 +251,9 @@ def _rule(node: Node, thresholds: Thresholds) -> Rule:
     }
     entries = node.mapping((*allowed, "require"))
     if "require" not in entries:
-        raise node.error("key 'require' is missing in a rule of bounds; list what it requires")
+        raise node.error(
+            "key 'require' is missing in a rule of bounds; list what it requires", "missing_key"
+        )
     selectors: dict[str, frozenset[str | float]] = {}
     for name, values in allowed.items():
         if name in entries:
@@ -273,5 +289,6 @@ def _require_used(thresholds: Thresholds, node: Node) -> None:
             if id(bound) not in deciding:
                 raise item.error(
                     f"bound {str(bound)!r} on line {bound.line} is not used: wherever it applies"
-                    " later rules replace it, or it holds a model against itself; remove it"
+                    " later rules replace it, or it holds a model against itself; remove it",
+                    "unused_bound",
                 )

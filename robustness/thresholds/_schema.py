@@ -168,7 +168,12 @@ def _regression() -> Schema:
                 " only where a drop beyond the margin is excluded.",
             },
             "metric": {"enum": list(REGRESSION_METRICS), "default": HEADLINE},
-            "margin": _number(0, 1, description="The drop that is tolerated; 1 point is 0.01."),
+            "margin": {
+                "type": "number",
+                "minimum": 0,
+                "exclusiveMaximum": 1,
+                "description": "The drop that is tolerated; 1 point is 0.01.",
+            },
             "alpha": {
                 "type": "number",
                 "exclusiveMinimum": 0,

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from robustness.errors import GateError
 from robustness.metrics import HEADLINE
+from robustness.thresholds._file import load
 from robustness.thresholds._observed import MARK, Found, Observed, observe
 from robustness.thresholds._values import DIRECTIONS, Bound, Cell, Rule, Thresholds
 from robustness.thresholds._yaml import Node, read
@@ -24,10 +26,12 @@ class Change:
     Attributes:
         done: Whether it was written.
         text: For a person, one line.
+        loosened: Whether it now passes what it did not: a drop of the model, accepted.
     """
 
     done: bool
     text: str
+    loosened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,10 @@ def updated(
         GateError: The file changed since it was read, or has a form that cannot be edited.
     """
     measured = [cell for cell in cells if cell["metrics"]]
+    if load(thresholds.path) != thresholds:
+        raise GateError(f"{thresholds.path} changed while the gate ran; nothing was written to it")
     nodes = read(thresholds.path).mapping()["bounds"].sequence()
     text = thresholds.path.read_text(encoding="utf-8")
-    if [node.line for node in nodes] != [rule.line for rule in thresholds.rules]:
-        raise GateError(f"{thresholds.path} changed while the gate ran; nothing was written to it")
     edits: list[_Edit] = []
     changes: list[Change] = []
     if every:
@@ -92,7 +96,13 @@ def updated(
         edits.append(_behind(nodes[-1], lines, text))
     for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
         text = text[: edit.start] + edit.text + text[edit.end :]
-    return text, changes
+    return text.replace("\n", _newline(thresholds.path)), changes
+
+
+def _newline(path: Path) -> str:
+    """What ends the lines of a file; reading it as text turns every end into a newline."""
+    raw = path.read_bytes()
+    return "\r\n" if 0 < raw.count(b"\n") == raw.count(b"\r\n") else "\n"
 
 
 # --- bounds that are there ---------------------------------------------------------------
@@ -116,14 +126,17 @@ def _rewritten(
         if bound.reference is not None or not mine:
             continue
         observed = observe(bound.metric, mine, thresholds.slack, at_least=bound.at_least)
-        where = f"{thresholds.path}:{bound.line}: {bound}"
+        where = f"{thresholds.path}:{bound.line}:"
         if isinstance(observed, str):
-            changes.append(Change(done=False, text=f"{where} stays: {observed}"))
+            changes.append(Change(done=False, text=f"{where} {bound} stays: {observed}"))
             continue
         written.append(observed)
         if observed.bound != bound:
             edits.append(_Edit(item.raw.start_mark.index, item.raw.end_mark.index, observed.text))
-            changes.append(Change(done=True, text=f"{where} is now {observed.said}"))
+            loosened = observed.bound.margin(bound.limit) > 0
+            how = "LOOSENED " if loosened else ""
+            said = f"{where} {how}{bound} -> {observed.said}"
+            changes.append(Change(done=True, text=said, loosened=loosened))
     if edits:
         edits.append(_comment(node, written, stamp, text))
     return edits, changes
@@ -168,8 +181,12 @@ def _added(
     place: Callable[[Found], _Place] = lambda c: (c["model"], c["pattern"], c["level"])  # noqa: E731
     lines: list[str] = []
     changes: list[Change] = []
-    for (model, pattern, level), group in groupby(sorted(bare, key=place), place):
-        cells = list(group)
+    blocks = [
+        (where, block)
+        for where, group in groupby(sorted(bare, key=place), place)
+        for block in _blocks(list(group))
+    ]
+    for (model, pattern, level), cells in blocks:
         name = f"{model}, {pattern}, level {level:g}"
         observed = observe(HEADLINE, cells, thresholds.slack)
         if model not in thresholds.models:
@@ -180,6 +197,22 @@ def _added(
         lines += [_signed([observed], stamp), _rule(thresholds, cells, observed)]
         changes.append(Change(done=True, text=f"{name} now requires {observed.said}"))
     return lines, changes
+
+
+def _blocks(cells: Sequence[Found]) -> list[list[Found]]:
+    """Cells of one place in groups of some fills, each with the same directions.
+
+    A rule picks every direction for every fill it names; one that picked a cell beside
+    those it is for would take the place of the bound that cell has.
+    """
+    directions: dict[str, frozenset[str]] = {}
+    for cell in cells:
+        known = directions.get(cell["fill"], frozenset())
+        directions[cell["fill"]] = known | {cell["direction"]}
+    return [
+        [cell for cell in cells if directions[cell["fill"]] == same]
+        for same in dict.fromkeys(directions.values())
+    ]
 
 
 def _rule(thresholds: Thresholds, cells: Sequence[Found], observed: Observed) -> str:
