@@ -51,8 +51,12 @@ def test_no_thresholds_file(repository):
 
 def test_no_thresholds_file_and_no_marker(repository, pytester):
     (repository.path / "thresholds.yaml").unlink()
+    left = repository.path / ".robustness" / "report" / "results.json"
+    left.parent.mkdir(parents=True)
+    left.write_text('{"verdict": "pass"}')
     outcome = pytester.runpytest_inprocess()
     assert outcome.ret == 4
+    assert not left.exists(), "the verdict of an earlier run is none of this one"
     assert "thresholds.yaml cannot be read" in said(outcome)
 
 

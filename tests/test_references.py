@@ -173,9 +173,7 @@ class _Given(np.random.Generator):
 
 def same_resamples(bootstrap):
     """The project's resamples, as the indexes of the studies that each one draws."""
-    return np.array(
-        [np.repeat(np.arange(len(row)), row.astype(int)) for row in bootstrap._counts]
-    )
+    return np.array([np.repeat(np.arange(len(row)), row.astype(int)) for row in bootstrap._counts])
 
 
 def by_scipy(bootstrap, columns, statistic):

@@ -64,7 +64,7 @@ def test_a_drop_fails_in_words_that_name_it():
         assert 0 < low < drop < high < 0.12
         assert record["message"].startswith(f"hit@10 fell by {100 * drop:.1f} points [")
         assert "tolerated is 1 point; p = " in record["message"]
-        assert "Holm over 2 cases), level 0.001" in record["message"]
+        assert "Holm over 2 cases), level 1e-05" in record["message"]
         assert record["drops"].keys() == set(DIRECTIONS)
         assert record["n"] == dict.fromkeys(DIRECTIONS, N)
         assert record["patients"] == N

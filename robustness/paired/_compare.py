@@ -13,7 +13,6 @@ from robustness.paired._answers import Answers, Clusters, Values
 from robustness.paired._signflip import cluster_sums, tail
 
 NORMAL = NormalDist()
-_OCTAVE = math.log(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,9 @@ class PairedComparison:
         granule: The sum of the squared weights of the clusters, 1 / C where they are equal.
         shift: The mean rise of the log rank, the mean over the directions.
         flip_error: The standard deviation of ``shift`` under sign flips.
-        slope: The hit@10 lost for a unit of ``shift``, were all log ranks to rise alike.
+        hit: The baseline's hit@10, the mean over the directions.
+        fall: The rise of the log rank that would cost half of the baseline's hits, the mean
+            over the directions; 0 where there is none to lose.
         p: One-sided, that the candidate is worse: :func:`sign_flip_test` of the log ranks.
         adjusted_p: The same by Holm over the cases of a run, once they are known.
     """
@@ -42,7 +43,8 @@ class PairedComparison:
     granule: float
     shift: float
     flip_error: float
-    slope: float
+    hit: float
+    fall: float
     p: float
     adjusted_p: float | None = None
 
@@ -88,8 +90,9 @@ def compare_case(
     """
     _check(baseline, candidate, clusters)
     names = sorted(baseline)
-    _, joined = np.unique(np.concatenate([clusters[name] for name in names]), return_inverse=True)
-    of = dict(zip(names, np.split(joined, np.cumsum([len(clusters[d]) for d in names])[:-1])))
+    _, joined = np.unique(np.concatenate([clusters[d] for d in names]), return_inverse=True)
+    ends = np.cumsum([len(clusters[d]) for d in names])
+    of = dict(zip(names, np.split(joined, ends[:-1]), strict=True))
     rises = {d: candidate[d].log_rank - baseline[d].log_rank for d in names}
     losses = {d: baseline[d].hit - candidate[d].hit for d in names}
     share = {d: np.full(len(of[d]), 1 / (len(of[d]) * len(names))) for d in names}
@@ -105,7 +108,8 @@ def compare_case(
         granule=float((weights**2).sum()),
         shift=float(terms.sum()),
         flip_error=float(np.sqrt((terms**2).sum())),
-        slope=math.fsum(_slope(baseline[d].log_rank) for d in names) / len(names),
+        hit=math.fsum(float(baseline[d].hit.mean()) for d in names) / len(names),
+        fall=math.fsum(_fall(baseline[d]) for d in names) / len(names),
         p=tail(terms),
     )
 
@@ -129,11 +133,11 @@ def _jackknife(losses: Mapping[str, Values], of: Mapping[str, Clusters], n: int)
     return math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
 
 
-def _slope(log_rank: Values) -> float:
-    """The density of log ranks about the cutoff: half an octave to each side of rank 10.5."""
-    cutoff = math.log(10.5)
-    near = np.abs(log_rank - cutoff) <= _OCTAVE
-    return float(near.mean()) / (2 * _OCTAVE)
+def _fall(answers: Answers) -> float:
+    """How far half of the hits stand from the cutoff, or nearer, in log rank."""
+    edge = math.log(answers.cutoff + 0.5)
+    hits = answers.log_rank[answers.log_rank <= edge]
+    return edge - float(np.median(hits)) if len(hits) else 0.0
 
 
 def _check(

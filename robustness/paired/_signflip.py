@@ -8,6 +8,7 @@ tested, by little; that the test keeps its level is exact, whatever the rounding
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,14 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 Values = NDArray[np.float64]
 
-_FINENESS = 32
+_FINENESS = 64
 """Steps that the mean size of a cluster's sum is rounded to, at least."""
 
 _WORK = 2**26
 """Additions that one test is worth where steps stay finer than that: about 20 ms."""
 
-_MOST_STEPS = 2**20
-"""Steps of all the sizes together where clusters are few: 8 MiB of counts."""
+_MOST_STEPS = 2**17
+"""Steps of all the sizes together where clusters are few: 1 MiB of counts."""
 
 _NOTHING = 1e-12
 """What is left of differences that cancel, by rounding, as a share of their sizes."""
@@ -39,9 +40,10 @@ def sign_flip_test(differences: ArrayLike, clusters: Sequence[object] | NDArray[
     ``P(p <= alpha) <= alpha`` for every alpha, n, and distribution of the differences.
 
     T is the sum over clusters of their sums, each rounded to a whole number of steps: at
-    least 32 steps for the mean size, thousands where clusters are few. The rounding turns
-    with the sign and is part of the statistic; against the sum as it is, p moves by a few
-    percent of itself at most.
+    least 64 steps for the mean size, thousands where clusters are few. The rounding turns
+    with the sign and is part of the statistic, which is why the level stays exact; from that
+    of the sum as it is, p differs by a few percent of itself, and in either direction. Sums
+    that tie, as differences of hits do, stay tied where all sizes are multiples of one.
 
     Args:
         differences: float64 ``[N]``, candidate less baseline, positive where the candidate
@@ -95,9 +97,23 @@ def whole_steps(sums: Values) -> NDArray[np.int64]:
     if n == 0:
         return np.zeros(len(sums), dtype=np.int64)
     steps = max(min(_WORK // n, _MOST_STEPS), _FINENESS * n)
-    step = sizes.sum() / steps
+    step = _fitting(sizes[sizes > 0].min(), sizes.sum() / steps)
     # Equal sums differ in their last bits: halfway between two steps they must not part.
-    return np.where(sums < 0, -1, 1) * np.floor(sizes / step + 0.5 + 1e-9).astype(np.int64)
+    whole = np.floor(sizes / step + 0.5 + 1e-9).astype(np.int64)
+    return np.asarray(np.where(sums < 0, -whole, whole))
+
+
+def _fitting(smallest: float, step: float) -> float:
+    """A step that fits the smallest size evenly, so that its whole multiples stay such.
+
+    Differences of hits are multiples of one size, and their sums tie; rounded to just any
+    step, 1 and 1 would not be 2. Sixty times a step is also 2, 3, 4, 5 or 6 equal parts.
+    It is at least half as long as the step given.
+    """
+    parts = math.ceil(smallest / step - 1e-9)
+    if parts <= 1:  # no longer than a step: it is rounded like any other
+        return step
+    return float(smallest / (60 * math.ceil(parts / 60) if parts > 60 else parts))  # noqa: PLR2004
 
 
 def _share_up_to(sizes: NDArray[np.int64], limit: int) -> float:
