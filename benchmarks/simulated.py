@@ -54,10 +54,7 @@ class Patients:
     @cached_property
     def cluster(self) -> NDArray[np.int64]:
         """Of each image and then each text."""
-        from robustness.evalset import Matching
-
-        matching = Matching((), self.text, [], [])
-        found = query_clusters(matching, [str(i) for i in range(len(self))])
+        found = query_clusters(self.text, [str(i) for i in range(len(self))])
         return np.concatenate([found["image_to_report"], found["report_to_image"]])
 
     @cached_property

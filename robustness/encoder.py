@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.errors import GateError, UsageError
+from robustness.errors import LoaderError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,39 +126,38 @@ def load(
         **options: Passed on to the loader.
 
     Raises:
-        UsageError: The name is malformed or nothing importable, or the loader takes no
-            such option.
-        GateError: The loader returned something else than a DualEncoder.
+        LoaderError: The name is malformed or nothing importable, or the loader takes no
+            such option or returns something else than a DualEncoder.
         WeightsError: The checkpoint cannot be used; raised by the loader.
     """
     module_name, colon, function_name = loader.partition(":")
     if not (module_name and colon and function_name):
-        raise UsageError(
+        raise LoaderError(
             f"model loader {loader!r} is no importable name; write package.module:function,"
             " such as models.phantom:load"
         )
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise UsageError(
+        raise LoaderError(
             f"model loader {loader!r}: module {module_name!r} cannot be imported ({error});"
             " install the package that holds it, or correct the name"
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise UsageError(
+        raise LoaderError(
             f"model loader {loader!r}: module {module_name!r} has no function {function_name!r}"
         )
     try:
         inspect.signature(function).bind(weights=weights, device=device, **options)
     except TypeError as error:
-        raise UsageError(
+        raise LoaderError(
             f"model loader {loader!r} does not take what it is given: {error}; it takes weights,"
             " device and the options of its own"
         ) from error
     encoder = function(weights=weights, device=device, **options)
     if not isinstance(encoder, DualEncoder):
-        raise GateError(
+        raise LoaderError(
             f"model loader {loader!r} returned {type(encoder).__name__}, not a DualEncoder;"
             " subclass robustness.encoder.DualEncoder"
         )

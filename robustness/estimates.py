@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness import metrics
+from robustness.counts import RankCounts
 from robustness.evalset import Matching
-from robustness.ranking import RankCounts
 from robustness.statistics import REPLICATES, Bootstrap, Estimate, Replicates
 from robustness.topk import PlaceGains
 

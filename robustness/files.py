@@ -29,3 +29,11 @@ def write_whole(path: Path, *parts: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def shortest(path: Path) -> Path:
+    """The path as a person in this folder would write it."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from robustness import encoder as encoders
+from robustness.counts import RankCounts
+from robustness.devices import choose_device
 from robustness.embedding import Store, StoreCounts, decode_once
 from robustness.encoder import DualEncoder
-from robustness.errors import EvaluationSetError, GateError, StoreError, WeightsNotFoundError
+from robustness.errors import GateError, WeightsNotFoundError
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.measure import Measurement, Subject
 from robustness.occlusion import Occlusion
 from robustness.plan import Case, Plan
 from robustness.progress import Stream
-from robustness.results import Record, cell_record, estimate_record, number
-from robustness.thresholds import Cell
+from robustness.results import Record, bound_record, cell_record, estimate_record, number
+from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
 from robustness.verdict import Judgement, Reason, Verdict, judge
+
+Measured = dict[str, Measurement]
+"""A measurement, by direction."""
 
 
 class Gate:
@@ -39,6 +42,7 @@ class Gate:
         self.model_loads = 0
         self._subjects: dict[str, Subject] = {}
         self._failures: dict[str, GateError] = {}
+        self._measured: dict[tuple[str, str, str, float], Measured] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -89,7 +93,7 @@ class Gate:
         Raises:
             GateError: The model or its weights cannot be used.
         """
-        entry = self.plan.models[model]
+        entry = self.plan.entry(model)
         self.model_loads += 1
         return encoders.load(
             entry.loader, weights=weights or entry.weights, device=self.device, **entry.options
@@ -109,11 +113,11 @@ class Gate:
         failure = None
         try:
             subject = self.subject(case.model)
+            # Both directions come of one measurement.
             measured = {
-                fill: subject.measure(
-                    Occlusion(case.pattern, case.level, fill, self.plan.thresholds.seed)
-                )
-                for fill in self.plan.thresholds.fills
+                cell.fill: subject.measure(self._occlusion(cell))
+                for cell in cells
+                if cell.direction == DIRECTIONS[0]
             }
         except GateError as error:
             failure = judge_failure(error, optional=self.plan.models[case.model].optional)
@@ -122,18 +126,45 @@ class Gate:
             return {"case": case.id, "cells": records, "curve": [], "protocol": {}}
         return {
             "case": case.id,
-            "cells": [self._judged(cell, measured[cell.fill][cell.direction]) for cell in cells],
+            "cells": [self._judged(subject, cell, measured[cell.fill]) for cell in cells],
             "curve": [_curve_point(cell, measured[cell.fill][cell.direction]) for cell in cells],
             "protocol": self.protocol(case.model),
+            **self._queries(subject, cells, measured),
+        }
+
+    def _queries(
+        self, subject: Subject, cells: Sequence[Cell], measured: Mapping[str, Measured]
+    ) -> Record:
+        """The ranks of every query, where the run is kept or compared."""
+        if not self.plan.needs_ranks:
+            return {}
+        return {
+            "ranks": [_ranking(cell, measured[cell.fill][cell.direction].counts) for cell in cells],
+            "queries": {
+                "measured_on": {
+                    "images and reports": subject.evalset.fingerprint,
+                    "text policy": asdict(subject.encoder.text_policy),
+                },
+                "patients": [pair.patient_id for pair in subject.evalset.pairs],
+                "text_of_image": subject.matching.text_of_image.tolist(),
+            },
         }
 
     def _unmeasured(self, cell: Cell, judgement: Judgement) -> Record:
         bounds = self.plan.thresholds.bounds(cell, self.plan.evalset.partition(":")[0])
         return cell_record(self.plan, cell, bounds, judgement)
 
-    def _judged(self, cell: Cell, measurement: Measurement) -> Record:
+    def _judged(self, subject: Subject, cell: Cell, measured: Measured) -> Record:
+        measurement = measured[cell.direction]
         bounds = self.plan.thresholds.bounds(cell, self.evalset.name)
-        judgement = judge(measurement.estimates, bounds)
+        references = {CHANCE: measurement.chance}
+        try:
+            references |= self._references(subject, cell, bounds)
+            judgement = judge(measurement.estimates, bounds, references)
+        except GateError as error:
+            judgement = Judgement(Verdict.FAIL, Reason.REFERENCE_FAILED, str(error))
+        if cell.level == 0 and (constant := _constant(measured)):
+            judgement = Judgement(Verdict.FAIL, Reason.SCORES_CONSTANT, constant)
         return cell_record(self.plan, cell, bounds, judgement) | {
             "n": measurement.n,
             "labelled": measurement.labelled,
@@ -142,7 +173,39 @@ class Gate:
             },
             "chance": {name: number(value) for name, value in measurement.chance.items()},
             "hidden": measurement.hidden,
+            "bounds": [bound_record(bound, references) for bound in bounds],
         }
+
+    def _references(
+        self, subject: Subject, cell: Cell, bounds: Sequence[Bound]
+    ) -> dict[str, dict[str, float]]:
+        """The metrics of the other models that a cell's bounds refer to.
+
+        Raises:
+            GateError: Such a model cannot be measured, or not on the same images.
+        """
+        names = {bound.reference for bound in bounds} - {None, CHANCE}
+        return {name: self._reference(subject, cell, name) for name in sorted(filter(None, names))}
+
+    def _reference(self, subject: Subject, cell: Cell, name: str) -> dict[str, float]:
+        key = (name, cell.pattern, cell.fill, cell.level)
+        problem = f"{cell.model} cannot be held against {name}"
+        try:
+            other = self.subject(name)
+            if key not in self._measured:
+                self._measured[key] = other.measure(self._occlusion(cell))
+        except GateError as error:
+            raise GateError(f"{problem}: {error}") from error
+        if other.evalset.fingerprint != subject.evalset.fingerprint:
+            raise GateError(
+                f"{problem}: the one is measured on {len(subject.evalset)} images, the other on"
+                f" {len(other.evalset)}, since they read other sections of the reports"
+            )
+        estimates = self._measured[key][cell.direction].estimates
+        return {metric: estimate.value for metric, estimate in estimates.items()}
+
+    def _occlusion(self, cell: Cell) -> Occlusion:
+        return Occlusion(cell.pattern, cell.level, cell.fill, self.plan.thresholds.seed)
 
     def protocol(self, model: str) -> Record:
         """What a model's measurements rest on, beside the plan."""
@@ -182,7 +245,28 @@ class Gate:
             "device": made.get("device"),
             "model_loads": self.model_loads,
             "store": asdict(counts),
+            "fingerprints": {
+                name: [subject.encoder.fingerprint, subject.evalset.fingerprint]
+                for name, subject in self._subjects.items()
+            },
         }
+
+
+def _constant(measured: Measured) -> str:
+    """Whether some direction's scores tell nothing apart; empty where they do.
+
+    Where every pixel is hidden that is as it should be; on clean images no bound, however
+    low, may be met that way.
+    """
+    for direction, measurement in measured.items():
+        counts = measurement.counts
+        others = counts.gallery_size - counts.positives
+        if others.any() and not counts.greater.any() and (counts.equal == others).all():
+            return (
+                f"{direction}: on clean images every candidate of every query has the same score;"
+                " the model tells nothing apart"
+            )
+    return ""
 
 
 def _curve_point(cell: Cell, measurement: Measurement) -> Record:
@@ -195,61 +279,22 @@ def _curve_point(cell: Cell, measurement: Measurement) -> Record:
     }
 
 
+def _ranking(cell: Cell, counts: RankCounts) -> Record:
+    return {
+        **{part: getattr(cell, part) for part in ("pattern", "fill", "level", "direction")},
+        "counts": {name: array.tolist() for name, array in counts.arrays().items()},
+        "gallery_size": counts.gallery_size,
+    }
+
+
 def judge_failure(error: GateError, *, optional: bool) -> Judgement:
     """The verdict over what an error kept from being measured."""
     message = str(error)
     if isinstance(error, WeightsNotFoundError) and optional:
         return Judgement(Verdict.NOT_MEASURED, Reason.WEIGHTS_ABSENT, message)
-    if isinstance(error, WeightsNotFoundError):
-        return Judgement(Verdict.FAIL, Reason.WEIGHTS_ABSENT, message)
-    if isinstance(error, EvaluationSetError):
-        return Judgement(Verdict.FAIL, Reason.EVALSET_FAILED, message)
-    if isinstance(error, StoreError):
-        return Judgement(Verdict.FAIL, Reason.STORE_FAILED, message)
-    return Judgement(Verdict.FAIL, Reason.MODEL_FAILED, message)
-
-
-def choose_device(name: str) -> str:
-    """The device a name stands for.
-
-    Args:
-        name: A torch device, or ``auto``: CUDA where there is one, else the CPU.
-
-    Raises:
-        GateError: The name is no device, or a device this machine lacks.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise GateError(
-            f"device {name!r} cannot be used: {reason}; allowed are auto, cpu, cuda, cuda:N"
-        ) from error
-    return str(device)
-
-
-@contextmanager
-def measuring(workers: int) -> Iterator[None]:
-    """Computes in full float32, on this process's share of the cores, while it lasts.
-
-    Args:
-        workers: How many processes compute side by side.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    # cuDNN's convolutions use TF32 unless told otherwise: three digits instead of seven.
-    convolutions = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else before
-    torch.set_num_threads(max(1, min(before, available // workers)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.backends.cudnn.allow_tf32 = convolutions
+        reason = Reason(error.code)
+    except ValueError:
+        # Of a way to ask that shows only where the model or the set is loaded.
+        reason = Reason.MODEL_FAILED
+    return Judgement(Verdict.FAIL, reason, message)

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from robustness import metrics
+from robustness.counts import RankCounts
 from robustness.embedding import Store, embed_images, embed_reports
 from robustness.encoder import DualEncoder
-from robustness.errors import EvaluationSetError, GateError
+from robustness.errors import EmbeddingError, EvaluationSetError, GateError, StoreError
 from robustness.estimates import Estimator, Ranked, chances, estimates
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
 from robustness.occlusion import SCHEMA, Occlusion
-from robustness.ranking import Positives, RankCounts, Score, Watch, rank_counts
+from robustness.ranking import Positives, Score, Watch, rank_counts
 from robustness.relevance import LabelRanking, label_rankings
 from robustness.statistics import Estimate, Replicates
 
@@ -40,6 +41,7 @@ class Measurement:
         chance: The same metrics but retention, for a model that knows nothing.
         headline: Replicates of hit@10, from which curves over the levels are made.
         hidden: The share of the area that was hidden, on average over the images.
+        counts: Where each query's right answers stand.
     """
 
     n: int
@@ -48,6 +50,7 @@ class Measurement:
     chance: dict[str, float]
     headline: Replicates
     hidden: float
+    counts: RankCounts
 
 
 class Subject:
@@ -84,7 +87,8 @@ class Subject:
         if not kept:
             raise EvaluationSetError(
                 f"evaluation set {evalset.spec!r}: no report has the text this model reads"
-                f" ({', '.join(encoder.text_policy.sections)})"
+                f" ({', '.join(encoder.text_policy.sections)})",
+                "no_text",
             )
         self.excluded = tuple(
             Exclusion(pair.image_id, EMPTY_TEXT)
@@ -109,8 +113,8 @@ class Subject:
                     self.encoder, self.matching.texts, batch_size=self.batch_size
                 )
             },
-        )["embeddings"]
-        return self._finite(embedded, "report", self.matching.texts)
+        )
+        return self._sound(embedded, "report", self.matching.texts)
 
     def images(
         self, occlusion: Occlusion, subset: Sequence[int] | None = None
@@ -132,9 +136,7 @@ class Subject:
             "occlusion": [SCHEMA, str(occlusion)],
         }
         entry = self.store.fetch(key, lambda: self._embed(evalset, occlusion))
-        embedded = self._finite(
-            entry["embeddings"], "image", [pair.image_id for pair in evalset.pairs]
-        )
+        embedded = self._sound(entry, "image", [pair.image_id for pair in evalset.pairs])
         return embedded, float(entry["hidden"].mean())
 
     def _embed(
@@ -153,14 +155,25 @@ class Subject:
     def _key(self) -> dict[str, object]:
         return {"encoder": self.encoder.fingerprint, "precision": PRECISION}
 
-    def _finite(
-        self, embedded: NDArray[np.float32], what: str, names: Sequence[str]
+    def _sound(
+        self, entry: dict[str, NDArray[np.floating]], what: str, names: Sequence[str]
     ) -> NDArray[np.float32]:
+        """The embeddings of an entry of the store: one a name, and all of them numbers."""
+        embedded = entry["embeddings"]
+        expected = (len(names), self.encoder.embedding_dim)
+        if embedded.shape != expected or embedded.dtype != np.float32:
+            raise StoreError(
+                f"store {self.store.root} holds {len(names)} {what}s of"
+                f" {type(self.encoder).__name__} as {embedded.dtype} {list(embedded.shape)}, not"
+                f" float32 {list(expected)}; name another folder with --robustness-store",
+                "store_stale",
+            )
         bad = np.flatnonzero(~np.isfinite(embedded).all(axis=1))
         if bad.size:
-            raise GateError(
+            raise EmbeddingError(
                 f"{type(self.encoder).__name__} embeds {bad.size} of {len(embedded)} {what}s as"
-                f" NaN or infinite, the first {names[bad[0]][:60]!r}"
+                f" NaN or infinite, the first {names[bad[0]][:60]!r}",
+                "embedding_not_finite",
             )
         return embedded
 
@@ -225,7 +238,11 @@ class Subject:
         try:
             return rank_counts(asked, answers, right, score=score, watch=watch)
         except ValueError as error:
-            raise GateError(f"{type(self.encoder).__name__} cannot be ranked: {error}") from error
+            lacking = not all(np.size(answers) for answers in right)
+            raise GateError(
+                f"{type(self.encoder).__name__} cannot be ranked: {error}",
+                "no_positives" if lacking else None,
+            ) from error
 
     def rank_subset(self, occlusion: Occlusion, subset: Sequence[int]) -> RankCounts:
         """Rank counts of some images as queries against all the reports."""
@@ -249,6 +266,7 @@ class Subject:
                 chance=chance[direction],
                 headline=replicates[direction][metrics.HEADLINE],
                 hidden=hidden,
+                counts=found.counts,
             )
             for direction, found in ranked.items()
         }

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness.counts import RankCounts
+
 if TYPE_CHECKING:
-    from robustness.ranking import RankCounts
     from robustness.topk import PlaceGains
 
 Values = NDArray[np.float64]

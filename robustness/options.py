@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from robustness import plan as plans
+from robustness.files import shortest
 from robustness.plan import Plan
+
+UPDATES = ("new", "all")
 
 OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     (
@@ -88,6 +91,46 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
     (
+        "save",
+        {
+            "metavar": "NAME",
+            "help": "keep the ranks of this run as the newest baseline of that name",
+        },
+    ),
+    (
+        "compare",
+        {
+            "metavar": "NAME|FILE",
+            "nargs": "?",
+            "const": "",
+            "help": "hold this run against a baseline, query by query: its name, number or file"
+            " (default: the newest)",
+        },
+    ),
+    (
+        "compare-fail",
+        {
+            "metavar": "METRIC:DROP",
+            "help": "the drop that is tolerated, such as hit@10:1pt (default: the thresholds"
+            " file's regression settings)",
+        },
+    ),
+    (
+        "baselines",
+        {
+            "metavar": "DIR",
+            "help": "where baselines are kept (default: .robustness/baselines in the root folder)",
+        },
+    ),
+    (
+        "update",
+        {
+            "choices": UPDATES,
+            "help": "write bounds to the thresholds file from what this run observes: new, for"
+            " measurements that have none; all, anew for every bound that is a number",
+        },
+    ),
+    (
         "replay",
         {
             "metavar": "OCCLUSION",
@@ -95,6 +138,9 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
 )
+
+NOT_REPEATED = ("--robustness-replay", "--robustness-save", "--robustness-update")
+"""What a command that repeats a part of a run leaves out."""
 
 
 def add(parser: pytest.Parser) -> None:
@@ -120,7 +166,7 @@ def given(config: pytest.Config) -> tuple[str, ...]:
 
 
 def folder(config: pytest.Config, name: str) -> Path:
-    """The folder of ``--robustness-store`` or ``--robustness-report``."""
+    """The folder of ``--robustness-store``, ``-report`` or ``-baselines``."""
     path: str | None = config.getoption(_dest(name))
     if path is None:
         return config.rootpath / ".robustness" / name
@@ -151,13 +197,10 @@ def read_plan(config: pytest.Config) -> Plan:
         store=folder(config, "store"),
         report=folder(config, "report"),
         replay=config.getoption(_dest("replay")),
-        arguments=[a for a in given(config) if not a.startswith("--robustness-replay")],
+        baselines=folder(config, "baselines"),
+        save=config.getoption(_dest("save")),
+        compare=config.getoption(_dest("compare")),
+        compare_fail=config.getoption(_dest("compare-fail")),
+        update=config.getoption(_dest("update")),
+        arguments=[a for a in given(config) if not a.startswith(NOT_REPEATED)],
     )
-
-
-def shortest(path: Path) -> Path:
-    """The path as a person in this folder would write it."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path

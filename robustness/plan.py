@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from robustness import baseline
 from robustness import thresholds as thresholds_file
 from robustness.errors import UsageError
 from robustness.evalset import check_spec
 from robustness.occlusion import Occlusion
-from robustness.thresholds import DIRECTIONS, Cell, ModelEntry, Thresholds
+from robustness.thresholds import (
+    DIRECTIONS,
+    REGRESSION_METRICS,
+    Cell,
+    ModelEntry,
+    Regression,
+    Thresholds,
+)
 
 FAMILIES = "robustness.families"
 """The entry point group of loaders that load any model of a family, by ``family:name``."""
@@ -45,6 +55,13 @@ class Plan:
         report: The folder results are written to.
         replay: The one occlusion that property cases try, instead of searching.
         arguments: The command line's robustness options, for commands that repeat a part.
+        baselines: The folder baselines are kept in.
+        save: The name under which the run is kept as a baseline.
+        compare: The file of the baseline the run is held against.
+        then: What that file holds, read at the start: a run of an hour must not end with a
+            baseline that cannot be read, or that another run has replaced meanwhile.
+        regression: How it is held against it.
+        update: Which bounds are written to the thresholds file: none, ``new`` or ``all``.
     """
 
     thresholds: Thresholds
@@ -56,6 +73,21 @@ class Plan:
     report: Path
     replay: Occlusion | None = None
     arguments: tuple[str, ...] = ()
+    baselines: Path = Path(".robustness/baselines")
+    save: str | None = None
+    compare: Path | None = None
+    then: baseline.Run | None = field(default=None, repr=False)
+    regression: Regression = field(default_factory=Regression)
+    update: str | None = None
+
+    @property
+    def needs_ranks(self) -> bool:
+        """Whether the ranks of every query are of use after the run."""
+        return bool(self.save or self.compare)
+
+    def entry(self, model: str) -> ModelEntry:
+        """A model under test, or one that the thresholds file names for comparison."""
+        return self.models.get(model) or self.thresholds.models[model]
 
     @property
     def cases(self) -> list[Case]:
@@ -111,7 +143,8 @@ def _entry(thresholds: Thresholds, name: str) -> ModelEntry:
     raise UsageError(
         f"unknown model {name!r} in --robustness-models; {thresholds.path} has"
         f" {', '.join(thresholds.models)}; any other is named by its loader,"
-        f" package.module:function, or as {', '.join(f'{f}:NAME' for f in families)}"
+        f" package.module:function, or as {', '.join(f'{f}:NAME' for f in families)}",
+        "unknown_model",
     )
 
 
@@ -165,6 +198,28 @@ def _require_under_test(models: dict[str, ModelEntry], name: str, option: str) -
         )
 
 
+_TOLERATED = re.compile(r"(?P<metric>[^:]+):(?P<drop>[0-9.]+)(?P<points>pt)?")
+_MEANT = "a drop is in points (1pt) or a fraction below 1 (0.01), never in percent"
+
+
+def tolerate(thresholds: Thresholds, text: str) -> Regression:
+    """The thresholds file's settings with the metric and drop of ``hit@10:1pt``.
+
+    Raises:
+        UsageError: The text has another form, or its metric or drop may not be.
+    """
+    found = _TOLERATED.fullmatch(text)
+    with suppress(ValueError):
+        if found and found["metric"] in REGRESSION_METRICS:
+            drop = float(found["drop"]) / (100 if found["points"] else 1)
+            if 0 <= drop < 1:
+                return replace(thresholds.regression, metric=found["metric"], margin=drop)
+    raise UsageError(
+        f"--robustness-compare-fail {text!r} is not METRIC:DROP, as hit@10:1pt is; {_MEANT};"
+        f" metrics: {', '.join(REGRESSION_METRICS)}"
+    )
+
+
 def make(  # noqa: PLR0913 - one a command-line option
     *,
     thresholds: Path,
@@ -178,8 +233,15 @@ def make(  # noqa: PLR0913 - one a command-line option
     report: Path,
     replay: str | None,
     arguments: Sequence[str],
+    baselines: Path,
+    save: str | None = None,
+    compare: str | None = None,
+    compare_fail: str | None = None,
+    update: str | None = None,
 ) -> Plan:
-    """Puts a plan together from the command line's texts; opens only the thresholds file.
+    """Puts a plan together from the command line's texts.
+
+    Opens the thresholds file and the baseline that is asked for, and nothing else.
 
     Raises:
         UsageError: Something asked for is malformed or unknown.
@@ -193,6 +255,14 @@ def make(  # noqa: PLR0913 - one a command-line option
         occlusion = Occlusion.parse(replay) if replay else None
     except ValueError as error:
         raise UsageError(f"--robustness-replay: {error}") from error
+    if save is not None:
+        baseline.check_name(save)
+    if compare_fail is not None and compare is None:
+        raise UsageError(
+            "--robustness-compare-fail says what is tolerated beside a baseline; name one with"
+            " --robustness-compare"
+        )
+    kept = None if compare is None else baseline.find(baselines, compare)
     return Plan(
         thresholds=file,
         models=give_options(give_weights(select_models(file, models), weights), options),
@@ -203,4 +273,10 @@ def make(  # noqa: PLR0913 - one a command-line option
         report=report,
         replay=occlusion,
         arguments=tuple(arguments),
+        baselines=baselines,
+        save=save,
+        compare=kept,
+        then=None if kept is None else baseline.load(kept),
+        regression=file.regression if compare_fail is None else tolerate(file, compare_fail),
+        update=update,
     )

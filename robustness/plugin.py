@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from robustness import options
+from robustness.console import terminal_of
 from robustness.errors import GateError, UsageError
+from robustness.files import shortest
 from robustness.plan import Plan
 from robustness.properties import PROPERTIES
-from robustness.report import case_properties, summary, tell_junit, unreported, write
+from robustness.report import (
+    begin,
+    case_properties,
+    forget,
+    summary,
+    tell_junit,
+    unreported,
+    write,
+)
 from robustness.results import fails
 from robustness.session import Session
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
-    from robustness.progress import Stream
     from robustness.results import Record
 
 _PLAN: pytest.StashKey[Plan] = pytest.StashKey()
@@ -46,7 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "robustness: a case of the robustness gate")
     config.addinivalue_line("markers", "conformance: what every encoder must do")
     if _asked_for(config, "robustness") or options.given(config):
-        _plan(config)
+        try:
+            _plan(config)
+        except pytest.UsageError:
+            if _asked_for(config, "robustness"):
+                _forget(config)
+            raise
     if _asked_for(config, "benchmark") and config.option.benchmark_json is None:
         directory = options.folder(config, "report")
         directory.mkdir(parents=True, exist_ok=True)
@@ -68,8 +81,18 @@ def _plan(config: pytest.Config) -> Plan:
         try:
             config.stash[_PLAN] = options.read_plan(config)
         except UsageError as error:
-            raise pytest.UsageError(str(error)) from error
+            raise _refused(error) from error
     return config.stash[_PLAN]
+
+
+def _refused(error: GateError) -> pytest.UsageError:
+    return pytest.UsageError(f"{error} [{error.code}]")
+
+
+def _forget(config: pytest.Config) -> None:
+    """Leaves no verdict of an earlier run beside a run that cannot be."""
+    if not (hasattr(config, "workerinput") or config.option.collectonly):
+        forget(options.folder(config, "report"))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -111,6 +134,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Refuses to run gate cases whose plan could not be read."""
     selected = any(item.get_closest_marker("robustness") for item in items)
     if selected and _PLAN_ERROR in config.stash:
+        _forget(config)
         raise pytest.UsageError(str(config.stash[_PLAN_ERROR]))
 
 
@@ -123,51 +147,12 @@ def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
     # Read when torch loads: threads that spin while they wait take ten times as long wherever
     # something else wants the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from robustness.gate import Gate, measuring
+    from robustness.devices import measuring
+    from robustness.gate import Gate
 
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     with measuring(workers):
-        yield Gate(_plan(request.config), stream=_terminal(request.config))
-
-
-def _terminal(config: pytest.Config) -> Stream | None:
-    """The terminal that this process reports to; None in xdist's workers."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or hasattr(config, "workerinput"):
-        return None
-    return _Terminal(reporter, config.pluginmanager.get_plugin("capturemanager"))
-
-
-class _Terminal:
-    """The reporter's terminal, past pytest's capture, on a line of its own."""
-
-    def __init__(self, reporter: pytest.TerminalReporter, capture: Any) -> None:
-        self._reporter = reporter
-        self._capture = capture
-
-    def write(self, text: str) -> None:
-        """Writes at once."""
-        with self._uncaptured():
-            self._reporter.ensure_newline()
-            self._reporter.write(text, flush=True)
-
-    def flush(self) -> None:
-        """Does nothing: what is written is shown at once."""
-
-    def isatty(self) -> bool:
-        """Whether a person watches."""
-        return bool(self._reporter.isatty)
-
-    def columns(self) -> int:
-        """The width of the terminal, which pytest's capture hides from this process."""
-        with self._uncaptured():
-            return shutil.get_terminal_size().columns
-
-    def _uncaptured(self) -> AbstractContextManager[None]:
-        if self._capture is None:
-            return nullcontext()
-        uncaptured: AbstractContextManager[None] = self._capture.global_and_fixture_disabled()
-        return uncaptured
+        yield Gate(_plan(request.config), stream=terminal_of(request.config))
 
 
 @pytest.fixture
@@ -218,15 +203,41 @@ class _Reporter:
         self.config = config
         self._note = ""
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Puts the verdict of a run that has not ended in the place of the last one's."""
+        gate = any(item.get_closest_marker("robustness") for item in session.items)
+        if gate or _asked_for(self.config, "robustness"):
+            try:
+                self._begin()
+            except GateError as error:
+                raise _refused(error) from error
+
+    def _begin(self) -> None:
+        found = self._session()
+        results = found.follow(found.results(interrupted=True), interrupted=True)
+        begin(results, _plan(self.config).report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Takes note of an xdist worker that died."""
+        if error and _SESSION in self.config.stash:
+            self._session().add_lost(node.gateway.id)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes in what a case measured, or that it ended without measuring."""
         name = getattr(report, "robustness_name", None)
         if name is None:
             return
+        if _SESSION not in self.config.stash:
+            with suppress(GateError):
+                self._begin()
         record = getattr(report, "robustness_record", None)
         if record is not None:
             worker = getattr(report, "worker_id", "main")
             self._session().add(record, worker=worker, seconds=report.duration)
+        elif report.when == "call" and report.passed:
+            self._session().add_silent(name)
         if report.robustness_broken:
             self._session().add_broken(name)
 
@@ -244,7 +255,10 @@ class _Reporter:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         cut = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
-        results = self._session().results(interrupted=cut)
+        short = bool(session.shouldfail or session.shouldstop)
+        gate_session = self._session()
+        results = gate_session.results(interrupted=cut, cut=short)
+        results = gate_session.follow(results, interrupted=cut)
         folder = _plan(self.config).report
         try:
             results = write(results, folder)
@@ -274,7 +288,7 @@ class _Reporter:
         if self._note:
             terminalreporter.write_line(self._note)
         if _RESULTS_PATH in self.config.stash:
-            path = options.shortest(self.config.stash[_RESULTS_PATH])
+            path = shortest(self.config.stash[_RESULTS_PATH])
             terminalreporter.write_line(f"results: {path}")
             if (page := path.with_name("report.html")).exists():
                 terminalreporter.write_line(f"page: {page}")

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-Counts = NDArray[np.int64]
+from robustness.counts import Counts, RankCounts
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """Scores of queries with a gallery: ``[q, D]`` and ``[U, D]`` to ``[q, U]``."""
@@ -36,36 +36,6 @@ Watch = Callable[[int, Tensor, "Distinct"], None]
 
 TILE_BYTES = 32 * 2**20
 """Size of one tile of scores where the caller names none; small enough to be kind to caches."""
-
-
-@dataclass(frozen=True, slots=True)
-class RankCounts:
-    """Where each query's right answers stand, before ties are broken.
-
-    A query's positives are the gallery items that are right for it; the best positive
-    is the one that scores highest. Pairs are (query, positive), query by query.
-
-    Attributes:
-        greater: int64 ``[Q]``, items outside the positives that score above the best one.
-        equal: int64 ``[Q]``, items outside the positives that score exactly as it does.
-        tied: int64 ``[Q]``, positives that score as the best one does, itself included.
-        positives: int64 ``[Q]``, how many positives each query has.
-        pair_greater: int64 ``[P]``, items of any kind that score above this positive.
-        pair_equal: int64 ``[P]``, other items of any kind that score exactly as it does.
-        gallery_size: How many items are ranked.
-    """
-
-    greater: Counts
-    equal: Counts
-    tied: Counts
-    positives: Counts
-    pair_greater: Counts
-    pair_equal: Counts
-    gallery_size: int
-
-    def __len__(self) -> int:
-        """The number of queries."""
-        return len(self.greater)
 
 
 def rank_counts(

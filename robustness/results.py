@@ -8,7 +8,7 @@ from typing import Any
 
 from robustness.plan import Plan
 from robustness.statistics import Estimate
-from robustness.thresholds import Bound, Cell
+from robustness.thresholds import Bound, Cell, References
 from robustness.verdict import Judgement, Reason, Verdict
 
 Record = dict[str, Any]
@@ -49,6 +49,18 @@ def fails(record: Mapping[str, Any]) -> bool:
     return any(item["verdict"] == Verdict.FAIL for item in items)
 
 
+def bound_record(bound: Bound, references: References) -> Record:
+    """A bound, with its limit as a number where what it refers to is known."""
+    return {
+        "text": str(bound),
+        "metric": bound.metric,
+        "operator": ">=" if bound.at_least else "<=",
+        "limit": number(bound.against(references)),
+        "reference": bound.reference,
+        "line": bound.line,
+    }
+
+
 def cell_record(plan: Plan, cell: Cell, bounds: tuple[Bound, ...], judgement: Judgement) -> Record:
     """A cell that holds no measurement (yet)."""
     return {
@@ -64,14 +76,6 @@ def cell_record(plan: Plan, cell: Cell, bounds: tuple[Bound, ...], judgement: Ju
         "metrics": {},
         "chance": {},
         "hidden": None,
-        "bounds": [
-            {
-                "metric": bound.metric,
-                "operator": ">=" if bound.at_least else "<=",
-                "limit": bound.limit,
-                "line": bound.line,
-            }
-            for bound in bounds
-        ],
+        "bounds": [bound_record(bound, {}) for bound in bounds],
         **judgement_record(judgement),
     }

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings, target
 from hypothesis.errors import Flaky
 
 from robustness import metrics
+from robustness.counts import RankCounts
 from robustness.embedding import embed_images
 from robustness.errors import GateError
+from robustness.freshness import see_store
 from robustness.gate import judge_failure
 from robustness.occlusion import Occlusion
 from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.ranking import RankCounts
 from robustness.results import Record, judgement_record, number
 from robustness.strategies import occlusions
 from robustness.thresholds import Properties
@@ -62,6 +63,9 @@ def search(gate: Gate, model: str, name: str) -> Record:
     try:
         subject = gate.subject(model)
         finding = _search(gate, subject, _SEARCHES[name])
+        if name == INDEPENDENCE and finding.broken is None:
+            properties = gate.plan.thresholds.properties
+            see_store(subject, _subset(subject, properties)[:ALONE], properties.tolerance)
     except GateError as error:
         failure = judge_failure(error, optional=gate.plan.models[model].optional)
         return record | judgement_record(failure) | {"examples": 0, "room": None}

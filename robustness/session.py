@@ -12,20 +12,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from robustness import environment, metrics, statistics
+from robustness import completeness, environment, followup, metrics, statistics
+from robustness.curves import curves_of
 from robustness.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import Case, Plan
 from robustness.properties import PROPERTIES
 from robustness.results import (
     Record,
     cell_record,
-    estimate_record,
     judgement_of,
     judgement_record,
 )
-from robustness.verdict import Judgement, Reason, Verdict, judge_run
+from robustness.verdict import MEASURED, Judgement, Reason, Verdict, judge_run
 
 RESULTS_SCHEMA = "robustness-results-1"
 
@@ -42,11 +40,16 @@ class Session:
         self.plan = plan
         self._root = root
         self._started = time.perf_counter()
+        self._planned = {case.id: case for case in plan.cases}
         self._cases: dict[str, Record] = {}
         self._properties: dict[tuple[str, str], Record] = {}
         self._seconds: dict[str, float] = {}
         self._activity: dict[str, Record] = {}
         self._broken: set[str] = set()
+        self._incomplete: dict[str, str] = {}
+        self._lost: list[str] = []
+        # Read now: what is on the disk when the run ends may be another file.
+        self._thresholds_sha256 = hashlib.sha256(plan.thresholds.path.read_bytes()).hexdigest()
 
     @property
     def empty(self) -> bool:
@@ -58,30 +61,52 @@ class Session:
         self._activity[worker] = record["activity"]
         if "property" in record:
             mine = record["property"]
+            name = f"{mine['model']}-{mine['property']}"
             self._properties[mine["model"], mine["property"]] = mine
-            self._seconds[f"{mine['model']}-{mine['property']}"] = round(seconds, 3)
+            problem = completeness.property_problem(mine)
         else:
-            self._cases[record["case"]] = record
-            self._seconds[record["case"]] = round(seconds, 3)
+            name = record["case"]
+            problem = completeness.problem(self.plan, self._planned[name], record)
+            if not problem:
+                self._cases[name] = record
+        if problem:
+            self._incomplete[name] = problem
+        self._seconds[name] = round(seconds, 3)
 
     def add_broken(self, name: str) -> None:
         """Takes note of a case that an error of the code's own ended, before or after it."""
         self._broken.add(name)
 
+    def add_silent(self, name: str) -> None:
+        """Takes note of a case that passed without a record."""
+        self._incomplete.setdefault(name, "it ran and reported nothing")
+
+    def add_lost(self, worker: str) -> None:
+        """Takes note of a process that ended before its time."""
+        self._lost.append(worker)
+
     # --- results -----------------------------------------------------------------------
 
-    def results(self, *, interrupted: bool = False) -> dict[str, Any]:
+    def results(self, *, interrupted: bool = False, cut: bool = False) -> dict[str, Any]:
         """The content of ``results.json``.
 
         Args:
             interrupted: Whether the run was ended before its end; such a run never passes.
+            cut: Whether it stopped early as it was asked to, by ``-x`` say; it may have
+                measured all there was.
         """
-        cells = [cell for case in self.plan.cases for cell in self._cells(case)]
+        missing = self._absent(cut=interrupted or cut)
+        cells = [cell for case in self.plan.cases for cell in self._cells(case, missing)]
         properties = [
-            self._property(model, name) for model in self.plan.models for name in PROPERTIES
+            self._property(model, name, missing)
+            for model in self.plan.models
+            for name in PROPERTIES
         ]
-        verdict = self._verdict(cells, properties, interrupted=interrupted)
-        counts = {v: sum(item["verdict"] == v for item in (*cells, *properties)) for v in Verdict}
+        comparison = followup.compare(self.plan, list(self._cases.values()))
+        judged = [*cells, *properties, *(comparison["cases"] if comparison else [])]
+        what = "measurements, properties and comparisons" if comparison else MEASURED
+        verdict = self._verdict(judged, what, interrupted=interrupted)
+        counts = {v: sum(item["verdict"] == v for item in judged) for v in Verdict}
         return {
             "schema": RESULTS_SCHEMA,
             "verdict": str(verdict.verdict),
@@ -95,6 +120,7 @@ class Session:
             "cases": cells,
             "curves": self._curves(),
             "properties": properties,
+            "comparison": comparison,
             "protocol": self._protocol(),
             "environment": environment.describe(self._root)
             | {
@@ -104,10 +130,13 @@ class Session:
             "timing": self._timing(),
         }
 
-    def _verdict(
-        self, cells: list[Record], properties: list[Record], *, interrupted: bool
-    ) -> Judgement:
-        verdict = judge_run(judgement_of(item) for item in (*cells, *properties))
+    def follow(self, results: dict[str, Any], *, interrupted: bool = False) -> dict[str, Any]:
+        """The results with what followed the run; see :func:`robustness.followup.follow`."""
+        records = list(self._cases.values())
+        return followup.follow(self.plan, records, results, interrupted=interrupted)
+
+    def _verdict(self, judged: list[Record], what: str, *, interrupted: bool) -> Judgement:
+        verdict = judge_run((judgement_of(item) for item in judged), what)
         if self._disagreeing():
             return Judgement(
                 Verdict.FAIL,
@@ -117,40 +146,56 @@ class Session:
         if interrupted and verdict.verdict is Verdict.PASS:
             message = f"the run was interrupted; {verdict.message}"
             return Judgement(Verdict.FAIL, Reason.INTERRUPTED, message)
+        if self._lost and verdict.verdict is Verdict.PASS:
+            message = f"worker {', '.join(self._lost)} crashed; {verdict.message}"
+            return Judgement(Verdict.FAIL, Reason.WORKER_CRASHED, message)
         return verdict
 
-    def _cells(self, case: Case) -> list[Record]:
+    def _absent(self, *, cut: bool) -> Judgement:
+        """What is said of a case that was not heard of."""
+        said = {
+            Reason.NOT_RUN: "not run: deselected or skipped",
+            Reason.INTERRUPTED: "not run: the run ended before it",
+            Reason.WORKER_CRASHED: f"not run: worker {', '.join(self._lost)} crashed",
+        }
+        reason = Reason.INTERRUPTED if cut else Reason.NOT_RUN
+        reason = Reason.WORKER_CRASHED if self._lost else reason
+        return Judgement(Verdict.NOT_MEASURED, reason, said[reason])
+
+    def _cells(self, case: Case, absent: Judgement) -> list[Record]:
         cells: list[Record] = self._cases.get(case.id, {}).get("cells", [])
         if self._stands(case.id, cells):
             return cells
-        judgement = self._missing(case.id)
+        judgement = self._missing(case.id, absent)
         kind = self.plan.evalset.partition(":")[0]
         return [
             cell_record(self.plan, cell, self.plan.thresholds.bounds(cell, kind), judgement)
             for cell in self.plan.cells(case)
         ]
 
-    def _property(self, model: str, name: str) -> Record:
+    def _property(self, model: str, name: str, absent: Judgement) -> Record:
         found = self._properties.get((model, name))
         if found and self._stands(f"{model}-{name}", [found]):
             return found
         record = {"model": model, "property": name, "occlusion": None}
-        judgement = self._missing(f"{model}-{name}")
+        judgement = self._missing(f"{model}-{name}", absent)
         return record | judgement_record(judgement) | {"examples": 0, "room": None}
 
     def _stands(self, name: str, judged: list[Record]) -> bool:
         """Whether a case says what was judged: an error around it overrides all but a failure."""
         failed = any(item["verdict"] == Verdict.FAIL for item in judged)
-        return bool(judged) and (failed or name not in self._broken)
+        amiss = name in self._broken or name in self._incomplete
+        return bool(judged) and (failed or not amiss)
 
-    def _missing(self, name: str) -> Judgement:
+    def _missing(self, name: str, absent: Judgement) -> Judgement:
         if name in self._broken:
             return Judgement(
                 Verdict.FAIL, Reason.CRASHED, f"{name} ended with an error; see its failure"
             )
-        return Judgement(
-            Verdict.NOT_MEASURED, Reason.NOT_RUN, f"{name} was not run (deselected or cut short)"
-        )
+        if name in self._incomplete:
+            text = f"{name}: {self._incomplete[name]}"
+            return Judgement(Verdict.FAIL, Reason.INCOMPLETE, text)
+        return absent
 
     def _curves(self) -> list[Record]:
         """What the levels of a model, pattern, fill and direction say together."""
@@ -163,7 +208,7 @@ class Session:
                     for level in levels
                 ]
                 if all(points):
-                    curves += _curves(model, pattern, levels, points)
+                    curves += curves_of(model, pattern, levels, points)
         return curves
 
     def _protocol(self) -> Record:
@@ -172,7 +217,7 @@ class Session:
         known = {model: protocol for model, protocol in known.items() if protocol}
         evalsets = [protocol["evalset"] for protocol in known.values()]
         return {
-            "thresholds_sha256": hashlib.sha256(thresholds.path.read_bytes()).hexdigest(),
+            "thresholds_sha256": self._thresholds_sha256,
             "evalset": evalsets[0] if evalsets else {"spec": self.plan.evalset},
             "models": [known[model]["model"] for model in self.plan.models if model in known],
             "positives": thresholds.positives,
@@ -201,6 +246,11 @@ class Session:
                 text = json.dumps(record["protocol"], sort_keys=True)
                 if seen.setdefault(model, text) != text:
                     return f"{model} or its evaluation set"
+        loaded: dict[str, list[str]] = {}
+        for activity in self._activity.values():
+            for model, fingerprints in activity["fingerprints"].items():
+                if loaded.setdefault(model, fingerprints) != fingerprints:
+                    return f"{model} or its evaluation set"
         return ""
 
     def _timing(self) -> Record:
@@ -215,35 +265,3 @@ class Session:
                 for name in ("found", "computed", "damaged")
             },
         }
-
-
-def _curves(
-    model: str, pattern: str, levels: tuple[float, ...], points: list[list[Record]]
-) -> list[Record]:
-    curves = []
-    for place, first in enumerate(points[0]):
-        along = [point[place] for point in points]
-        value = np.array([point["value"] for point in along])
-        resampled = np.array([point["resampled"] for point in along]).T
-        measures = {
-            "area_under_curve": metrics.area_under_curve,
-            "level_of_half_loss": metrics.level_of_half_loss,
-        }
-        curves.append(
-            {
-                "model": model,
-                "pattern": pattern,
-                "fill": first["fill"],
-                "direction": first["direction"],
-                "metric": metrics.HEADLINE,
-                **{
-                    name: estimate_record(
-                        statistics.Replicates(
-                            measure(levels, value).item(), measure(levels, resampled)
-                        ).estimate()
-                    )
-                    for name, measure in measures.items()
-                },
-            }
-        )
-    return curves

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from robustness.metrics import LABEL_MEANS
+from robustness.metrics import LABEL_MEANS, RANGES
+from robustness.paired import PairedComparison, non_inferior, regressed, upper_limit
 from robustness.statistics import Estimate
-from robustness.thresholds import Bound
+from robustness.thresholds import CHANCE, LOWER_IS_BETTER, Bound, References, Regression
 
 
 class Verdict(StrEnum):
@@ -32,16 +33,38 @@ class Reason(StrEnum):
     NO_BOUND = "no_bound"
     NOT_FINITE = "not_finite"
     NO_LABELS = "no_labels"
+    BOUND_VACUOUS = "bound_vacuous"
+    SCORES_CONSTANT = "scores_constant"
+    NO_POSITIVES = "no_positives"
+    EMBEDDING_MALFORMED = "embedding_malformed"
+    EMBEDDING_NOT_FINITE = "embedding_not_finite"
     MODEL_FAILED = "model_failed"
+    LOADER_UNUSABLE = "loader_unusable"
+    WEIGHTS_UNUSABLE = "weights_unusable"
     EVALSET_FAILED = "evalset_failed"
+    EVALSET_EMPTY = "evalset_empty"
+    EVALSET_CHANGED = "evalset_changed"
+    NO_TEXT = "no_text"
     STORE_FAILED = "store_failed"
+    STORE_STALE = "store_stale"
     WEIGHTS_ABSENT = "weights_absent"
+    REFERENCE_FAILED = "reference_failed"
     PROPERTY_BROKEN = "property_broken"
     CRASHED = "crashed"
+    WORKER_CRASHED = "worker_crashed"
+    INCOMPLETE = "incomplete"
     NOT_RUN = "not_run"
+    NOTHING_MEASURED = "nothing_measured"
     INCONSISTENT = "inconsistent"
     INTERRUPTED = "interrupted"
+    UNFINISHED = "unfinished"
     REPORT_FAILED = "report_failed"
+    PAGE_FAILED = "page_failed"
+    REGRESSION = "regression"
+    INFERIORITY_NOT_EXCLUDED = "inferiority_not_excluded"
+    BASELINE_MISMATCH = "baseline_mismatch"
+    BASELINE_FAILED = "baseline_failed"
+    UPDATE_FAILED = "update_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +82,11 @@ class Judgement:
     message: str = ""
 
 
-def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgement:
+def judge(
+    estimates: Mapping[str, Estimate],
+    bounds: Sequence[Bound],
+    references: References | None = None,
+) -> Judgement:
     """Holds the metrics of one cell against its bounds.
 
     The value itself is compared, not its interval: the interval tells how far another
@@ -68,11 +95,13 @@ def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgeme
     Args:
         estimates: Every metric of the cell.
         bounds: What is required of it.
+        references: The metrics of chance and of the other models that bounds refer to.
     """
     if not bounds:
         return Judgement(
             Verdict.FAIL, Reason.NO_BOUND, "no bound applies; add one to the thresholds file"
         )
+    limits = {bound: bound.against(references or {}) for bound in bounds}
     unknown = [bound for bound in bounds if not _known(estimates, bound.metric)]
     if unknown:
         names = ", ".join(bound.metric for bound in unknown)
@@ -83,11 +112,38 @@ def judge(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> Judgeme
             f"{names} is not a number here{why}, so bound {unknown[0]} (line {unknown[0].line})"
             " cannot be held",
         )
-    missed = [bound for bound in bounds if bound.margin(estimates[bound.metric].value) < 0]
+    adrift = [bound for bound, limit in limits.items() if not math.isfinite(limit)]
+    if adrift:
+        return Judgement(
+            Verdict.FAIL,
+            Reason.REFERENCE_FAILED,
+            f"{adrift[0].metric} of {adrift[0].reference} is not a number here, so bound"
+            f" {adrift[0]} (line {adrift[0].line}) cannot be held",
+        )
+    vacuous = [bound for bound in bounds if _vacuous(bound.metric, references or {})]
+    if vacuous:
+        return Judgement(
+            Verdict.FAIL,
+            Reason.BOUND_VACUOUS,
+            f"{vacuous[0].metric} is the same whatever the model answers, so few items there are"
+            f" to find; bound {vacuous[0]} (line {vacuous[0].line}) holds nothing",
+        )
+    missed = [
+        bound
+        for bound, limit in limits.items()
+        if bound.margin(estimates[bound.metric].value, limit) < 0
+    ]
     if missed:
-        texts = [describe_miss(estimates[bound.metric], bound) for bound in missed]
+        texts = [describe_miss(estimates[bound.metric], bound, limits[bound]) for bound in missed]
         return Judgement(Verdict.FAIL, Reason.BOUND_MISSED, "; ".join(texts))
     return Judgement(Verdict.PASS, Reason.OK)
+
+
+def _vacuous(metric: str, references: References) -> bool:
+    """Whether guessing does as well as can be done: hit@10 among ten items is 1."""
+    low, high = RANGES[metric]
+    best = low if metric in LOWER_IS_BETTER else high
+    return references.get(CHANCE, {}).get(metric) == best
 
 
 def _known(estimates: Mapping[str, Estimate], metric: str) -> bool:
@@ -104,20 +160,65 @@ def _why_unknown(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> 
     return Reason.NOT_FINITE, ""
 
 
-def describe_miss(estimate: Estimate, bound: Bound) -> str:
+def describe_miss(estimate: Estimate, bound: Bound, limit: float) -> str:
     """A missed bound: observed with interval, the bound and its line, by how much."""
+    number = "" if bound.reference is None else f" = {limit:.3f}"
     return (
         f"{bound.metric} is {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}],"
-        f" bound {'>=' if bound.at_least else '<='} {bound.limit:g} (line {bound.line}),"
-        f" missed by {-bound.margin(estimate.value):.3f}"
+        f" bound {bound.demand}{number} (line {bound.line}),"
+        f" missed by {-bound.margin(estimate.value, limit):.3f}"
     )
 
 
-def judge_run(judgements: Iterable[Judgement]) -> Judgement:
-    """The verdict of a run over everything it planned: cells and properties.
+def judge_regression(found: PairedComparison, settings: Regression, *, cases: int) -> Judgement:
+    """Holds one case's comparison with a baseline against what is tolerated.
+
+    Args:
+        found: The comparison, its p-value adjusted.
+        settings: The mode, the margin and the level.
+        cases: How many cases the run compares.
+    """
+    alpha, margin = settings.family_alpha, settings.margin
+    if settings.mode == "non_inferiority":
+        if non_inferior(found, cases=cases, alpha=alpha, margin=margin):
+            return Judgement(Verdict.PASS, Reason.OK)
+        upper = upper_limit(found, cases=cases, alpha=alpha)
+        return Judgement(
+            Verdict.FAIL,
+            Reason.INFERIORITY_NOT_EXCLUDED,
+            f"{settings.metric} fell by {_points(found.drop)}, and a fall of up to"
+            f" {_points(upper)} is not excluded; tolerated is {_points(margin)}",
+        )
+    if not regressed(found, alpha=alpha, margin=margin):
+        return Judgement(Verdict.PASS, Reason.OK)
+    low, high = found.limits()
+    return Judgement(
+        Verdict.FAIL,
+        Reason.REGRESSION,
+        f"{settings.metric} fell by {_points(found.drop)} [{100 * low:.1f}, {100 * high:.1f}],"
+        f" tolerated is {_points(margin)}; p = {found.adjusted_p:.2g} (sign flips, Holm over"
+        f" {cases} cases), level {alpha:g}",
+    )
+
+
+def _points(share: float) -> str:
+    text = f"{100 * share:.1f}".removesuffix(".0")
+    return f"{text} point" if text == "1" else f"{text} points"
+
+
+MEASURED = "measurements and properties"
+"""What a run judges, in words, where it is held against no baseline."""
+
+
+def judge_run(judgements: Iterable[Judgement], what: str = MEASURED) -> Judgement:
+    """The verdict of a run over everything it planned: cells, properties and comparisons.
 
     A run passes where nothing failed and something was measured. What is not measured
     counts as failed, but for optional models whose weights are absent.
+
+    Args:
+        judgements: Over each of them.
+        what: What they are over, for a person.
     """
     counts = dict.fromkeys(Verdict, 0)
     worst: Judgement | None = None
@@ -129,12 +230,12 @@ def judge_run(judgements: Iterable[Judgement]) -> Judgement:
         ):
             worst = worst if worst and worst.verdict is Verdict.FAIL else judgement
     summary = (
-        f"measurements and properties: {counts[Verdict.PASS]} passed,"
+        f"{what}: {counts[Verdict.PASS]} passed,"
         f" {counts[Verdict.FAIL]} failed,"
         f" {counts[Verdict.NOT_MEASURED]} not measured"
     )
     if worst is not None:
         return Judgement(Verdict.FAIL, worst.reason, summary)
     if not counts[Verdict.PASS]:
-        return Judgement(Verdict.FAIL, Reason.NOT_RUN, f"nothing was measured: {summary}")
+        return Judgement(Verdict.FAIL, Reason.NOTHING_MEASURED, f"nothing was measured: {summary}")
     return Judgement(Verdict.PASS, Reason.OK, summary)

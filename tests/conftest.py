@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from gate_repository import MODELS, Repository
+from gate_repository import MODELS, Repository, noisy
+from sabotaged import MODELS as SABOTAGED_MODELS
+from sabotaged import THRESHOLDS, Sabotaged, sabotage_of
+
+# Read when torch loads: threads that spin while they wait take four times the processor's time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -63,6 +68,23 @@ def repository(pytester, store, heavy_modules):
 
 
 @pytest.fixture
+def small(repository):
+    """The same with two cases and four properties, of one example each."""
+    repository.edit("examples: 4", "examples: 1")
+    repository.edit("patterns: [square, grid]", "patterns: [square]")
+    repository.edit("fills: [black, grey]", "fills: [black]")
+    return repository
+
+
+@pytest.fixture(scope="session")
+def worse(tmp_path_factory):
+    """An option that gives the reference encoder weights that keep its bounds, and rank worse."""
+    path = tmp_path_factory.mktemp("weights") / "worse.safetensors"
+    noisy(path, 0.3)
+    return f"--robustness-weights=phantom={path}"
+
+
+@pytest.fixture
 def changed(repository, monkeypatch):
     """The same with models in it that go wrong, each in one way."""
     (repository.path / "my_models.py").write_text(MODELS)
@@ -70,3 +92,14 @@ def changed(repository, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(repository.path))
     monkeypatch.delitem(sys.modules, "my_models", raising=False)
     return repository
+
+
+@pytest.fixture
+def sabotaged(changed, request, pytester, monkeypatch):
+    """A small repository, and what is to become of the sabotage that the test is named after."""
+    (changed.path / "thresholds.yaml").write_text(THRESHOLDS)
+    (changed.path / "my_sabotage.py").write_text(SABOTAGED_MODELS)
+    monkeypatch.setenv("PYTHONPATH", f"{changed.path}{os.pathsep}{REPOSITORY}")
+    own = Sabotaged(changed, sabotage_of(request.node), pytester)
+    yield own
+    assert own.seen, "the test did not look what became of it"

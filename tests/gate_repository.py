@@ -107,6 +107,25 @@ class Repository:
         return json.loads((self.path / folder / "results.json").read_text())
 
 
+def noisy(path, share):
+    """The reference encoder's weights with noise, as a share of each tensor's own spread."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(WEIGHTS, "pt") as file:
+        metadata = file.metadata()
+    generator = torch.Generator().manual_seed(0)
+    changed = {
+        name: tensor
+        + share * tensor.std() * torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+        if tensor.ndim > 1
+        else tensor
+        for name, tensor in load_file(WEIGHTS).items()
+    }
+    save_file(changed, path, metadata)
+
+
 def said(outcome):
     return outcome.stdout.str() + outcome.stderr.str()
 

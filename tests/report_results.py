@@ -67,6 +67,8 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
         "cases": cells,
         "curves": [],
         "properties": properties,
+        "comparison": None,
+        "followup": {"saved": None, "updates": [], "problems": []},
         "protocol": {
             "thresholds_sha256": "cd" * 32,
             "evalset": {**evalset, "patients": 46, "excluded": excluded or {}},
@@ -110,6 +112,70 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
             "store": {"found": 1, "computed": 2, "damaged": 0},
         },
     }
+
+
+# --- beside a baseline ---------------------------------------------------------------------------
+
+NOTHING = {"saved": None, "updates": [], "problems": []}
+
+
+def case(drop, /, verdict="pass", half=0.03, **changes):
+    """A compared case: black squares over 30 % unless it says otherwise."""
+    reason = {"pass": "ok", "fail": "regression"}[verdict]
+    message = f"hit@10 fell by {100 * drop:.1f} points" if verdict == "fail" else ""
+    return {
+        "model": "phantom",
+        "pattern": "square",
+        "fill": "black",
+        "level": 0.3,
+        "drop": {"value": drop, "low": drop - half, "high": drop + half},
+        "p": 1e-9 if verdict == "fail" else 0.4,
+        "adjusted_p": 3.2e-8 if verdict == "fail" else 1.0,
+        "smallest_drop": 0.02,
+        "not_excluded": None,
+        "verdict": verdict,
+        "reason": reason,
+        "message": message,
+        **changes,
+    }
+
+
+REFUSED = {
+    "model": "clip",
+    "verdict": "fail",
+    "reason": "baseline_mismatch",
+    "message": "clip cannot be compared with the baseline: seed is 1 here and 0 in the baseline",
+}
+
+
+def comparison(*cases, **changes):
+    return {
+        "baseline": "0003_main",
+        "mode": "regression",
+        "metric": "hit@10",
+        "margin": 0.01,
+        "alpha": 0.001,
+        "cases": list(cases),
+        **changes,
+    }
+
+
+def beside(*cases, **changes):
+    """Results with a comparison; the verdict is that of a run whose own measurements pass."""
+    whole = results()
+    failed = [each for each in cases if each["verdict"] == "fail"]
+    whole |= {"comparison": comparison(*cases, **changes)}
+    if failed:
+        whole |= {"verdict": "fail", "reason": failed[0]["reason"]}
+    return whole
+
+
+def strict(upper, verdict="fail"):
+    return case(0.0, verdict, not_excluded=upper, reason="inferiority_not_excluded")
+
+
+def update(text, *, done=True, loosened=False):
+    return {"done": done, "loosened": loosened, "text": text}
 
 
 class Page(HTMLParser):

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PilImage
 
 from robustness import evalset
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import EvaluationSet, Exclusion, Pair, Report, match, normalise
+from robustness.evalset._files import FileDecoder, digests
 
 
 def pair(name="a", findings="Clear.", **changes):
@@ -113,3 +115,15 @@ def test_policies_of_positives(policy, of_image, images):
 def test_an_unknown_policy_is_named():
     with pytest.raises(ValueError, match="unknown policy of positives 'all'; there are identical"):
         match(TEXTS, STUDIES, "all")
+
+
+def test_an_image_file_that_changes_after_the_set_was_loaded(tmp_path):
+    path = tmp_path / "a.png"
+    PilImage.new("L", (8, 6), 7).save(path)
+    (digest,) = digests([path], None)
+    decode = FileDecoder({"a": path}, None)
+    assert (decode(pair("a", digest=digest)) == 7).all()
+    PilImage.new("L", (8, 6), 8).save(path)
+    with pytest.raises(EvaluationSetError, match=r"a\.png changed while the gate ran") as caught:
+        decode(pair("a", digest=digest))
+    assert caught.value.code == "evalset_changed"

@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from gate_repository import WEIGHTS, assert_no_traceback, said
+from gate_repository import assert_no_traceback, noisy, said
 
 # --- runs that must fail -----------------------------------------------------------------
 
@@ -37,21 +37,7 @@ def test_the_command_a_failure_names_repeats_it(repository, pytester):
 
 
 def test_weights_of_lower_quality(repository, tmp_path):
-    import torch
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
-
-    with safe_open(WEIGHTS, "pt") as file:
-        metadata = file.metadata()
-    generator = torch.Generator().manual_seed(0)
-    noisy = {
-        name: tensor
-        + 1.5 * tensor.std() * torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
-        if tensor.ndim > 1
-        else tensor
-        for name, tensor in load_file(WEIGHTS).items()
-    }
-    save_file(noisy, tmp_path / "noisy.safetensors", metadata)
+    noisy(tmp_path / "noisy.safetensors", 1.5)
     outcome = repository.gate(f"--robustness-weights=phantom={tmp_path / 'noisy.safetensors'}")
     assert outcome.ret == 1
     assert repository.results()["reason"] == "bound_missed"
@@ -72,7 +58,7 @@ def test_a_part_of_the_cases_is_no_pass(repository):
     outcome.assert_outcomes(passed=1)
     results = repository.results()
     assert (results["verdict"], results["reason"]) == ("fail", "not_run")
-    assert "not measured: 16 (not run: deselected or cut short)" in said(outcome)
+    assert "not measured: 16 (not run: deselected or skipped)" in said(outcome)
     assert sum(cell["verdict"] == "pass" for cell in results["cases"]) == 4
 
 
@@ -86,12 +72,12 @@ def test_nothing_selected_is_no_pass(repository):
 @pytest.mark.parametrize(
     ("kind", "reason", "message"),
     [
-        ("nan", "model_failed", "as NaN or infinite, the first 'phantom"),
-        ("constant", "bound_missed", "missed by"),
-        ("shape", "model_failed", "the contract is torch.float32 of shape"),
-        ("double", "model_failed", "as torch.float64 of shape"),
-        ("nothing", "model_failed", "returned NoneType, not a DualEncoder"),
-        ("missing", "model_failed", "module 'my_models' has no function 'missing'"),
+        ("nan", "embedding_not_finite", "as NaN or infinite, the first 'phantom"),
+        ("constant", "scores_constant", "the model tells nothing apart"),
+        ("shape", "embedding_malformed", "the contract is torch.float32 of shape"),
+        ("double", "embedding_malformed", "as torch.float64 of shape"),
+        ("nothing", "loader_unusable", "returned NoneType, not a DualEncoder"),
+        ("missing", "loader_unusable", "module 'my_models' has no function 'missing'"),
     ],
 )
 def test_models_that_go_wrong(changed, kind, reason, message):

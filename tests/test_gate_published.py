@@ -86,7 +86,7 @@ def test_another_model_s_checkpoint_is_one_line(with_models, monkeypatch, shared
     text = said(outcome)
     assert_no_traceback(text)
     assert "phantom.safetensors' cannot be used" in text
-    assert with_models.results()["reason"] == "model_failed"
+    assert with_models.results()["reason"] == "weights_unusable"
 
 
 def test_a_model_by_its_family_s_name(repository, pytester, tmp_path):

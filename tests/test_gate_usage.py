@@ -12,11 +12,11 @@ from gate_repository import WEIGHTS, assert_no_traceback, said
     ("arguments", "edit", "message"),
     [
         (["--robustness-thresholds=no.yaml"], None, "thresholds file no.yaml cannot be read"),
-        ([], ("version: 1", "version: one"), "thresholds.yaml:1: the file.version is a whole"),
-        ([], ("[square, grid]", "[square, box]"), "thresholds.yaml:6: unknown pattern 'box'"),
-        ([], ("hit@10 >= 0.5", "hits >= 0.5"), "thresholds.yaml:10: unknown metric 'hits'"),
-        ([], ("levels:", "level:"), "thresholds.yaml:8: unknown key 'level'"),
-        ([], ("[0, 0.3]", "[0, 3]"), "thresholds.yaml:8: level 3 is outside 0 to 1"),
+        ([], ("version: 1", "version: one"), "thresholds.yaml:1:10: the file.version is a whole"),
+        ([], ("[square, grid]", "[square, box]"), "thresholds.yaml:6:22: unknown pattern 'box'"),
+        ([], ("hit@10 >= 0.5", "hits >= 0.5"), "thresholds.yaml:10:26: unknown metric 'hits'"),
+        ([], ("levels:", "level:"), "thresholds.yaml:8:3: unknown key 'level'"),
+        ([], ("[0, 0.3]", "[0, 3]"), "thresholds.yaml:8:15: level 3 is outside 0 to 1"),
         (["--robustness-models=fantom"], None, "unknown model 'fantom' in --robustness-models"),
         (["--robustness-evalset=chest:9"], None, "unknown evaluation set 'chest:9'"),
         (["--robustness-weights=phantom"], None, "'phantom' is not NAME=PATH"),
@@ -26,7 +26,7 @@ from gate_repository import WEIGHTS, assert_no_traceback, said
         (["--robustness-replay=box:1:red:0"], None, "--robustness-replay: occlusion 'box:1:red:0'"),
         (["--robustness-evalset=phantom:0"], None, "'phantom:0' is not phantom:N"),
         (["--robustness-evalset=open_i:nowhere"], None, "no folder nowhere; name the folder"),
-        ([], ("phantom:48", "phantom:-1"), "thresholds.yaml:2: evaluation set 'phantom:-1'"),
+        ([], ("phantom:48", "phantom:-1"), "thresholds.yaml:2:10: evaluation set 'phantom:-1'"),
         (["--robustness-evalset=phantom:many"], None, "phantom:many"),
     ],
 )
@@ -51,8 +51,12 @@ def test_no_thresholds_file(repository):
 
 def test_no_thresholds_file_and_no_marker(repository, pytester):
     (repository.path / "thresholds.yaml").unlink()
+    left = repository.path / ".robustness" / "report" / "results.json"
+    left.parent.mkdir(parents=True)
+    left.write_text('{"verdict": "pass"}')
     outcome = pytester.runpytest_inprocess()
     assert outcome.ret == 4
+    assert not left.exists(), "the verdict of an earlier run is none of this one"
     assert "thresholds.yaml cannot be read" in said(outcome)
 
 

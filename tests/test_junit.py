@@ -3,102 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import partial
-from xml.etree import ElementTree as ET
 
 import pytest
 from gate_repository import said
-from report_results import Page, results
+from one_verdict import Said, agreed, properties, run, suite
+from report_results import results
 
 from robustness.errors import GateError
 from robustness.report import case_properties, write
-
-
-@dataclass(frozen=True)
-class Said:
-    """What one of the five says."""
-
-    verdict: str
-    reason: str
-    message: str
-
-
-@pytest.fixture
-def small(repository):
-    """Two cases and four properties, of one example each."""
-    repository.edit("examples: 4", "examples: 1")
-    repository.edit("patterns: [square, grid]", "patterns: [square]")
-    repository.edit("fills: [black, grey]", "fills: [black]")
-    return repository
-
-
-def run(repository, *arguments, of=None):
-    of = of or partial(repository._run, no_reraise_ctrlc=True)
-    return repository.gate("--junitxml=junit.xml", *arguments, run=of)
-
-
-def suite(repository):
-    return ET.parse(repository.path / "junit.xml").getroot().find("testsuite")
-
-
-def properties(element):
-    found = element.findall("properties/property")
-    named = {each.get("name"): each.get("value") for each in found}
-    assert len(named) == len(found), "a property is said once"
-    return named
-
-
-def agreed(repository, outcome):
-    """The one verdict that all five give, parsed from each of them."""
-    results = repository.results()
-    expected = Said(results["verdict"], results["reason"], results["message"])
-    assert (outcome.ret == 0) == (expected.verdict == "pass")
-    (line,) = re.findall(r"^verdict: (\w+) \((.*)\)$", said(outcome), re.MULTILINE)
-    assert line == (expected.verdict.upper(), expected.message)
-    of_run = properties(suite(repository))
-    assert expected == Said(*(of_run[f"robustness_{n}"] for n in ("verdict", "reason", "message")))
-    counts = {name: int(of_run[f"robustness_{name}"]) for name in results["summary"]}
-    page = Page((repository.path / ".robustness/report/report.html").read_text("utf-8"))
-    assert page.by_id["verdict"] == expected.verdict.upper()
-    assert page.by_id["reason"] == expected.reason
-    assert f"{expected.message}. Reason" in page.text
-    assert counts == results["summary"] == {name: int(page.by_id[name]) for name in counts}
-    tests = suite(repository)
-    assert (int(tests.get("failures")) + int(tests.get("errors")) > 0) == (outcome.ret != 0)
-    assert_cases_agree(repository, results)
-    return expected
-
-
-def assert_cases_agree(repository, results):
-    """Each case's properties are its measurements in results.json, no more and no fewer."""
-    told = {c.get("name"): properties(c) for c in suite(repository).iter("testcase")}
-    # The run's own case, and the nameless one of a test that was interrupted.
-    told = {name: mine for name, mine in told.items() if name not in {"verdict", None}}
-    expected = {}
-    for cell in results["cases"]:
-        name = f"test_occlusion[{cell['model']}-{cell['pattern']}-{100 * cell['level']:g}]"
-        place = f"{cell['fill']}.{cell['direction']}"
-        mine = expected.setdefault(name, {})
-        mine |= {f"robustness_{k}.{place}": cell[k] for k in ("verdict", "reason")}
-        if cell["metrics"]:
-            mine[f"hit@10.{place}"] = f"{cell['metrics']['hit@10']['value']:.6f}"
-    for prop in results["properties"]:
-        name = f"test_property[{prop['model']}-{prop['property']}]"
-        expected[name] = {f"robustness_{k}": prop[k] for k in ("verdict", "reason")}
-    crashed = {"robustness_verdict": "fail", "robustness_reason": "crashed"}
-    for name, mine in told.items():
-        if mine == crashed:
-            assert reasons(expected[name]) == {"crashed"}
-        else:
-            assert mine == expected[name]
-    for name in expected.keys() - told.keys():
-        assert reasons(expected[name]) == {"not_run"}
-
-
-def reasons(of_case):
-    return {value for name, value in of_case.items() if name.startswith("robustness_reason")}
-
 
 # --- agreement -----------------------------------------------------------------------------
 
@@ -160,7 +72,7 @@ def test_a_run_that_is_interrupted_before_its_end(small):
     (small.path / "test_a.py").write_text(text)
     outcome = run(small)
     assert outcome.ret == 2
-    assert agreed(small, outcome).reason == "not_run"
+    assert agreed(small, outcome).reason == "interrupted"
 
 
 @pytest.mark.parametrize("when", ["setup", "call", "teardown"])
@@ -222,10 +134,10 @@ def test_a_page_that_fails_fails_the_run_and_leaves_no_stale_one(small, monkeypa
     outcome = run(small)
     assert outcome.ret == 1
     results = small.results()
-    assert (results["verdict"], results["reason"]) == ("fail", "report_failed")
+    assert (results["verdict"], results["reason"]) == ("fail", "page_failed")
     assert "report.html cannot be written: ZeroDivisionError: of the page" in results["message"]
     assert f"verdict: FAIL ({results['message']})" in said(outcome)
-    assert properties(suite(small))["robustness_reason"] == "report_failed"
+    assert properties(suite(small))["robustness_reason"] == "page_failed"
     assert not page.exists()
     assert "page:" not in said(outcome)
 
@@ -268,7 +180,7 @@ def test_a_full_disk_leaves_no_results_that_pass(tmp_path, full_disk, first):
             write(results(), tmp_path)
     else:
         written = write(results(), tmp_path)
-        assert (written["verdict"], written["reason"]) == ("fail", "report_failed")
+        assert (written["verdict"], written["reason"]) == ("fail", "page_failed")
     assert not list(tmp_path.iterdir())
 
 

@@ -196,7 +196,9 @@ def test_images_decode_as_pillow_decodes_them(collection):
     small = collection.load(side=64)
     default = collection.load()
     assert len({tuple(pair.digest for pair in some.pairs) for some in (native, small, default)}) > 2
-    for pair, reduced in list(zip(native.pairs, small.pairs, strict=True))[::5]:
+    for pair, reduced, usual in list(zip(native.pairs, small.pairs, default.pairs, strict=True))[
+        ::5
+    ]:
         path = image_file(
             collection.root, pair.image_id, pair.study_id[1:], pair.patient_id[1:]
         )  # fmt: skip
@@ -209,7 +211,7 @@ def test_images_decode_as_pillow_decodes_them(collection):
         image = native.decode(pair)
         assert image.dtype == np.uint8
         np.testing.assert_array_equal(image, whole)
-        np.testing.assert_array_equal(default.decode(pair), whole)
+        np.testing.assert_array_equal(default.decode(usual), whole)
         np.testing.assert_array_equal(small.decode(reduced), at_most)
 
 

@@ -53,7 +53,7 @@ def two_ways(rng, n=60, texts=45):
     models = [{d: answers(rng.integers(1, 40, m)) for d, m in sizes.items()} for _ in range(2)]
     patients = [f"p{i}" for i in rng.integers(0, 50, n)]
     matching = match([f"text {t}" for t in text], patients, "identical_text")
-    return *models, query_clusters(matching, patients)
+    return *models, query_clusters(matching.text_of_image, patients)
 
 
 # --- one value a query -----------------------------------------------------------------
@@ -81,7 +81,7 @@ def test_answers_of_counts():
 def test_patients_are_joined_where_they_share_a_text():
     texts = ["clear", "clear", "mass", "line", "line", "tube"]
     patients = ["a", "b", "b", "c", "c", "d"]
-    found = query_clusters(match(texts, list("abbcde"), "identical_text"), patients)
+    found = query_clusters(match(texts, list("abbcde"), "identical_text").text_of_image, patients)
     # a and b share "clear", and with b comes "mass"; c and d are alone.
     assert found["image_to_report"].tolist() == [0, 0, 0, 1, 1, 2]
     assert found["report_to_image"].tolist() == [0, 0, 1, 2]
@@ -94,7 +94,7 @@ def test_clusters_are_the_connected_components(images):
 
     patients, texts = zip(*images, strict=True)
     matching = match([f"t{t}" for t in texts], [f"p{p}" for p in patients], "identical_text")
-    found = query_clusters(matching, [f"p{p}" for p in patients])["image_to_report"]
+    found = query_clusters(matching.text_of_image, [f"p{p}" for p in patients])["image_to_report"]
     graph = coo_array((np.ones(len(images)), (patients, [10 + t for t in texts])), (20, 20))
     _, theirs = connected_components(graph, directed=False)
     theirs = theirs[list(patients)]

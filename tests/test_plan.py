@@ -34,6 +34,7 @@ def made(folder: Path, **changes):
         "report": folder,
         "replay": None,
         "arguments": [],
+        "baselines": folder / "baselines",
     }
     return plan.make(**(given | changes))
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.plugin import _terminal
+from robustness.console import terminal_of
 from robustness.progress import WIDEST, progress
 
 
@@ -115,10 +115,10 @@ def config(reporter, **more):
 
 def test_a_process_without_a_terminal_of_its_own_draws_nothing():
     reporter = SimpleNamespace(isatty=True)
-    assert _terminal(config(None)) is None
-    assert _terminal(config(reporter, workerinput={})) is None
-    assert _terminal(config(reporter)).isatty()
-    assert not _terminal(config(SimpleNamespace(isatty=False))).isatty()
+    assert terminal_of(config(None)) is None
+    assert terminal_of(config(reporter, workerinput={})) is None
+    assert terminal_of(config(reporter)).isatty()
+    assert not terminal_of(config(SimpleNamespace(isatty=False))).isatty()
 
 
 def on_a_terminal(repository, *arguments, width):

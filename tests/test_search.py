@@ -85,6 +85,7 @@ def gate(tmp_path):
         report=tmp_path,
         replay=None,
         arguments=[],
+        baselines=tmp_path,
     )
     properties = replace(
         made.thresholds.properties, subset=IMAGES, examples=30, noise=0.2, max_level=0.6

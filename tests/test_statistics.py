@@ -86,6 +86,11 @@ def test_an_unknown_resample_makes_the_interval_unknown():
     assert np.isnan(estimate.high)
 
 
+def test_an_unknown_value_makes_the_interval_unknown():
+    estimate = Replicates(np.nan, np.linspace(0.4, 0.6, 100)).estimate()
+    assert np.isnan([estimate.value, estimate.low, estimate.high]).all()
+
+
 def test_an_infinite_resample_is_an_open_end():
     resampled = np.concatenate([np.linspace(0.3, 0.4, 90), np.full(10, np.inf)])
     estimate = Replicates(0.35, resampled).estimate()

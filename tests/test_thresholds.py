@@ -99,49 +99,66 @@ def test_the_repository_s_own_file_is_sound():
     assert max(thresholds.levels) == 0.7
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "line", "message"),
-    [
-        ("version: 1", "version: 2", 1, "version 2 is unknown; this is version 1"),
-        ("version: 1\n", "", 1, "key 'version' is missing in the file; it needs version, evalset"),
-        ("evalset:", "evalsets:", 2, "unknown key 'evalsets' in the file; allowed: version,"),
-        ("evalset:", "evalsets:", 2, "did you mean 'evalset'?"),
-        ("phantom:64", "imagenet:5", 2, "unknown evaluation set 'imagenet:5'; allowed are phantom"),
-        ("phantom:64", "", 2, "the file.evalset is text, not empty"),
-        ("models.phantom:load", "models.phantom", 5, "'models.phantom' is no importable name"),
-        ("loader: somewhere", "load: somewhere", 7, "unknown key 'load' in the file.models.other"),
-        ("  other:", "  phantom:", 6, "key 'phantom' stands twice in the file.models"),
-        ("  other:", "  o ther:", 7, "model name 'o ther' may hold letters"),
-        ("optional: true", "optional: maybe", 9, "optional is true or false, not 'maybe'"),
-        ("[square, grid]", "[square, stripes]", 12, "unknown pattern 'stripes'; allowed: square"),
-        ("[square, grid]", "[square, gird]", 12, "did you mean 'grid'?"),
-        ("[square, grid]", "[]", 12, "the file.occlusion.patterns is empty; name at least one"),
-        ("[square, grid]", "square", 12, "the file.occlusion.patterns is a list, not 'square'"),
-        ("[black, grey]", "[black, black]", 13, "'black' stands twice"),
-        ("0.3, 0.1]", "1.3, 0.1]", 14, "level 1.3 is outside 0 to 1"),
-        ("0.3, 0.1]", "30, 0.1]", 14, "so 30 % is written 0.3"),
-        ("0.3, 0.1]", ".nan, 0.1]", 14, "level nan is outside 0 to 1"),
-        ("[0, 0.3, 0.1]", "[0.3, 0.1]", 14, "lacks level 0, the clean images"),
-        ("0.3, 0.1]", "much, 0.1]", 14, "is a number, not 'much'"),
-        ("hit@10 >= 0.1,", "hit@11 >= 0.1,", 16, "unknown metric 'hit@11'; allowed: hit@1, hit@5"),
-        ("hit@10 >= 0.1,", "hit@10 > 0.1,", 16, "is not METRIC >= NUMBER or METRIC <= NUMBER"),
-        ("hit@10 >= 0.1,", "hit@10 >= 80,", 16, "hit@10 is from 0 to 1 (80 % is written 0.8)"),
-        ("hit@10 >= 0.1,", "hit@10 >= nan,", 16, "hit@10 is from 0 to 1"),
-        ("hit@10 >= 0.1,", "hit@10 >= lots,", 16, "'lots' is no number"),
-        ("median_rank <= 60", "median_rank <= 0", 16, "median_rank is from 1 on"),
-        ("- {require", "- {level: 0.2, require", 16, "unknown level '0.2'; allowed: 0, 0.1, 0.3"),
-        ("- {require", "- {model: fantom, require", 16, "did you mean 'phantom'?"),
-        ("- {require", "- {modle: phantom, require", 16, "unknown key 'modle' in an item"),
-        ("- {require:", "- {level: 0} # ", 16, "key 'require' is missing in a rule of bounds"),
-        ("  bound: hit@10 >= 0.2", "  bound:", 20, "the file.properties.bound is text, not empty"),
-        ("  bound: hit@10 >= 0.2", "  bound: rsum >= 2", 20, "unknown metric 'rsum'"),
-        ("  bound: hit@10 >= 0.2", "  subset: 64", 20, "key 'bound' is missing"),
-        ("  bound:", "  subset: 1\n  bound:", 20, "subset is 1; allowed is 2 and up"),
-        ("  bound:", "  noise: 3\n  bound:", 20, "noise is 3; allowed is 0 to 1"),
-        ("  bound:", "  bound: [\n", 22, "no YAML"),
-        ("version: 1", "version: 1\n\tx: 2", 2, "no YAML: found character '\\t'"),
-    ],
-)
+CARELESS = [
+    ("version: 1", "version: 2", 1, "version 2 is unknown; this is version 1"),
+    ("version: 1\n", "", 1, "key 'version' is missing in the file; it needs version, evalset"),
+    ("evalset:", "evalsets:", 2, "unknown key 'evalsets' in the file; allowed: version,"),
+    ("evalset:", "evalsets:", 2, "did you mean 'evalset'?"),
+    ("phantom:64", "imagenet:5", 2, "unknown evaluation set 'imagenet:5'; allowed are phantom"),
+    ("phantom:64", "", 2, "the file.evalset is text, not empty"),
+    ("models.phantom:load", "models.phantom", 5, "'models.phantom' is no importable name"),
+    ("loader: somewhere", "load: somewhere", 7, "unknown key 'load' in the file.models.other"),
+    ("  other:", "  phantom:", 6, "key 'phantom' stands twice in the file.models"),
+    ("  other:", "  o ther:", 7, "model name 'o ther' may hold letters"),
+    ("optional: true", "optional: maybe", 9, "optional is true or false, not 'maybe'"),
+    ("[square, grid]", "[square, stripes]", 12, "unknown pattern 'stripes'; allowed: square"),
+    ("[square, grid]", "[square, gird]", 12, "did you mean 'grid'?"),
+    ("[square, grid]", "[]", 12, "the file.occlusion.patterns is empty; name at least one"),
+    ("[square, grid]", "square", 12, "the file.occlusion.patterns is a list, not 'square'"),
+    ("[black, grey]", "[black, black]", 13, "'black' stands twice"),
+    ("0.3, 0.1]", "1.3, 0.1]", 14, "level 1.3 is outside 0 to 1"),
+    ("0.3, 0.1]", "30, 0.1]", 14, "so 30 % is written 0.3"),
+    ("0.3, 0.1]", ".nan, 0.1]", 14, "level nan is outside 0 to 1"),
+    ("[0, 0.3, 0.1]", "[0.3, 0.1]", 14, "lacks level 0, the clean images"),
+    ("0.3, 0.1]", "much, 0.1]", 14, "is a number, not 'much'"),
+    ("hit@10 >= 0.1,", "hit@11 >= 0.1,", 16, "unknown metric 'hit@11'; allowed: hit@1, hit@5"),
+    (
+        "hit@10 >= 0.1,",
+        "hit@10 > 0.1,",
+        16,
+        "is not METRIC >= LIMIT, METRIC <= LIMIT or METRIC",
+    ),
+    ("hit@10 >= 0.1,", "hit@10 >= 80,", 16, "hit@10 is from 0 to 1 (80 % is written 0.8)"),
+    ("hit@10 >= 0.1,", "hit@10 >= nan,", 16, "hit@10 is from 0 to 1"),
+    (
+        "hit@10 >= 0.1,",
+        "hit@10 >= lots,",
+        16,
+        "unknown limit 'lots' in bound 'hit@10 >= lots'; allowed: a number, chance",
+    ),
+    ("median_rank <= 60", "median_rank <= 0", 16, "median_rank is from 1 on"),
+    ("- {require", "- {level: 0.2, require", 16, "unknown level '0.2'; allowed: 0, 0.1, 0.3"),
+    ("- {require", "- {model: fantom, require", 16, "did you mean 'phantom'?"),
+    ("- {require", "- {modle: phantom, require", 16, "unknown key 'modle' in an item"),
+    ("- {require:", "- {level: 0} # ", 16, "key 'require' is missing in a rule of bounds"),
+    ("  bound: hit@10 >= 0.2", "  bound:", 20, "the file.properties.bound is text, not empty"),
+    ("  bound: hit@10 >= 0.2", "  bound: rsum >= 2", 20, "unknown metric 'rsum'"),
+    ("  bound: hit@10 >= 0.2", "  subset: 64", 20, "key 'bound' is missing"),
+    ("  bound:", "  subset: 1\n  bound:", 20, "subset is 1; allowed is 2 and up"),
+    ("  bound:", "  noise: 3\n  bound:", 20, "noise is 3; allowed is 0 to 1"),
+    ("  bound:", "  bound: [\n", 22, "no YAML"),
+    ("bounds:", "regression: {mode: strict}\nbounds:", 15, "unknown mode 'strict'; allowed: reg"),
+    ("bounds:", "regression: {margin: 1.5}\nbounds:", 15, "margin is 1.5; allowed is 0 to below"),
+    ("bounds:", "regression: {margin: 1}\nbounds:", 15, "below 1, and 1 point is written 0.01"),
+    ("bounds:", "regression: {alpha: 0}\nbounds:", 15, "alpha is 0; allowed is above 0 and"),
+    ("bounds:", "regression: {metric: rsum}\nbounds:", 15, "unknown metric 'rsum'; allowed: hit"),
+    ("bounds:", "regression: {tolerance: 1}\nbounds:", 15, "unknown key 'tolerance' in the file"),
+    ("version: 1", "version: 1\n\tx: 2", 2, "no YAML: found character '\\t'"),
+]
+"""An edit of :data:`COMPLETE`: before, after, the line at fault, what is said of it."""
+
+
+@pytest.mark.parametrize(("before", "after", "line", "message"), CARELESS)
 def test_careless_edits(tmp_path, before, after, line, message):
     assert before in COMPLETE
     path = written(tmp_path, COMPLETE.replace(before, after, 1))
@@ -149,14 +166,16 @@ def test_careless_edits(tmp_path, before, after, line, message):
         load(path)
     text = str(caught.value)
     assert message in text
-    assert text.startswith(f"{path}:{line}: ")
+    assert text.startswith(f"{path}:{line}:")
     assert "\n" not in text
 
 
 def test_a_bound_that_decides_nothing_is_named(tmp_path):
     unused = "  - {level: 0.3, require: [hit@10 >= 0.9]}\n"
     path = written(tmp_path, COMPLETE.replace("bounds:\n", f"bounds:\n{unused}"))
-    with pytest.raises(UsageError, match="'hit@10 >= 0.9' on line 16 is not used: later rules"):
+    with pytest.raises(
+        UsageError, match="'hit@10 >= 0.9' on line 16 is not used: wherever it applies"
+    ):
         load(path)
 
 

@@ -74,12 +74,13 @@ def test_a_run_passes_only_where_something_passed_and_nothing_is_amiss(parts):
     if FAIL in parts:
         assert judgement.reason is Reason.BOUND_MISSED
     elif not clean:
-        assert judgement.reason is Reason.NOT_RUN
+        missing = NOT_RUN in parts
+        assert judgement.reason is (Reason.NOT_RUN if missing else Reason.NOTHING_MEASURED)
 
 
 def test_an_empty_run_fails():
     judgement = judge_run([])
-    assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.NOT_RUN)
+    assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.NOTHING_MEASURED)
     assert "nothing was measured" in judgement.message
 
 

@@ -109,7 +109,7 @@ class _Decoder:
     def _prepare(self) -> None:
         """Decodes what the store lacks; a failure is not tried again."""
         if self._failure:
-            raise type(self._failure)(str(self._failure))
+            raise type(self._failure)(str(self._failure), self._failure.code)
         numbers = range(-(-len(self._evalset) // CHUNK))
         try:
             self._files = [self._file(number) for number in numbers]

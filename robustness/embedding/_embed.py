@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.errors import GateError
+from robustness.errors import EmbeddingError
 from robustness.evalset import Image, read_image
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def embed_images(
 
     Raises:
         EvaluationSetError: A file cannot be decoded.
-        GateError: The model returned a wrong shape or type.
+        EmbeddingError: The model returned a wrong shape or type.
     """
     decoded = (
         image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images
@@ -69,7 +69,7 @@ def embed_reports(
         float32 ``[N, D]``, on the host.
 
     Raises:
-        GateError: The model returned a wrong shape or type.
+        EmbeddingError: The model returned a wrong shape or type.
     """
     batches = (
         _checked(encoder, encoder.encode_reports(batch), len(batch), "reports")
@@ -87,7 +87,7 @@ def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
 def _checked(encoder: DualEncoder, output: Tensor, n: int, what: str) -> NDArray[np.float32]:
     expected = (n, encoder.embedding_dim)
     if tuple(output.shape) != expected or str(output.dtype) != "torch.float32":
-        raise GateError(
+        raise EmbeddingError(
             f"{type(encoder).__name__} embedded {n} {what} as {output.dtype} of shape"
             f" {list(output.shape)}; the contract is torch.float32 of shape {list(expected)}"
         )

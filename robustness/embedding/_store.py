@@ -28,7 +28,7 @@ from robustness.files import write_whole
 
 Arrays = dict[str, NDArray[Any]]
 
-SCHEMA = "store-1"
+SCHEMA = "store-2"
 """Changes when code changes in a way that makes stored arrays wrong."""
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
@@ -79,12 +79,10 @@ class Store:
         Raises:
             StoreError: The entry cannot be written.
         """
-        canonical = json.dumps({"schema": SCHEMA, **key}, sort_keys=True, allow_nan=False)
-        name = hashlib.sha256(canonical.encode()).hexdigest()
-        path = self.root / name[:2] / f"{name}.arrays"
+        path = self._path(key)
         arrays = self._read(path)
         if arrays is None:
-            with FileLock(self.root / "locks" / f"{name}.lock"):
+            with FileLock(self.root / "locks" / f"{path.stem}.lock"):
                 arrays = self._read(path, say_damaged=True)
                 if arrays is None:
                     arrays = compute()
@@ -94,13 +92,18 @@ class Store:
         self.counts.found += 1
         return arrays
 
+    def _path(self, key: Mapping[str, Any]) -> Path:
+        canonical = json.dumps({"schema": SCHEMA, **key}, sort_keys=True, allow_nan=False)
+        name = hashlib.sha256(canonical.encode()).hexdigest()
+        return self.root / name[:2] / f"{name}.arrays"
+
     def _read(self, path: Path, *, say_damaged: bool = False) -> Arrays | None:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
         checksum, payload = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-        if hashlib.sha256(payload).digest() == checksum:
+        if _checksum(path, payload) == checksum:
             # A right checksum over wrong content is a damaged entry all the same.
             with suppress(SafetensorError):
                 return dict(load_bytes(payload))
@@ -112,9 +115,14 @@ class Store:
     def _write(self, path: Path, arrays: Arrays) -> None:
         payload = save_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         try:
-            write_whole(path, hashlib.sha256(payload).digest(), payload)
+            write_whole(path, _checksum(path, payload), payload)
         except OSError as error:
             raise StoreError(
                 f"store entry {path} cannot be written: {error.strerror}; free some room or"
                 " name another folder with --robustness-store"
             ) from error
+
+
+def _checksum(path: Path, payload: bytes) -> bytes:
+    """Binds an entry's content to its name: a copy under another name is damaged."""
+    return hashlib.sha256(path.stem.encode() + payload).digest()

@@ -86,6 +86,7 @@ def _kind(spec: str) -> tuple[_Kind, str]:
     kind, _, rest = spec.partition(":")
     if kind not in KINDS:
         raise UsageError(
-            f"unknown evaluation set {spec!r}; allowed are {'; '.join(KINDS.values())}"
+            f"unknown evaluation set {spec!r}; allowed are {'; '.join(KINDS.values())}",
+            "unknown_evalset",
         )
     return cast("_Kind", import_module(f"robustness.evalset.{kind}")), rest

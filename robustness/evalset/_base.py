@@ -135,7 +135,8 @@ class EvaluationSet:
             reasons = ", ".join(f"{n} {reason}" for reason, n in self.excluded_by_reason.items())
             raise EvaluationSetError(
                 f"evaluation set {self.spec!r} is empty: no image with a usable report"
-                f" (excluded: {reasons or 'nothing'}); name a set with at least one"
+                f" (excluded: {reasons or 'nothing'}); name a set with at least one",
+                "evalset_empty",
             )
         seen: set[str] = set()
         for row, pair in enumerate(self.pairs, start=1):

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from robustness.errors import EvaluationSetError
@@ -46,17 +47,29 @@ def digests(paths: Sequence[Path], side: int | None) -> list[str]:
     Raises:
         EvaluationSetError: A file cannot be read.
     """
-
-    def digest(path: Path) -> str:
-        try:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise EvaluationSetError(f"image {path} cannot be read: {error.strerror}") from error
-        return hashlib.sha256(f"{content} {DECODING} {side or 'native'}".encode()).hexdigest()
-
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(digest, paths))
+        return list(pool.map(partial(_digest, side=side), paths))
+
+
+def _digest(path: Path, side: int | None) -> str:
+    try:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EvaluationSetError(f"image {path} cannot be read: {error.strerror}") from error
+    return hashlib.sha256(f"{content} {DECODING} {side or 'native'}".encode()).hexdigest()
+
+
+def changed(name: str) -> EvaluationSetError:
+    """The error for an image that is not what it was when the set was loaded.
+
+    Measured all the same, it would be kept under the name of what it was.
+    """
+    return EvaluationSetError(
+        f"image {name} changed while the gate ran; run it again when nothing writes to the"
+        " evaluation set",
+        "evalset_changed",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,11 @@ class FileDecoder:
         """The image of a pair, uint8 ``[height, width]``.
 
         Raises:
-            EvaluationSetError: The file is missing, damaged, or not an image.
+            EvaluationSetError: The file is missing, damaged, or not an image, or not the one
+                that the set was loaded with.
         """
-        return read_image(self.files[pair.image_id], self.side)
+        path = self.files[pair.image_id]
+        image = read_image(path, self.side)
+        if _digest(path, self.side) != pair.digest:
+            raise changed(str(path))
+        return image

@@ -20,7 +20,7 @@ from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import _cells
 from robustness.evalset._base import BODY, EvaluationSet, Exclusion, Image, Pair, Report
 from robustness.evalset._decode import DECODING, decode_image
-from robustness.evalset._files import inside
+from robustness.evalset._files import changed, inside
 from robustness.evalset._limits import MAX_BYTES
 
 NO_REPORT = "no findings, no impression and no undivided report"
@@ -73,10 +73,14 @@ class Decoder:
         """The image of a pair, uint8 ``[height, width]``.
 
         Raises:
-            EvaluationSetError: The image is missing, damaged, or not an image.
+            EvaluationSetError: The image is missing, damaged, or not an image, or not the one
+                that the set was loaded with.
         """
         picture = self.pictures[pair.image_id]
-        return decode_image(picture.read(), picture.name, self.side)
+        content = picture.read()
+        if _digest(content, self.side) != pair.digest:
+            raise changed(picture.name)
+        return decode_image(content, picture.name, self.side)
 
 
 def build(spec: str, rows: Iterable[Row | Exclusion], side: int | None) -> EvaluationSet:
@@ -105,7 +109,7 @@ def build(spec: str, rows: Iterable[Row | Exclusion], side: int | None) -> Evalu
     _see_images_once([row for row, _ in kept])
     pictures = {row.image_id: row.picture for row, _ in kept}
     with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(partial(_digest, side=side), pictures.values()))
+        digests = list(pool.map(lambda own: _digest(own.read(), side), pictures.values()))
     pairs = _pairs(kept, digests)
     _see_studies_agree([row.where for row, _ in kept], pairs)
     return EvaluationSet(spec, tuple(pairs), Decoder(pictures, side), tuple(excluded))
@@ -142,10 +146,10 @@ def _apart(kind: str, name: str, taken: AbstractSet[str]) -> str:
     return name
 
 
-def _digest(picture: Picture, side: int | None) -> str:
+def _digest(content: bytes, side: int | None) -> str:
     """As :func:`robustness.evalset._files.digests`, so that one image is one in every kind."""
-    content = hashlib.sha256(picture.read()).hexdigest()
-    return hashlib.sha256(f"{content} {DECODING} {side or 'native'}".encode()).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(f"{digest} {DECODING} {side or 'native'}".encode()).hexdigest()
 
 
 def _see_images_once(rows: Iterable[Row]) -> None:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from robustness import metrics
 
 if TYPE_CHECKING:
-    from robustness.evalset import Matching
-    from robustness.ranking import RankCounts
+    from robustness.counts import RankCounts
 
 Values = NDArray[np.float64]
 Clusters = NDArray[np.int64]
@@ -48,19 +47,22 @@ class Answers:
 
     Attributes:
         log_rank: float64 ``[Q]``, of :func:`log_ranks`.
-        hit: float64 ``[Q]``, of :func:`robustness.metrics.hits` at 10: 0 to 1.
+        hit: float64 ``[Q]``, of :func:`robustness.metrics.hits` at the cutoff: 0 to 1.
+        cutoff: The k of hit@k.
     """
 
     log_rank: Values
     hit: Values
+    cutoff: int = 10
 
     @classmethod
-    def of(cls, counts: RankCounts) -> Answers:
-        """The answers that rank counts tell of."""
-        return cls(log_ranks(counts), metrics.hits(counts, 10))
+    def of(cls, counts: RankCounts, metric: str = metrics.HEADLINE) -> Answers:
+        """The answers that rank counts tell of, and whether they are hits of ``hit@k``."""
+        cutoff = int(metric.removeprefix("hit@"))
+        return cls(log_ranks(counts), metrics.hits(counts, cutoff), cutoff)
 
 
-def query_clusters(matching: Matching, patients: Sequence[str]) -> dict[str, Clusters]:
+def query_clusters(text_of_image: Clusters, patients: Sequence[str]) -> dict[str, Clusters]:
     """The cluster of each query, by direction: patients, joined where they share a text.
 
     A patient's images are alike and its texts ask for them, so all its queries stand or
@@ -68,14 +70,14 @@ def query_clusters(matching: Matching, patients: Sequence[str]) -> dict[str, Clu
     moves its embedding moves the ranks of all their images: those patients are one cluster.
 
     Args:
-        matching: Which text came with which image.
+        text_of_image: int64 ``[N]``, the text each image came with.
         patients: The patient of each image, ``[N]``.
 
     Returns:
         ``image_to_report``: int64 ``[N]``; ``report_to_image``: int64 ``[M]``; numbered from 0.
     """
     _, patient = np.unique(np.asarray(patients), return_inverse=True)
-    text = matching.text_of_image
+    text = np.asarray(text_of_image)
     # The lowest patient number spreads over texts and patients until nothing moves.
     label = patient
     while True:

@@ -13,7 +13,6 @@ from robustness.paired._answers import Answers, Clusters, Values
 from robustness.paired._signflip import cluster_sums, tail
 
 NORMAL = NormalDist()
-_CUTOFF = math.log(10.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def compare_case(
         shift=float(terms.sum()),
         flip_error=float(np.sqrt((terms**2).sum())),
         hit=math.fsum(float(baseline[d].hit.mean()) for d in names) / len(names),
-        fall=math.fsum(_fall(baseline[d].log_rank) for d in names) / len(names),
+        fall=math.fsum(_fall(baseline[d]) for d in names) / len(names),
         p=tail(terms),
     )
 
@@ -134,10 +133,11 @@ def _jackknife(losses: Mapping[str, Values], of: Mapping[str, Clusters], n: int)
     return math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
 
 
-def _fall(log_rank: Values) -> float:
-    """How far half of the hits stand from rank 10.5, or nearer, in log rank."""
-    hits = log_rank[log_rank <= _CUTOFF]
-    return _CUTOFF - float(np.median(hits)) if len(hits) else 0.0
+def _fall(answers: Answers) -> float:
+    """How far half of the hits stand from the cutoff, or nearer, in log rank."""
+    edge = math.log(answers.cutoff + 0.5)
+    hits = answers.log_rank[answers.log_rank <= edge]
+    return edge - float(np.median(hits)) if len(hits) else 0.0
 
 
 def _check(

@@ -1,6 +1,6 @@
 """What a run says: in the terminal, in failures, as a table, as a page, to JUnit."""
 
-from robustness.report._files import unreported, write
+from robustness.report._files import begin, forget, unreported, write
 from robustness.report._html import html
 from robustness.report._junit import case_properties, tell_junit
 from robustness.report._table import markdown
@@ -8,9 +8,11 @@ from robustness.report._terminal import summary
 from robustness.report._text import describe_case, describe_property
 
 __all__ = [
+    "begin",
     "case_properties",
     "describe_case",
     "describe_property",
+    "forget",
     "html",
     "markdown",
     "summary",

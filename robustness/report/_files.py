@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from robustness.errors import GateError
+from robustness.errors import ReportError
 from robustness.files import write_whole
 from robustness.report._html import html
 from robustness.results import judgement_record
@@ -25,7 +25,7 @@ def write(results: dict[str, Any], directory: Path) -> dict[str, Any]:
         them as their verdict.
 
     Raises:
-        GateError: ``results.json`` cannot be written.
+        ReportError: ``results.json`` cannot be written.
     """
     data, page = directory / "results.json", directory / "report.html"
     try:
@@ -34,12 +34,13 @@ def write(results: dict[str, Any], directory: Path) -> dict[str, Any]:
     except (OSError, TypeError, ValueError) as error:
         with suppress(OSError):
             data.unlink(missing_ok=True)
-        raise GateError(f"results {data} cannot be written: {_said(error)}") from error
+        raise ReportError(f"results {data} cannot be written: {_said(error)}") from error
     try:
         # What no encoding can hold, such as a file's name of undecodable bytes, is escaped.
         write_whole(page, html(results).encode(errors="backslashreplace"))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the page, there is a verdict
-        results = unreported(results, f"page {page} cannot be written: {_said(error)}")
+        message = f"page {page} cannot be written: {_said(error)}"
+        results = unreported(results, message, Reason.PAGE_FAILED)
         try:
             _write_json(data, results)
         except OSError:
@@ -49,9 +50,41 @@ def write(results: dict[str, Any], directory: Path) -> dict[str, Any]:
     return results
 
 
-def unreported(results: dict[str, Any], message: str) -> dict[str, Any]:
+def begin(results: dict[str, Any], directory: Path) -> None:
+    """Puts a verdict in the place of an earlier run's: that this one has not ended.
+
+    A run that is killed leaves that behind, and no page.
+
+    Args:
+        results: Of a run that has measured nothing.
+        directory: Where results are written to.
+
+    Raises:
+        ReportError: It cannot be written, so what the run finds could not be either.
+    """
+    message = "the run has not ended: it is still going, or it was killed"
+    data = directory / "results.json"
+    try:
+        _write_json(data, unreported(results, message, Reason.UNFINISHED))
+    except OSError as error:
+        raise ReportError(f"results {data} cannot be written: {_said(error)}") from error
+    # One that cannot be removed cannot be written either, which the run's end reports.
+    with suppress(OSError):
+        (directory / "report.html").unlink(missing_ok=True)
+
+
+def forget(directory: Path) -> None:
+    """Removes the files of an earlier run, where the run that was asked for cannot be."""
+    for name in ("results.json", "report.html"):
+        with suppress(OSError):
+            (directory / name).unlink(missing_ok=True)
+
+
+def unreported(
+    results: dict[str, Any], message: str, reason: Reason = Reason.REPORT_FAILED
+) -> dict[str, Any]:
     """The results of a run that failed since it could not say what it found."""
-    return results | judgement_record(Judgement(Verdict.FAIL, Reason.REPORT_FAILED, message))
+    return results | judgement_record(Judgement(Verdict.FAIL, reason, message))
 
 
 def _write_json(path: Path, results: dict[str, Any]) -> None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustness.metrics import HEADLINE
-from robustness.report import _chart
+from robustness.report import _chart, _forest
+from robustness.report._comparison import followup_lines, place, worst_first
+from robustness.report._words import points
 
 WORST_FIRST = ("fail", "not_measured", "pass")
 
 Item = Mapping[str, Any]
-"""A cell or a property of ``results.json``."""
+"""A cell, a property or a comparison of ``results.json``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Model:
 
     Attributes:
         name: The model's.
-        verdict: The worst of its cells and properties.
+        verdict: The worst of its cells, properties and comparisons.
         counts: How many of them have a verdict.
         cells: Its cells, what failed first.
         charts: Its curves.
@@ -77,11 +79,17 @@ def html(results: dict[str, Any]) -> str:
         "percent": _percent,
         "words": _words,
         "bound": _bound,
+        "points": points,
+        "tenths": _tenths,
+        "falls": _falls,
     }
     return environment.get_template("report.html.jinja").render(
         results=results,
         causes=_causes(results),
         models=_models(results),
+        forest=_forest.forest(results["comparison"]),
+        row=_forest,
+        left_behind=followup_lines(results["followup"], results["verdict"], most=None),
         properties=_worst_first(results["properties"]),
         excluded=_excluded(results["protocol"]),
         size=_chart,
@@ -91,13 +99,13 @@ def html(results: dict[str, Any]) -> str:
 
 
 def _models(results: Mapping[str, Any]) -> list[Model]:
-    cells, properties = results["cases"], results["properties"]
+    cells, properties, compared = results["cases"], results["properties"], _compared(results)
     names = dict.fromkeys(item["model"] for item in (*cells, *properties))
     return [
         _model(
             name,
             [cell for cell in cells if cell["model"] == name],
-            [prop for prop in properties if prop["model"] == name],
+            [item for item in (*properties, *compared) if item.get("model") == name],
             [curve for curve in results["curves"] if curve["model"] == name],
         )
         for name in names
@@ -105,9 +113,9 @@ def _models(results: Mapping[str, Any]) -> list[Model]:
 
 
 def _model(
-    name: str, cells: Sequence[Item], properties: Sequence[Item], curves: Iterable[Item]
+    name: str, cells: Sequence[Item], others: Sequence[Item], curves: Iterable[Item]
 ) -> Model:
-    counts = Counter(item["verdict"] for item in (*cells, *properties))
+    counts = Counter(item["verdict"] for item in (*cells, *others))
     panels: dict[tuple[str, str], list[Item]] = {}
     for curve in curves:
         panels.setdefault((curve["pattern"], curve["direction"]), []).append(curve)
@@ -121,6 +129,12 @@ def _model(
     )
 
 
+def _compared(results: Mapping[str, Any]) -> Sequence[Item]:
+    comparison: Mapping[str, Any] = results["comparison"] or {}
+    cases: Sequence[Item] = comparison.get("cases", ())
+    return cases
+
+
 def _worst_first(items: Sequence[Item]) -> list[Item]:
     return sorted(items, key=lambda item: WORST_FIRST.index(item["verdict"]))
 
@@ -128,7 +142,7 @@ def _worst_first(items: Sequence[Item]) -> list[Item]:
 def _causes(results: Mapping[str, Any]) -> list[Cause]:
     """Why items did not pass: one a verdict and reason, what failed first, then by number."""
     groups: dict[tuple[str, str], list[Item]] = {}
-    for item in (*results["cases"], *results["properties"]):
+    for item in (*results["cases"], *results["properties"], *worst_first(_compared(results))):
         if item["verdict"] != "pass":
             groups.setdefault((item["verdict"], item["reason"]), []).append(item)
     causes = [
@@ -141,6 +155,8 @@ def _causes(results: Mapping[str, Any]) -> list[Cause]:
 def _where(item: Item) -> str:
     if "property" in item:
         return f"{item['model']}, property {item['property']}"
+    if "direction" not in item:
+        return f"{place(item)}, beside the baseline"
     return (
         f"{item['model']}, {item['pattern']} at {_percent(item['level'])}, {item['fill']},"
         f" {_words(item['direction'])}"
@@ -170,6 +186,16 @@ def _span(estimate: Mapping[str, Any] | None) -> str:
     if not estimate or estimate["low"] is None or estimate["high"] is None:
         return ""
     return f"{estimate['low']:.3f} to {estimate['high']:.3f}"
+
+
+def _falls(drop: Mapping[str, Any]) -> str:
+    if drop["low"] is None or drop["high"] is None:
+        return ""
+    return f"{_tenths(drop['low'])} to {_tenths(drop['high'])}"
+
+
+def _tenths(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _percent(share: float) -> str:

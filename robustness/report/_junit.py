@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from robustness.metrics import HEADLINE
+from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.results import Record
 from robustness.verdict import Reason, Verdict
 
@@ -50,7 +51,27 @@ def run_properties(results: dict[str, Any]) -> Properties:
     """Of the run: the verdict that the exit status, the terminal and the files share."""
     counts = [(f"robustness_{name}", str(n)) for name, n in results["summary"].items()]
     said = [(f"robustness_{name}", results[name]) for name in ("verdict", "reason", "message")]
-    return said + counts
+    loosened = sum(update["loosened"] for update in results["followup"]["updates"])
+    if loosened:
+        counts.append(("robustness_bounds_loosened", str(loosened)))
+    return said + counts + _comparison_properties(results["comparison"])
+
+
+def _comparison_properties(comparison: dict[str, Any] | None) -> Properties:
+    """Of the comparison: its baseline, and of each case a verdict, a reason and the drop."""
+    if comparison is None:
+        return []
+    properties = [("robustness_baseline", comparison["baseline"])]
+    for case in comparison["cases"]:
+        names = [case["model"]] if "model" in case else []
+        if "drop" in case:
+            names = [f"{case['model']}-{case['pattern']}-{case['level'] * 100:g}", case["fill"]]
+        place = "".join(f".{name}" for name in ("baseline", *names))
+        properties += _judged(place, case["verdict"], case["reason"])
+        if "drop" in case:
+            drop = f"{case['drop']['value']:.6f}"
+            properties.append((f"{comparison['metric']}_drop{place}", drop))
+    return properties
 
 
 def tell_junit(config: pytest.Config, results: dict[str, Any], *, tests_failed: bool) -> str:
@@ -77,7 +98,12 @@ def tell_junit(config: pytest.Config, results: dict[str, Any], *, tests_failed: 
         for name, value in run_properties(results):
             writer.add_global_property(name, value)
         if results["verdict"] != Verdict.PASS and not tests_failed:
-            for report in _failed_case(f"{results['message']} [{results['reason']}]"):
+            lines = [
+                f"{results['message']} [{results['reason']}]",
+                *comparison_lines(results["comparison"]),
+                *followup_lines(results["followup"], results["verdict"]),
+            ]
+            for report in _failed_case("\n".join(lines)):
                 writer.pytest_runtest_logreport(report)
     return "" if writers else NO_PLACE
 

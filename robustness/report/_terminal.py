@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from robustness.metrics import HEADLINE
+from robustness.report._comparison import comparison_lines, followup_lines
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""
@@ -100,17 +101,29 @@ def _notes(results: dict[str, Any]) -> list[str]:
     damaged = results["timing"]["store"]["damaged"]
     if damaged:
         lines.append(f"store: damaged entries computed anew: {damaged}")
-    return lines + _not_measured([*results["cases"], *properties])
+    lines += _left_out(results["protocol"])
+    lines += comparison_lines(results["comparison"])
+    lines += _not_measured([*results["cases"], *properties])
+    return lines + followup_lines(results["followup"], results["verdict"])
+
+
+def _left_out(protocol: dict[str, Any]) -> list[str]:
+    """What of the collection no model, or one of them, was measured on: one line a reason."""
+    of_set = protocol["evalset"].get("excluded", {})
+    lines = [f"left out: {n} ({reason})" for reason, n in of_set.items()]
+    for model in protocol["models"]:
+        lines += [
+            f"left out for {model['name']}: {n - of_set.get(reason, 0)} ({reason})"
+            for reason, n in model["excluded"].items()
+            if n > of_set.get(reason, 0)
+        ]
+    return lines
 
 
 def _not_measured(items: list[dict[str, Any]]) -> list[str]:
     """How much was not measured, and why: one line a cause."""
     missing = [item for item in items if item["verdict"] == "not_measured"]
-    counts = Counter(
-        # What was not run has a message a case; its cause is one.
-        "not run: deselected or cut short" if item["reason"] == "not_run" else item["message"]
-        for item in missing
-    )
+    counts = Counter(item["message"] for item in missing)
     lines = [f"not measured: {n} ({cause})" for cause, n in counts.items()]
     if all(item["reason"] == "not_run" for item in items):
         lines.append("no case was run: does a test file say 'from robustness.suite import *'?")

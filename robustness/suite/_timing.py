@@ -52,5 +52,5 @@ def test_ranking_speed(
     subject = subject_or_outcome(robustness_gate, robustness_model)
     subject.images(CLEAN)
     benchmark.extra_info |= {"items": len(subject.evalset), "device": subject.encoder.device}
-    ranked = benchmark(subject.rank, CLEAN)
-    assert len(ranked["image_to_report"].counts) == len(subject.evalset)
+    counts = benchmark(subject.rank, CLEAN)
+    assert len(counts["image_to_report"].counts) == len(subject.evalset)

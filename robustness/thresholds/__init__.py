@@ -1,25 +1,41 @@
 """Thresholds: what is measured and what is required."""
 
+from robustness.thresholds._bounds import LOWER_IS_BETTER
 from robustness.thresholds._file import load
+from robustness.thresholds._schema import schema
+from robustness.thresholds._update import Change, Stamp, updated
 from robustness.thresholds._values import (
+    CHANCE,
     DIRECTIONS,
+    REGRESSION_METRICS,
     Bound,
     Cell,
     ModelEntry,
     Properties,
+    References,
+    Regression,
     Rule,
     Thresholds,
     all_cells,
 )
 
 __all__ = [
+    "CHANCE",
     "DIRECTIONS",
+    "LOWER_IS_BETTER",
+    "REGRESSION_METRICS",
     "Bound",
     "Cell",
+    "Change",
     "ModelEntry",
     "Properties",
+    "References",
+    "Regression",
     "Rule",
+    "Stamp",
     "Thresholds",
     "all_cells",
     "load",
+    "schema",
+    "updated",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,20 +11,24 @@ from typing import Any
 
 from robustness.errors import UsageError
 from robustness.evalset import KINDS, POLICIES, check_spec
-from robustness.metrics import MEANS, RANGES
+from robustness.metrics import MEANS
 from robustness.occlusion import FILLS, PATTERNS
+from robustness.thresholds._bounds import OUT_OF_RANGE, read_bound
+from robustness.thresholds._schema import LOADER, MODEL_NAME, VERSION
 from robustness.thresholds._values import (
+    CHANCE,
     DIRECTIONS,
-    Bound,
+    MODES,
+    REGRESSION_METRICS,
+    SLACK,
     ModelEntry,
     Properties,
+    Regression,
     Rule,
     Thresholds,
     all_cells,
 )
 from robustness.thresholds._yaml import Node, read
-
-VERSION = 1
 
 
 def load(path: Path) -> Thresholds:
@@ -39,7 +42,7 @@ def load(path: Path) -> Thresholds:
     entries = _entries(
         root,
         required=("version", "evalset", "models", "occlusion", "bounds", "properties"),
-        optional=("positives",),
+        optional=("positives", "regression", "update"),
     )
     version = entries["version"].whole()
     if version != VERSION:
@@ -63,6 +66,8 @@ def load(path: Path) -> Thresholds:
         seed=_whole(occlusion["seed"], 0) if "seed" in occlusion else 0,
         rules=(),
         properties=_properties(entries["properties"]),
+        regression=_regression(entries["regression"]) if "regression" in entries else Regression(),
+        slack=_slack(entries["update"]) if "update" in entries else SLACK,
     )
     return _with_rules(thresholds, entries["bounds"])
 
@@ -74,7 +79,8 @@ def _entries(
     for key in required:
         if key not in entries:
             raise node.error(
-                f"key {key!r} is missing in {node.name}; it needs {', '.join(required)}"
+                f"key {key!r} is missing in {node.name}; it needs {', '.join(required)}",
+                "missing_key",
             )
     return entries
 
@@ -84,7 +90,7 @@ def _spec(node: Node) -> str:
     try:
         check_spec(spec)
     except UsageError as error:
-        raise node.error(str(error)) from error
+        raise node.error(str(error), error.code) from error
     return spec
 
 
@@ -104,7 +110,7 @@ def _unique(node: Node, parse: Callable[[Node], Any]) -> tuple[Any, ...]:
     for item in node.sequence():
         value = parse(item)
         if value in values:
-            raise item.error(f"{value!r} stands twice in {node.name}")
+            raise item.error(f"{value!r} stands twice in {node.name}", "duplicate_entry")
         values.append(value)
     return tuple(values)
 
@@ -112,14 +118,14 @@ def _unique(node: Node, parse: Callable[[Node], Any]) -> tuple[Any, ...]:
 def _whole(node: Node, low: int) -> int:
     value = node.whole()
     if value < low:
-        raise node.error(f"{node.name} is {value}; allowed is {low} and up")
+        raise node.error(f"{node.name} is {value}; allowed is {low} and up", OUT_OF_RANGE)
     return value
 
 
 def _share(node: Node) -> float:
     value = node.number()
     if not 0 <= value <= 1:
-        raise node.error(f"{node.name} is {value:g}; allowed is 0 to 1")
+        raise node.error(f"{node.name} is {value:g}; allowed is 0 to 1", OUT_OF_RANGE)
     return value
 
 
@@ -128,7 +134,8 @@ def _level(node: Node) -> float:
     if not 0 <= level <= 1:
         raise node.error(
             f"level {level:g} is outside 0 to 1; it is the hidden share of the image's area,"
-            " so 30 % is written 0.3"
+            " so 30 % is written 0.3",
+            OUT_OF_RANGE,
         )
     return level
 
@@ -137,22 +144,27 @@ def _levels(node: Node) -> tuple[float, ...]:
     levels = sorted(_unique(node, _level))
     if levels[0] != 0:
         raise node.error(
-            f"{node.name} lacks level 0, the clean images that retention is measured against"
+            f"{node.name} lacks level 0, the clean images that retention is measured against",
+            "clean_level_missing",
         )
     return tuple(levels)
 
 
 def _model(name: str, node: Node) -> ModelEntry:
-    if not re.fullmatch(r"[A-Za-z0-9_.]+", name):
-        raise node.error(f"model name {name!r} may hold letters, digits, '_' and '.' alone")
+    if not re.fullmatch(MODEL_NAME, name) or name == CHANCE:
+        raise node.error(
+            f"model name {name!r} may hold letters, digits, '_' and '.' alone, and is not"
+            f" {CHANCE!r}"
+        )
     entries = _entries(
         node, required=("loader",), optional=("weights", "optional", "on_request", "options")
     )
     loader = entries["loader"].text()
-    if not re.fullmatch(r"[\w.]+:\w+", loader):
+    if not re.fullmatch(LOADER, loader):
         raise entries["loader"].error(
             f"loader {loader!r} is no importable name; write package.module:function,"
-            " such as models.phantom:load"
+            " such as models.phantom:load",
+            "loader_unusable",
         )
     weights = Path(entries["weights"].text()).expanduser() if "weights" in entries else None
     options = entries["options"].mapping() if "options" in entries else {}
@@ -173,33 +185,6 @@ def _option(node: Node) -> str | float | bool:
     raise node.error(f"{node.name} is text, a number, true or false")
 
 
-_BOUND = re.compile(r"\s*(?P<metric>\S+)\s*(?P<operator>[<>]=)\s*(?P<limit>[-+.\w]+)\s*")
-
-
-def _bound(node: Node, metrics: tuple[str, ...] = tuple(RANGES)) -> Bound:
-    text = node.text()
-    match = _BOUND.fullmatch(text)
-    if not match:
-        raise node.error(
-            f"bound {text!r} is not METRIC >= NUMBER or METRIC <= NUMBER, as hit@10 >= 0.8 is"
-        )
-    metric = match["metric"]
-    if metric not in metrics:
-        raise node.unknown("metric", metric, metrics)
-    try:
-        limit = float(match["limit"])
-    except ValueError as error:
-        raise node.error(f"bound {text!r}: {match['limit']!r} is no number") from error
-    low, high = RANGES[metric]
-    if metric.startswith("retention("):
-        low, high = 0.0, 1.0
-    if not (math.isfinite(limit) and low <= limit <= high):
-        span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g} on"
-        percent = " (80 % is written 0.8)" if high == 1 else ""
-        raise node.error(f"bound {text!r}: {metric} is {span}{percent}")
-    return Bound(metric, match["operator"] == ">=", limit, node.line)
-
-
 _PROPERTIES: dict[str, Callable[[Node], Any]] = {
     "max_level": _level,
     "subset": lambda node: _whole(node, 2),
@@ -212,7 +197,41 @@ _PROPERTIES: dict[str, Callable[[Node], Any]] = {
 def _properties(node: Node) -> Properties:
     entries = _entries(node, required=("bound",), optional=tuple(_PROPERTIES))
     given = {key: parse(entries[key]) for key, parse in _PROPERTIES.items() if key in entries}
-    return Properties(bound=_bound(entries["bound"], (*MEANS, "median_rank")), **given)
+    return Properties(bound=read_bound(entries["bound"], (*MEANS, "median_rank")), **given)
+
+
+def _slack(node: Node) -> float:
+    return _share(_entries(node, required=("slack",), optional=())["slack"])
+
+
+def _level_of_error(node: Node) -> float:
+    alpha = node.number()
+    if not 0 < alpha < 1:
+        raise node.error(f"{node.name} is {alpha:g}; allowed is above 0 and below 1", OUT_OF_RANGE)
+    return alpha
+
+
+def _margin(node: Node) -> float:
+    margin = node.number()
+    if not 0 <= margin < 1:
+        raise node.error(
+            f"{node.name} is {margin:g}; allowed is 0 to below 1, and 1 point is written 0.01",
+            OUT_OF_RANGE,
+        )
+    return margin
+
+
+_REGRESSION: dict[str, Callable[[Node], Any]] = {
+    "mode": lambda node: _word(node, "mode", MODES),
+    "metric": lambda node: _word(node, "metric", REGRESSION_METRICS),
+    "margin": _margin,
+    "alpha": _level_of_error,
+}
+
+
+def _regression(node: Node) -> Regression:
+    entries = node.mapping(_REGRESSION)
+    return Regression(**{key: _REGRESSION[key](value) for key, value in entries.items()})
 
 
 def _with_rules(thresholds: Thresholds, node: Node) -> Thresholds:
@@ -232,14 +251,17 @@ def _rule(node: Node, thresholds: Thresholds) -> Rule:
     }
     entries = node.mapping((*allowed, "require"))
     if "require" not in entries:
-        raise node.error("key 'require' is missing in a rule of bounds; list what it requires")
+        raise node.error(
+            "key 'require' is missing in a rule of bounds; list what it requires", "missing_key"
+        )
     selectors: dict[str, frozenset[str | float]] = {}
     for name, values in allowed.items():
         if name in entries:
             selectors[name] = frozenset(
                 _selected(item, name, values) for item in entries[name].items()
             )
-    bounds = tuple(_bound(item) for item in entries["require"].items())
+    models = tuple(thresholds.models)
+    bounds = tuple(read_bound(item, models=models) for item in entries["require"].items())
     return Rule(selectors, bounds, node.line)
 
 
@@ -266,6 +288,7 @@ def _require_used(thresholds: Thresholds, node: Node) -> None:
         for bound in rule.bounds:
             if id(bound) not in deciding:
                 raise item.error(
-                    f"bound {str(bound)!r} on line {bound.line} is not used: later rules"
-                    " replace it wherever it applies; remove it"
+                    f"bound {str(bound)!r} on line {bound.line} is not used: wherever it applies"
+                    " later rules replace it, or it holds a model against itself; remove it",
+                    "unused_bound",
                 )

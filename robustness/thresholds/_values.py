@@ -2,35 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from robustness.metrics import CUTOFFS, HEADLINE
+from robustness.paired import ALPHA, MARGIN, NON_INFERIORITY_ALPHA
 
 DIRECTIONS = ("image_to_report", "report_to_image")
 
 
+CHANCE = "chance"
+"""What a bound calls the level of a model that knows nothing."""
+
+References = Mapping[str, Mapping[str, float]]
+"""The metrics of what bounds may refer to, by its name: chance, or another model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What one metric must reach, such as ``hit@10 >= 0.8``.
+    """What one metric must reach: ``hit@10 >= 0.8``, ``hit@10 >= 3 * chance``.
 
     Attributes:
         metric: A name of :data:`robustness.metrics.RANGES`.
         at_least: Whether the metric must be at least the limit, or at most.
-        limit: The number.
+        limit: The number; what is added to the reference, where there is one.
         line: Where in the file it stands.
+        reference: What the metric is held against, :data:`CHANCE` or another model, on the
+            same evaluation set, occlusion and direction; None for the number alone.
+        factor: What the reference is multiplied by.
     """
 
     metric: str
     at_least: bool
     limit: float
     line: int = field(compare=False)
+    reference: str | None = None
+    factor: float = 1.0
 
     def __str__(self) -> str:
         """As it is written in the file."""
-        return f"{self.metric} {'>=' if self.at_least else '<='} {self.limit:g}"
+        return f"{self.metric} {self.demand}"
 
-    def margin(self, value: float) -> float:
-        """How far a value is on the right side: negative where it misses, NaN for NaN."""
-        return value - self.limit if self.at_least else self.limit - value
+    @property
+    def demand(self) -> str:
+        """All of it but the metric."""
+        limit = f"{self.limit:g}"
+        if self.reference is not None:
+            times = "" if self.factor == 1 else f"{self.factor:g} * "
+            plus = f" {'-' if self.limit < 0 else '+'} {abs(self.limit):g}" if self.limit else ""
+            limit = f"{times}{self.reference}{plus}"
+        return f"{'>=' if self.at_least else '<='} {limit}"
+
+    def against(self, references: References) -> float:
+        """The limit as a number; NaN where the reference has no such metric."""
+        if self.reference is None:
+            return self.limit
+        value = references.get(self.reference, {}).get(self.metric, float("nan"))
+        return self.factor * value + self.limit
+
+    def margin(self, value: float, limit: float | None = None) -> float:
+        """How far a value is on the right side: negative where it misses, NaN for NaN.
+
+        Args:
+            value: The metric.
+            limit: What :meth:`against` found; the bound's own number where there is none.
+        """
+        limit = self.limit if limit is None else limit
+        return value - limit if self.at_least else limit - value
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +148,52 @@ class Properties:
     tolerance: float = 1e-4
 
 
+MODES = ("regression", "non_inferiority")
+"""How a run is held against a baseline; the first is the default."""
+
+
+REGRESSION_METRICS = tuple(f"hit@{k}" for k in CUTOFFS)
+"""The metrics whose drop can be held against a margin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """How a run is held against a baseline; see :mod:`robustness.paired`.
+
+    Attributes:
+        mode: ``regression`` fails where a drop is shown, ``non_inferiority`` passes only
+            where a drop beyond the margin is excluded.
+        metric: One of :data:`REGRESSION_METRICS`, whose drop is held against the margin.
+        margin: The drop that is tolerated, as a fraction.
+        alpha: The family-wise error level over all the cases of a run; None for the mode's
+            own default.
+    """
+
+    mode: str = MODES[0]
+    metric: str = HEADLINE
+    margin: float = MARGIN
+    alpha: float | None = None
+
+    @property
+    def family_alpha(self) -> float:
+        """The family-wise error level, the mode's default where none is given."""
+        if self.alpha is not None:
+            return self.alpha
+        return ALPHA if self.mode == MODES[0] else NON_INFERIORITY_ALPHA
+
+
+SLACK = 0.01
+"""What written bounds are more lenient by, where the file does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        slack: What a bound that ``--robustness-update`` writes is more lenient by than the
+            end of the interval; the other attributes are named as their keys are.
+    """
 
     path: Path
     evalset: str
@@ -123,13 +205,23 @@ class Thresholds:
     seed: int
     rules: tuple[Rule, ...]
     properties: Properties
+    regression: Regression = Regression()
+    slack: float = SLACK
 
     def bounds(self, cell: Cell, evalset: str) -> tuple[Bound, ...]:
-        """The bounds of a cell: of those on one side of one metric, the last one written."""
-        found: dict[tuple[str, bool], Bound] = {}
+        """The bounds of a cell: of those of one kind, the last one written.
+
+        Of one kind are bounds on one side of one metric that refer to the same model, to
+        chance, or to nothing. A bound that refers to the cell's own model is none.
+        """
+        found: dict[tuple[str, bool, str | None], Bound] = {}
         for rule in self.rules:
             if rule.picks(cell, evalset):
-                found |= {(bound.metric, bound.at_least): bound for bound in rule.bounds}
+                found |= {
+                    (bound.metric, bound.at_least, bound.reference): bound
+                    for bound in rule.bounds
+                    if bound.reference != cell.model
+                }
         return tuple(found.values())
 
 

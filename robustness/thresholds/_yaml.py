@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from robustness.errors import UsageError
+from robustness.errors import ThresholdsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,14 @@ class Node:
         """The line the value begins on, from 1."""
         return int(self.raw.start_mark.line) + 1
 
-    def error(self, problem: str) -> UsageError:
-        """An error that begins with the file and the line."""
-        return UsageError(f"{self.path}:{self.line}: {problem}")
+    @property
+    def column(self) -> int:
+        """The column the value begins in, from 1."""
+        return int(self.raw.start_mark.column) + 1
+
+    def error(self, problem: str, code: str | None = None) -> ThresholdsError:
+        """An error that begins with the file, the line and the column."""
+        return ThresholdsError(f"{self.path}:{self.line}:{self.column}: {problem}", code)
 
     def mapping(self, allowed: Iterable[str] | None = None) -> dict[str, Node]:
         """The entries of a mapping, by key.
@@ -43,36 +48,43 @@ class Node:
             allowed: The keys there may be; any, where there are none.
 
         Raises:
-            UsageError: It is no mapping, or a key is unknown or stands twice.
+            ThresholdsError: It is no mapping, or a key is unknown or stands twice.
         """
         if not isinstance(self.raw, yaml.MappingNode):
-            raise self.error(f"{self.name} is a mapping of keys to values, not {self._kind()}")
+            raise self.error(
+                f"{self.name} is a mapping of keys to values, not {self._kind()}", "wrong_type"
+            )
         known = None if allowed is None else tuple(allowed)
         entries: dict[str, Node] = {}
         for key_node, value in self.raw.value:
             key = Node(self.path, f"a key of {self.name}", key_node)
             text = key.text()
             if text in entries:
-                raise key.error(f"key {text!r} stands twice in {self.name}")
+                raise key.error(f"key {text!r} stands twice in {self.name}", "duplicate_key")
             if known is not None and text not in known:
                 raise key.unknown("key", text, known, f" in {self.name}")
             entries[text] = Node(self.path, f"{self.name}.{text}", value)
         return entries
 
-    def unknown(self, what: str, text: str, allowed: Sequence[str], where: str = "") -> UsageError:
+    def unknown(
+        self, what: str, text: str, allowed: Sequence[str], where: str = ""
+    ) -> ThresholdsError:
         """The error for a word that is none of the allowed ones; it names the nearest."""
         near = get_close_matches(text, allowed, n=1)
         guess = f"; did you mean {near[0]!r}?" if near else ""
-        return self.error(f"unknown {what} {text!r}{where}; allowed: {', '.join(allowed)}{guess}")
+        return self.error(
+            f"unknown {what} {text!r}{where}; allowed: {', '.join(allowed)}{guess}",
+            f"unknown_{what.partition(' ')[0]}",
+        )
 
     def sequence(self) -> list[Node]:
         """The items of a list that is not empty.
 
         Raises:
-            UsageError: It is no list, or an empty one.
+            ThresholdsError: It is no list, or an empty one.
         """
         if not isinstance(self.raw, yaml.SequenceNode):
-            raise self.error(f"{self.name} is a list, not {self._kind()}")
+            raise self.error(f"{self.name} is a list, not {self._kind()}", "wrong_type")
         if not self.raw.value:
             raise self.error(f"{self.name} is empty; name at least one")
         return [Node(self.path, f"an item of {self.name}", item) for item in self.raw.value]
@@ -82,27 +94,27 @@ class Node:
         return self.sequence() if isinstance(self.raw, yaml.SequenceNode) else [self]
 
     def text(self) -> str:
-        """A single text; raises UsageError where it is something else."""
+        """A single text; raises ThresholdsError where it is something else."""
         return str(self._scalar(str, "text"))
 
     def whole(self) -> int:
-        """A single whole number; raises UsageError where it is something else."""
+        """A single whole number; raises ThresholdsError where it is something else."""
         return int(self._scalar(int, "a whole number"))
 
     def number(self) -> float:
-        """A single number; raises UsageError where it is something else."""
+        """A single number; raises ThresholdsError where it is something else."""
         return float(self._scalar((int, float), "a number"))
 
     def flag(self) -> bool:
-        """True or false; raises UsageError where it is something else."""
+        """True or false; raises ThresholdsError where it is something else."""
         return bool(self._scalar(bool, "true or false"))
 
     def _scalar(self, kind: type | tuple[type, ...], what: str) -> Any:
         if not isinstance(self.raw, yaml.ScalarNode):
-            raise self.error(f"{self.name} is {what}, not {self._kind()}")
+            raise self.error(f"{self.name} is {what}, not {self._kind()}", "wrong_type")
         value = yaml.SafeLoader("").construct_object(self.raw)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(f"{self.name} is {what}, not {self._kind()}")
+            raise self.error(f"{self.name} is {what}, not {self._kind()}", "wrong_type")
         return value
 
     def _kind(self) -> str:
@@ -115,25 +127,29 @@ def read(path: Path) -> Node:
     """The root of a YAML file; nothing in it is executed.
 
     Raises:
-        UsageError: The file is missing, unreadable, empty or no YAML.
+        ThresholdsError: The file is missing, unreadable, empty or no YAML.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(
+        raise ThresholdsError(
             f"thresholds file {path} cannot be read: {error.strerror}; name one with"
-            " --robustness-thresholds"
+            " --robustness-thresholds",
+            "thresholds_unreadable",
         ) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"thresholds file {path} is not UTF-8 text") from error
+        raise ThresholdsError(f"thresholds file {path} is not UTF-8 text", "not_yaml") from error
     try:
         raw = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}:{line}: no YAML: {error.problem}") from error
+        mark = error.problem_mark
+        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        raise ThresholdsError(f"{path}:{place}: no YAML: {error.problem}", "not_yaml") from error
     except yaml.YAMLError as error:
         first = str(error).splitlines()[0]
-        raise UsageError(f"{path}:1: no YAML: {first}") from error
+        raise ThresholdsError(f"{path}:1:1: no YAML: {first}", "not_yaml") from error
     if raw is None:
-        raise UsageError(f"{path}:1: the file is empty; it needs version, evalset, models, ...")
+        raise ThresholdsError(
+            f"{path}:1:1: the file is empty; it needs version, evalset, models, ..."
+        )
     return Node(path, "the file", raw)

@@ -1,0 +1,208 @@
+"""Baselines as files: found by name, written whole, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustness.baseline._values import Key, ModelRun, Run
+from robustness.counts import RankCounts
+from robustness.errors import BaselineError, GateError, UsageError
+from robustness.files import write_whole
+
+SCHEMA = "robustness-baseline-1"
+SUFFIX = ".safetensors"
+_KEY = "robustness"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FILE = re.compile(rf"(?P<number>\d{{4,}})_(?P<name>{NAME.pattern}){re.escape(SUFFIX)}")
+
+
+def check_name(name: str) -> None:
+    """Sees that a baseline may have this name.
+
+    Raises:
+        UsageError: It may not.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"--robustness-save {name!r} is no name of a baseline; letters, digits, '.', '_' and"
+            " '-' are allowed, up to 100, as in main"
+        )
+
+
+def find(folder: Path, wanted: str) -> Path:
+    """The baseline that is meant: a file, a name, a number, or the newest of all.
+
+    Args:
+        folder: Where baselines are kept.
+        wanted: A path, ``main``, ``0003``, ``0003_main``; empty for the newest.
+
+    Raises:
+        UsageError: There is no such baseline.
+    """
+    kept = _kept(folder)
+    chosen = [
+        path
+        for number, name, path in kept
+        if wanted in {"", name, f"{number:04}", path.stem, path.name}
+    ]
+    if chosen:
+        return chosen[-1]
+    path = Path(wanted).expanduser()
+    if wanted and path.is_file():
+        return path
+    names = ", ".join(path.stem for _, _, path in kept) or "none"
+    raise UsageError(
+        f"--robustness-compare {wanted!r}: no such baseline in {folder} and no such file; there"
+        f" are: {names}; keep one with --robustness-save NAME",
+        "unknown_baseline",
+    )
+
+
+def _kept(folder: Path) -> list[tuple[int, str, Path]]:
+    """The numbers, names and paths of a folder's baselines, the oldest first."""
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UsageError(f"baselines {folder} cannot be listed: {error.strerror}") from error
+    found = [(match, path) for path in paths if (match := _FILE.fullmatch(path.name))]
+    return sorted((int(match["number"]), match["name"], path) for match, path in found)
+
+
+def save(run: Run, folder: Path, name: str) -> Path:
+    """Keeps a run as the newest baseline of a name.
+
+    Returns:
+        Its path.
+
+    Raises:
+        GateError: It cannot be written.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    tensors: dict[str, NDArray[Any]] = {}
+    models = {}
+    for model, own in sorted(run.models.items()):
+        tensors[f"{model}/text_of_image"] = own.text_of_image
+        ranks = [(key, own.ranks[key]) for key in sorted(own.ranks, key=astuple)]
+        for number, (_, counts) in enumerate(ranks):
+            for part, array in counts.arrays().items():
+                tensors[f"{model}/{number}/{part}"] = array
+        models[model] = {
+            "fingerprint": own.fingerprint,
+            "measured_on": dict(own.measured_on),
+            "patients": list(own.patients),
+            "rankings": [
+                asdict(key) | {"gallery_size": counts.gallery_size} for key, counts in ranks
+            ],
+        }
+    content = {
+        "protocol": dict(run.protocol),
+        "models": models,
+        "environment": dict(run.environment),
+    }
+    text = json.dumps(content, sort_keys=True)
+    metadata = {"schema": SCHEMA, "run": text, "sha256": _digest(text, tensors)}
+    # Under one key: safetensors writes several in an order of its own, another each time.
+    payload = to_bytes(tensors, {_KEY: json.dumps(metadata)})
+    try:
+        number = max((number for number, _, _ in _kept(folder)), default=0) + 1
+        path = folder / f"{number:04}_{name}{SUFFIX}"
+        write_whole(path, payload)
+    except OSError as error:
+        raise GateError(
+            f"baseline {name!r} cannot be written to {folder}: {error.strerror}; name another"
+            " folder with --robustness-baselines"
+        ) from error
+    return path
+
+
+def load(path: Path) -> Run:
+    """Reads a baseline; nothing in it is executed.
+
+    Raises:
+        BaselineError: The file cannot be read, is damaged, or is no baseline.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BaselineError(f"baseline {path} cannot be read: {reason}; save it again") from error
+    if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
+        raise BaselineError(
+            f"{path} is no baseline of this form ({SCHEMA}); save one with --robustness-save NAME"
+        )
+    text = str(metadata.get("run", ""))
+    if metadata.get("sha256") != _digest(text, tensors):
+        raise BaselineError(
+            f"baseline {path} is damaged: its checksum is wrong; save it again", "baseline_damaged"
+        )
+    try:
+        return _run(json.loads(text), tensors)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BaselineError(
+            f"baseline {path} is incomplete: {error}; save it again", "baseline_damaged"
+        ) from error
+
+
+def _digest(text: str, tensors: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape} ".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
+
+
+def _run(content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Run:
+    models = {}
+    for model, own in content["models"].items():
+        ranks = {}
+        for number, ranking in enumerate(own["rankings"]):
+            key = Key(**{part.name: ranking[part.name] for part in fields(Key)})
+            prefix = f"{model}/{number}/"
+            arrays = {
+                name.removeprefix(prefix): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(prefix)
+            }
+            if not all(np.issubdtype(array.dtype, np.integer) for array in arrays.values()):
+                raise ValueError(f"{model}, {key}: ranks are whole numbers")
+            ranks[key] = RankCounts.of(arrays, ranking["gallery_size"])
+        models[model] = ModelRun(
+            own["fingerprint"],
+            own["measured_on"],
+            tuple(own["patients"]),
+            tensors[f"{model}/text_of_image"],
+            ranks,
+        )
+        _check(model, models[model])
+    return Run(content["protocol"], models, content["environment"])
+
+
+def _check(model: str, run: ModelRun) -> None:
+    """Sees that every query of every ranking is there."""
+    if run.text_of_image.shape != (len(run.patients),):
+        raise ValueError(f"{model} has {len(run.patients)} images and other texts")
+    for key, counts in run.ranks.items():
+        queries = run.queries(key.direction)
+        pairs = int(counts.positives.sum())
+        for name, array in counts.arrays().items():
+            expected = (pairs if name.startswith("pair_") else queries,)
+            if array.shape != expected or (array < 0).any():
+                raise ValueError(f"{model}, {key}: {name} is not that of {expected[0]} queries")
+        if (counts.greater + counts.equal + counts.positives > counts.gallery_size).any():
+            raise ValueError(f"{model}, {key}: there are ranks beyond {counts.gallery_size} items")

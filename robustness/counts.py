@@ -1,0 +1,54 @@
+"""Where right answers stand: what a ranking comes down to, as plain arrays.
+
+Apart from :mod:`robustness.ranking`, so that what reads ranks needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RankCounts:
+    """Where each query's right answers stand, before ties are broken.
+
+    A query's positives are the gallery items that are right for it; the best positive
+    is the one that scores highest. Pairs are (query, positive), query by query.
+
+    Attributes:
+        greater: int64 ``[Q]``, items outside the positives that score above the best one.
+        equal: int64 ``[Q]``, items outside the positives that score exactly as it does.
+        tied: int64 ``[Q]``, positives that score as the best one does, itself included.
+        positives: int64 ``[Q]``, how many positives each query has.
+        pair_greater: int64 ``[P]``, items of any kind that score above this positive.
+        pair_equal: int64 ``[P]``, other items of any kind that score exactly as it does.
+        gallery_size: How many items are ranked.
+    """
+
+    greater: Counts
+    equal: Counts
+    tied: Counts
+    positives: Counts
+    pair_greater: Counts
+    pair_equal: Counts
+    gallery_size: int
+
+    def __len__(self) -> int:
+        """The number of queries."""
+        return len(self.greater)
+
+    def arrays(self) -> dict[str, Counts]:
+        """All but the gallery's size, by name."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "gallery_size"}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, ArrayLike], gallery_size: int) -> RankCounts:
+        """The inverse of :meth:`arrays`; the arrays may be lists."""
+        given = {name: np.asarray(array, np.int64) for name, array in arrays.items()}
+        return cls(**given, gallery_size=gallery_size)

@@ -1,0 +1,163 @@
+"""A small repository with a sabotage in it, and how its run must end."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from xml.etree import ElementTree as ET
+
+from gate_repository import assert_no_traceback, said
+from sabotage import SABOTAGES
+
+THRESHOLDS = """\
+version: 1
+evalset: phantom:16
+models:
+  phantom: {loader: models.phantom:load}
+occlusion:
+  patterns: [square]
+  fills: [black]
+  levels: [0, 0.3]
+bounds:
+  - {level: 0, require: [hit@5 >= 0.6]}
+  - {level: 0.3, require: [hit@5 >= 0.4]}
+properties: {bound: hit@10 >= 0.1, max_level: 0.3, subset: 2, examples: 1, noise: 0.9}
+"""
+
+MODELS = """
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from my_models import Changed, load_phantom
+
+class Sabotaged(Changed):
+    def encode_images(self, pixels):
+        embedded = super().encode_images(pixels).clone()
+        if self.kind == "infinite":
+            embedded[0] = float("inf")
+        if self.kind == "turned":
+            embedded = embedded.roll(1, 1)
+        return embedded.flip(0) if self.kind == "shuffled" else embedded
+    def encode_reports(self, texts):
+        embedded = super().encode_reports(texts)
+        return embedded[:1].repeat(len(texts), 1) if self.kind == "same_reports" else embedded
+
+class Scorer(Sabotaged):
+    def score(self, images, reports):
+        return images @ reports.T * float("nan")
+
+def _loader(kind, of=Sabotaged):
+    return lambda weights=None, device="cpu": of(load_phantom(None, device), kind)
+
+infinite, shuffled, same_reports = map(_loader, ["infinite", "shuffled", "same_reports"])
+nan_scores = _loader("nan_scores", Scorer)
+
+def liar(weights=None, device="cpu"):
+    encoder = Sabotaged(load_phantom(None, device), "turned")
+    encoder.fingerprint = encoder.inner.fingerprint
+    return encoder
+
+def reader(weights=None, device="cpu", section="comparison"):
+    encoder = Sabotaged(load_phantom(None, device), "reader")
+    encoder.text_policy = replace(encoder.text_policy, sections=(section,))
+    return encoder
+
+def replaced(weights=None, device="cpu"):
+    # What another process is to load is written as soon as this one has read it.
+    encoder = Sabotaged(load_phantom(None, device), Path(weights).read_text())
+    Path(weights).write_text(f"weights of another training, not those of {os.getpid()}")
+    return encoder
+
+def writer(weights=None, device="cpu"):
+    # Stands for what else writes to the evaluation set while the gate runs.
+    Path("3.png").write_bytes(Path("4.png").read_bytes())
+    return load_phantom(None, device)
+
+def interrupt(weights=None, device="cpu"):
+    raise KeyboardInterrupt
+
+def killed(weights=None, device="cpu"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+RECORDING = """
+import pytest
+@pytest.fixture
+def robustness_record(robustness_record):
+    def keep(record):
+        cells, own = record.get("cells", []), record.get("property", {})
+        level = cells[0]["level"] if cells else None
+        report = robustness_record
+        MEDDLE
+        report(record)
+    return keep
+"""
+"""A repository's conftest.py that meddles with the records of its cases."""
+
+
+def sabotage_of(item):
+    """The sabotage that a test, or a case of it, is named after."""
+    name = item.callspec.id if hasattr(item, "callspec") else item.name
+    return SABOTAGES[name.removeprefix("test_")]
+
+
+class Sabotaged:
+    """A repository with a sabotage in it."""
+
+    def __init__(self, repository, sabotage, pytester):
+        self.repository, self.sabotage = repository, sabotage
+        self.path, self.edit, self.pytester = repository.path, repository.edit, pytester
+        self.seen = False
+
+    def meddle(self, line):
+        (self.path / "conftest.py").write_text(RECORDING.replace("MEDDLE", line))
+
+    def run(self, *arguments, apart=False):
+        run = self.pytester.runpytest_subprocess
+        if not apart:
+            run = partial(self.pytester.runpytest_inprocess, no_reraise_ctrlc=True)
+        return self.repository.gate("--junitxml=junit.xml", *arguments, run=run)
+
+    def caught(self, *arguments, model=None, apart=False):
+        """Runs the gate and sees that it ends as it must; returns what was said."""
+        if model:
+            arguments = (f"--robustness-models={model}", *arguments)
+        outcome = self.run(*arguments, apart=apart)
+        self.seen = True
+        text = said(outcome)
+        if self.sabotage.code != "crashed":
+            assert_no_traceback(text)
+        getattr(self, f"_{self.sabotage.end}")(outcome, text)
+        return text
+
+    def _fails(self, outcome, text):
+        assert outcome.ret in {1, 2}, text
+        assert re.search(r"^verdict: FAIL \(", text, re.MULTILINE)
+        junit = ET.parse(self.path / "junit.xml").getroot().find("testsuite")
+        told = {p.get("name"): p.get("value") for p in junit.findall("properties/property")}
+        assert (told["robustness_verdict"], told["robustness_reason"]) == (
+            "fail",
+            self.sabotage.code,
+        )
+        assert int(junit.get("failures")) + int(junit.get("errors")) > 0
+        if self.sabotage.code == "report_failed":
+            return
+        results = self.repository.results()
+        assert (results["verdict"], results["reason"]) == ("fail", self.sabotage.code)
+
+    def _refused(self, outcome, text):
+        assert outcome.ret == 4, text
+        lines = [*outcome.stdout.lines, *outcome.stderr.lines]
+        (line,) = [line for line in lines if line.startswith("ERROR: ")]
+        assert line.endswith(f" [{self.sabotage.code}]")
+        assert not list(self.path.glob(".robustness/report/*"))
+
+    def _killed(self, outcome, _text):
+        assert outcome.ret not in {0, 1, 2, 3, 4, 5}
+        results = self.repository.results()
+        assert (results["verdict"], results["reason"]) == ("fail", self.sabotage.code)
+
+    def _mended(self, outcome, text):
+        assert outcome.ret == 0, text
+        assert self.repository.results()["verdict"] == "pass"

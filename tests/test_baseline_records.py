@@ -1,0 +1,272 @@
+"""Baselines of records, of queries with several right answers, and files that lack a part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_baseline import DIRECTIONS, counts, equal, make_run, model_run
+
+from robustness.baseline import Key, ModelRun, Run, differences, find, from_records, load, save
+from robustness.counts import RankCounts
+from robustness.errors import BaselineError, UsageError
+from robustness.ranking import rank_counts
+
+KEYS = ("pattern", "fill", "level", "direction")
+
+
+def several(seed=0, n=5):
+    """Rank counts of queries with one to three right items each."""
+    rng = np.random.default_rng(seed)
+    right = [rng.choice(9, 1 + q % 3, replace=False) for q in range(n)]
+    return rank_counts(rng.integers(0, 5, (n, 9)), np.eye(9), right)
+
+
+def record(model="phantom", levels=(0.0,), fingerprint="abc", **changes):
+    """A case as the gate reports it, with the ranks of both directions."""
+    rankings = [
+        {
+            **dict(zip(KEYS, ("square", "black", level, direction), strict=True)),
+            "gallery_size": 9,
+            "counts": {k: v.tolist() for k, v in several(int(100 * level)).arrays().items()},
+        }
+        for level in levels
+        for direction in ("image_to_report", "report_to_image")
+    ]
+    return {
+        "cells": [{"model": model}, {"model": model}],
+        "ranks": rankings,
+        "queries": {
+            "measured_on": {"set": "s"},
+            "patients": list("abcde"),
+            "text_of_image": [0, 1, 2, 3, 4],
+        },
+        "protocol": {"model": {"fingerprint": fingerprint}},
+    } | changes
+
+
+# --- from records ------------------------------------------------------------------------
+
+
+def test_the_cases_of_a_model_are_put_together():
+    records = [
+        record(levels=(0.0,)),
+        record("clip", levels=(0.0,), fingerprint="def", cells=[{"model": "clip"}]),
+        {"property": {"verdict": "pass"}},
+        record(levels=(0.3, 0.5)),
+        record("late", ranks=None),
+        record("absent", ranks=[]),
+    ]
+    run = from_records(records, {"seed": 3}, {"device": "cpu"})
+    assert run.protocol == {"seed": 3}
+    assert run.environment == {"device": "cpu"}
+    assert list(run.models) == ["phantom", "clip"]
+    own = run.models["phantom"]
+    assert own.fingerprint == "abc"
+    assert run.models["clip"].fingerprint == "def"
+    assert own.measured_on == {"set": "s"}
+    assert own.patients == tuple("abcde")
+    assert own.text_of_image.tolist() == [0, 1, 2, 3, 4]
+    assert own.text_of_image.dtype == np.int64
+    assert [(key.level, key.direction) for key in own.ranks] == [
+        (level, direction)
+        for level in (0.0, 0.3, 0.5)
+        for direction in ("image_to_report", "report_to_image")
+    ]
+    for key, ranks in own.ranks.items():
+        assert (key.pattern, key.fill, ranks.gallery_size) == ("square", "black", 9)
+        for part, array in several(int(100 * key.level)).arrays().items():
+            assert ranks.arrays()[part].tolist() == array.tolist()
+
+
+def test_what_is_read_from_records_is_kept(tmp_path):
+    run = from_records([record(levels=(0.0, 0.3))], {"seed": 3}, {})
+    assert equal(run, load(save(run, tmp_path, "main")))
+
+
+def test_nothing_measured_is_a_run_without_models():
+    assert from_records([], {"seed": 3}, {}).models == {}
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32])
+def test_counts_of_any_whole_numbers_are_64_bits(dtype):
+    arrays = {name: values.astype(dtype) for name, values in several().arrays().items()}
+    for values in RankCounts.of(arrays, 9).arrays().values():
+        assert values.dtype == np.int64
+
+
+# --- files -------------------------------------------------------------------------------
+
+
+def test_queries_with_several_right_answers_come_back(tmp_path):
+    """Pairs are more than queries."""
+    ranks = {Key("square", "black", 0.0, "image_to_report"): several()}
+    run = make_run(phantom=replace(model_run(5), ranks=ranks))
+    assert equal(run, load(save(run, tmp_path, "main")))
+
+
+@pytest.mark.parametrize("part", ["greater", "positives", "pair_greater", "pair_equal"])
+def test_counts_cut_short_name_the_model_and_the_part(tmp_path, part):
+    whole = several()
+    cut = replace(whole, **{part: whole.arrays()[part][:-1]})
+    ranks = {Key("square", "black", 0.0, "image_to_report"): cut}
+    path = save(make_run(phantom=replace(model_run(5), ranks=ranks)), tmp_path, "main")
+    with pytest.raises(BaselineError, match="is incomplete: phantom, Key"):
+        load(path)
+
+
+def test_counts_below_zero_are_none(tmp_path):
+    whole = several()
+    ranks = {Key("square", "black", 0.0, "image_to_report"): replace(whole, equal=whole.equal - 9)}
+    path = save(make_run(phantom=replace(model_run(5), ranks=ranks)), tmp_path, "main")
+    with pytest.raises(BaselineError, match="is incomplete: .*equal is not that of 5 queries"):
+        load(path)
+
+
+@pytest.mark.parametrize("change", [{"greater": 7}, {"equal": 7}, {"greater": 4, "equal": 3}])
+def test_ranks_beyond_the_gallery_are_none(tmp_path, change):
+    """Seven items, one of them right: six can stand above it or level with it."""
+    own = model_run(levels=(0.0,))
+
+    def moved(by):
+        zeros = {
+            key: replace(c, greater=0 * c.greater, equal=0 * c.equal)
+            for key, c in own.ranks.items()
+        }
+        ranks = {
+            key: replace(c, **{part: getattr(c, part) + n for part, n in by.items()})
+            for key, c in zeros.items()
+        }
+        return save(make_run(phantom=replace(own, ranks=ranks)), tmp_path, "main")
+
+    with pytest.raises(BaselineError, match="is incomplete: .*there are ranks beyond 7 items"):
+        load(moved(change))
+    load(moved({part: n - 1 if n == max(change.values()) else n for part, n in change.items()}))
+
+
+def test_other_texts_than_images(tmp_path):
+    run = make_run(phantom=replace(model_run(), text_of_image=np.arange(6)))
+    with pytest.raises(BaselineError, match="phantom has 7 images and other texts"):
+        load(save(run, tmp_path, "main"))
+
+
+def test_a_model_of_no_images_has_no_queries():
+    none = ModelRun("abc", {}, (), np.zeros(0, np.int64), {})
+    assert none.queries("image_to_report") == none.queries("report_to_image") == 0
+    assert model_run(7).queries("image_to_report") == 7
+    assert model_run(7).queries("report_to_image") == 6
+
+
+def test_the_order_in_which_a_run_was_put_together_changes_no_byte(tmp_path):
+    run = make_run(phantom=model_run(), other=model_run(9, seed=4))
+    backwards = Run(
+        dict(reversed(run.protocol.items())),
+        {
+            name: replace(own, ranks=dict(reversed(own.ranks.items())))
+            for name, own in reversed(run.models.items())
+        },
+        run.environment,
+    )
+    one, other = (save(each, tmp_path, "main").read_bytes() for each in (run, backwards))
+    assert one == other
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(BaselineError, match="none.safetensors cannot be read: No such file"):
+        load(tmp_path / "none.safetensors")
+
+
+def test_a_file_of_the_form_without_its_content_is_damaged(tmp_path):
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    whole = save(make_run(), tmp_path, "main")
+    with safe_open(whole, "np") as file:
+        (key,) = file.metadata()
+        metadata = json.loads(file.metadata()[key])
+    bare = tmp_path / "bare.safetensors"
+    save_file({}, bare, {key: json.dumps({"schema": metadata["schema"]})})
+    with pytest.raises(BaselineError, match="bare.safetensors is damaged: its checksum is wrong"):
+        load(bare)
+
+
+def test_all_the_baselines_there_are_are_named(tmp_path):
+    for name in ("main", "v1"):
+        save(make_run(), tmp_path, name)
+    with pytest.raises(UsageError, match="there are: 0001_main, 0002_v1; keep one"):
+        find(tmp_path, "mian")
+
+
+# --- differences -------------------------------------------------------------------------
+
+
+def differing(now, then):
+    run, base = (replace(make_run(), protocol={"x": value}) for value in (now, then))
+    return differences(run, base, "phantom")
+
+
+def test_values_up_to_sixty_characters_are_said_whole():
+    long = "a" * 11 + "b" + "c" * 36 + "d" + "e" * 11
+    assert len(long) == 60
+    assert differing(long, "y") == [f"x is {long} here and y in the baseline"]
+    short = f"{'a' * 11}b...d{'e' * 11}"
+    assert differing(long.replace("c", "cc", 1), "y") == [
+        f"x is {short} here and y in the baseline"
+    ]
+
+
+def test_values_that_are_no_text_are_said_as_json():
+    assert differing([{"b": 1, "a": None}], 2.5) == [
+        'x is [{"a": null, "b": 1}] here and 2.5 in the baseline'
+    ]
+    assert differing({"deep": {"er": 1}}, {"deep": {"er": 2}}) == [
+        "x deep er is 1 here and 2 in the baseline"
+    ]
+
+
+def test_equal_values_of_other_types_do_not_differ():
+    """JSON knows no tuple, and a baseline was JSON once."""
+    assert not differing(("a", "b"), ["a", "b"])
+    assert not differing({"deep": (1, 2)}, {"deep": [1, 2]})
+
+
+def test_the_first_of_the_rankings_that_are_not_there_is_named():
+    now = make_run(phantom=model_run(levels=(0.0, 0.1, 0.5, 0.7)))
+    then = make_run(phantom=model_run(levels=(0.0, 0.7)))
+    own = now.models["phantom"]
+    # One of the two directions is there.
+    ranks = {k: v for k, v in own.ranks.items() if (k.level, k.direction) != (0.1, DIRECTIONS[0])}
+    now = make_run(phantom=replace(own, ranks=ranks))
+    assert differences(now, then, "phantom") == [
+        "the baseline lacks 3 of 7 rankings, such as square, black, level 0.1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patients": tuple("abcdefg")}, "the patients of the images differ"),
+        ({"text_of_image": np.zeros(7, int)}, "the texts of the images differ"),
+    ],
+)
+def test_other_images_are_one_difference(change, message):
+    then = make_run()
+    now = make_run(phantom=replace(then.models["phantom"], **change))
+    assert differences(now, then, "phantom") == [message]
+
+
+def test_the_models_there_are_are_all_named():
+    then = make_run(one=model_run(), two=model_run())
+    assert differences(make_run(), then, "phantom") == [
+        "the baseline has no model 'phantom'; it has one, two"
+    ]
+
+
+def test_a_ranking_of_other_length_than_the_baseline_s_is_no_difference_here():
+    """Ranks themselves are what is compared."""
+    then = make_run()
+    own = then.models["phantom"]
+    changed = {key: counts(len(own.patients), 7, 99) for key in own.ranks}
+    assert not differences(make_run(phantom=replace(own, ranks=changed)), then, "phantom")

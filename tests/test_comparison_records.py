@@ -1,0 +1,151 @@
+"""What results.json says of a comparison: every value beside its own source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from test_baseline import DIRECTIONS
+from test_regression import N, a_run
+
+from robustness.baseline import Key
+from robustness.paired import (
+    Answers,
+    adjust,
+    compare_case,
+    query_clusters,
+    smallest_drop,
+    upper_limit,
+)
+from robustness.regression import compare, summary_of
+from robustness.thresholds import Regression
+
+
+def by_hand(now, then, settings, levels=(0.0, 0.3)):
+    """The comparisons of the one pattern, in the order of their levels, adjusted."""
+    mine, theirs = now.models["phantom"], then.models["phantom"]
+    clusters = query_clusters(mine.text_of_image, mine.patients)
+    return adjust(
+        [
+            compare_case(
+                *(
+                    {
+                        d: Answers.of(run.ranks[Key("square", "black", level, d)], settings.metric)
+                        for d in DIRECTIONS
+                    }
+                    for run in (theirs, mine)
+                ),
+                clusters,
+            )
+            for level in levels
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Regression(),
+        Regression(margin=0.03, alpha=0.01),
+        Regression(mode="non_inferiority", margin=0.02),
+        Regression(metric="hit@5"),
+    ],
+)
+def test_a_record_holds_what_was_compared(settings):
+    now, then = a_run(0.03, seed=2), a_run(seed=3)
+    records = compare(now, then, settings)
+    assert len(records) == 2
+    for record, found in zip(records, by_hand(now, then, settings), strict=True):
+        assert (record["model"], record["pattern"], record["fill"]) == (
+            "phantom",
+            "square",
+            "black",
+        )
+        assert (record["n"], record["patients"]) == (dict.fromkeys(DIRECTIONS, N), N)
+        low, high = found.limits()
+        assert record["drop"] == {"value": found.drop, "low": low, "high": high}
+        assert record["drops"] == found.drops
+        assert (record["p"], record["adjusted_p"]) == (found.p, found.adjusted_p)
+        alpha = settings.family_alpha
+        assert record["smallest_drop"] == smallest_drop(
+            found, cases=2, alpha=alpha, margin=settings.margin
+        )
+        strict = settings.mode == "non_inferiority"
+        upper = upper_limit(found, cases=2, alpha=alpha) if strict else None
+        assert record["not_excluded"] == upper
+    assert [record["level"] for record in records] == [0.0, 0.3]
+    assert json.loads(json.dumps(records)) == records
+
+
+def test_a_drop_that_no_n_shows_is_null():
+    """Six queries show none, and JSON knows no infinity."""
+    (record, _) = compare(a_run(n=6), a_run(n=6), Regression())
+    assert record["smallest_drop"] is None
+
+
+def test_all_that_differs_is_said():
+    now, then = a_run(), a_run()
+    own = replace(now.models["phantom"], measured_on={"set": "t"})
+    now = replace(now, protocol={"positives": "same_study"}, models={"phantom": own})
+    (record,) = compare(now, then, Regression())
+    assert record["message"] == (
+        "phantom cannot be compared with the baseline: positives is same_study here and"
+        " identical_text in the baseline; set is t here and s in the baseline"
+    )
+    assert record["model"] == "phantom"
+
+
+def test_no_model_is_no_case():
+    then = a_run()
+    assert compare(replace(then, models={}), then, Regression()) == []
+
+
+def test_two_models_are_one_family():
+    both = [
+        replace(run, models=dict.fromkeys(("phantom", "other"), run.models["phantom"]))
+        for run in (a_run(0.06, seed=2), a_run(seed=3))
+    ]
+    records = compare(*both, Regression())
+    assert [(r["model"], r["level"]) for r in records] == [
+        (model, level) for model in ("phantom", "other") for level in (0.0, 0.3)
+    ]
+    assert all("Holm over 4 cases" in record["message"] for record in records)
+
+
+def test_patterns_fills_and_levels_are_cases_of_their_own():
+    def spread(run):
+        own = run.models["phantom"]
+        ranks = {
+            replace(key, pattern=pattern, fill=fill): own.ranks[key]
+            for pattern in ("square", "grid")
+            for fill in ("grey", "black")
+            for key in own.ranks
+        }
+        return replace(run, models={"phantom": replace(own, ranks=ranks)})
+
+    records = compare(spread(a_run(0.06, seed=2)), spread(a_run(seed=3)), Regression())
+    assert [(r["pattern"], r["fill"], r["level"]) for r in records] == [
+        (pattern, fill, level)
+        for pattern in ("grid", "square")
+        for fill in ("black", "grey")
+        for level in (0.0, 0.3)
+    ]
+    assert all(record["drops"].keys() == set(DIRECTIONS) for record in records)
+    assert "Holm over 8 cases" in records[0]["message"]
+
+
+def test_the_summary_says_how_it_was_compared():
+    settings = Regression(mode="non_inferiority", metric="hit@5", margin=0.03)
+    summary = summary_of([{"model": "x"}], "0001_main", settings)
+    wanted = {
+        "baseline": "0001_main",
+        "mode": "non_inferiority",
+        "metric": "hit@5",
+        "margin": 0.03,
+        "alpha": 0.05,
+        "cases": [{"model": "x"}],
+    }
+    assert {name: summary[name] for name in wanted} == wanted
+    assert "sign flips" in summary["test"]
+    assert "Holm" in summary["test"]

@@ -1,0 +1,197 @@
+"""What judgements say: every message whole, every cause of an unknown value, every count."""
+
+from __future__ import annotations
+
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from robustness.metrics import LABEL_MEANS
+from robustness.paired import Answers, adjust, compare_case
+from robustness.statistics import Estimate
+from robustness.thresholds import Bound, Regression
+from robustness.verdict import Judgement, Reason, Verdict, judge, judge_regression, judge_run
+
+HIT = Bound("hit@10", at_least=True, limit=0.8, line=7)
+RANK = Bound("median_rank", at_least=False, limit=5, line=9)
+LABELS = "labels tell no two images of this evaluation set apart"
+
+
+def estimates(**values):
+    return {
+        name.replace("_at_", "@"): Estimate(value, value - 0.1, value + 0.1)
+        for name, value in values.items()
+    }
+
+
+# --- a cell ------------------------------------------------------------------------------
+
+
+def test_no_bound_says_what_to_do():
+    assert judge(estimates(hit_at_10=1.0), []).message == (
+        "no bound applies; add one to the thresholds file"
+    )
+
+
+def test_unknown_values_are_all_named_and_the_first_bound_with_its_line():
+    judgement = judge({"mrr": Estimate(0.5, 0.4, 0.6)}, [HIT, RANK])
+    assert judgement.reason is Reason.NOT_FINITE
+    assert judgement.message == (
+        "hit@10, median_rank is not a number here, so bound hit@10 >= 0.8 (line 7) cannot be held"
+    )
+
+
+@pytest.mark.parametrize("metric", LABEL_MEANS)
+@pytest.mark.parametrize("form", ["{}", "retention({})"])
+def test_without_labels_the_labels_are_the_reason(metric, form):
+    name = form.format(metric)
+    unknown = Estimate(math.nan, math.nan, math.nan)
+    judgement = judge({metric: unknown, name: unknown}, [Bound(name, True, 0.5, 3)])
+    assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.NO_LABELS)
+    assert judgement.message == (
+        f"{name} is not a number here ({LABELS}), so bound {name} >= 0.5 (line 3) cannot be held"
+    )
+
+
+def test_with_labels_unknown_retention_is_the_clean_model_s():
+    """The metric itself is known: the model retrieves no better than chance."""
+    name = "retention(ndcg@10)"
+    seen = {"ndcg@10": Estimate(0.2, 0.1, 0.3), name: Estimate(math.nan, math.nan, math.nan)}
+    judgement = judge(seen, [Bound(name, True, 0.5, 3)])
+    assert judgement.reason is Reason.NOT_FINITE
+    assert judgement.message == (
+        f"{name} is not a number here (the clean model is no better than chance), so bound"
+        f" {name} >= 0.5 (line 3) cannot be held"
+    )
+
+
+def test_missed_bounds_are_said_one_after_the_other():
+    judgement = judge(estimates(hit_at_10=0.7, median_rank=6.0), [HIT, RANK])
+    assert judgement == Judgement(
+        Verdict.FAIL,
+        Reason.BOUND_MISSED,
+        "hit@10 is 0.700 [0.600, 0.800], bound >= 0.8 (line 7), missed by 0.100;"
+        " median_rank is 6.000 [5.900, 6.100], bound <= 5 (line 9), missed by 1.000",
+    )
+
+
+def test_a_bound_on_either_side_may_be_just_met():
+    seen = estimates(hit_at_10=0.8, median_rank=5.0)
+    assert judge(seen, [HIT, RANK]) == Judgement(Verdict.PASS, Reason.OK, "")
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "other"),
+    [("hit@10", 1.0, 0.999), ("median_rank", 1.0, 1.5), ("rsum", 6.0, 5.9), ("hit@10", 1, 0)],
+)
+def test_a_metric_that_guessing_cannot_miss_holds_nothing(metric, best, other):
+    """hit@10 among ten items is 1; the smallest median rank is 1."""
+    bounds = [Bound("mrr", True, 0.1, 2), Bound(metric, True, 0.5, 3), Bound(metric, False, 9, 4)]
+    seen = {name: Estimate(1.0, 1.0, 1.0) for name in ("mrr", metric)}
+    judgement = judge(seen, bounds, {"chance": {metric: best, "mrr": 0.2}})
+    assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.BOUND_VACUOUS)
+    assert judgement.message == (
+        f"{metric} is the same whatever the model answers, so few items there are to find; bound"
+        f" {metric} >= 0.5 (line 3) holds nothing"
+    )
+    alone = judge(seen, bounds[1:2], {"chance": {metric: best}})
+    assert alone.reason is Reason.BOUND_VACUOUS
+    assert judge(seen, bounds, {"chance": {metric: other}}).verdict is Verdict.PASS
+    assert judge(seen, bounds, {"clip": {metric: best}}).verdict is Verdict.PASS
+
+
+# --- a comparison ------------------------------------------------------------------------
+
+
+def compared(lost, n=1000):
+    """A candidate that pushes some of n queries from rank 1 to rank 20, one direction."""
+    before = np.ones(n)
+    after = np.where(np.arange(n) < lost, 20.0, 1.0)
+    answers = [
+        {"image_to_report": Answers(np.log(ranks), (ranks <= 10).astype(float))}
+        for ranks in (before, after)
+    ]
+    return adjust([compare_case(*answers, {"image_to_report": np.arange(n)})])[0]
+
+
+def test_a_regression_is_said_in_points():
+    found = compared(20)
+    judgement = judge_regression(found, Regression(), cases=32)
+    assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.REGRESSION)
+    low, high = found.limits()
+    assert judgement.message == (
+        f"hit@10 fell by 2 points [{100 * low:.1f}, {100 * high:.1f}], tolerated is 1 point;"
+        f" p = {2.0**-20:.2g} (sign flips, Holm over 32 cases), level 0.001"
+    )
+
+
+def test_what_is_not_excluded_is_said_in_points():
+    found = compared(15)
+    settings = Regression(mode="non_inferiority", margin=0.015)
+    judgement = judge_regression(found, settings, cases=4)
+    upper = found.limits(1 - 2 * 0.05 / 4)[1]
+    assert (judgement.verdict, judgement.reason) == (
+        Verdict.FAIL,
+        Reason.INFERIORITY_NOT_EXCLUDED,
+    )
+    assert judgement.message == (
+        f"hit@10 fell by 1.5 points, and a fall of up to {100 * upper:.1f} points is not"
+        " excluded; tolerated is 1.5 points"
+    )
+
+
+@pytest.mark.parametrize("mode", ["regression", "non_inferiority"])
+@pytest.mark.parametrize(
+    ("alpha", "margin"), [(None, 0.01), (0.5, 0.01), (1e-9, 0.01), (0.5, 0.05)]
+)
+def test_level_margin_and_number_of_cases_are_those_given(mode, alpha, margin):
+    """Beside the decision in its own words, on both sides of every setting."""
+    settings = Regression(mode=mode, alpha=alpha, margin=margin)
+    level = alpha or {"regression": 0.001, "non_inferiority": 0.05}[mode]
+    for lost in (0, 3, 8, 12, 20, 60):
+        for cases in (1, 1000):
+            found = compared(lost)
+            fails = found.adjusted_p <= level and found.drop > margin
+            if mode == "non_inferiority":
+                fails = found.limits(1 - 2 * level / cases)[1] >= margin
+            judgement = judge_regression(found, settings, cases=cases)
+            if fails:
+                assert judgement.verdict is Verdict.FAIL
+                assert judgement.message
+            else:
+                assert judgement == Judgement(Verdict.PASS, Reason.OK, "")
+
+
+# --- a run -------------------------------------------------------------------------------
+
+PASS = Judgement(Verdict.PASS, Reason.OK)
+MISSED = Judgement(Verdict.FAIL, Reason.BOUND_MISSED, "x")
+BARE = Judgement(Verdict.FAIL, Reason.NO_BOUND, "x")
+ABSENT = Judgement(Verdict.NOT_MEASURED, Reason.WEIGHTS_ABSENT, "x")
+NOT_RUN = Judgement(Verdict.NOT_MEASURED, Reason.NOT_RUN, "x")
+
+
+def test_a_run_counts_what_it_judged():
+    parts = [PASS, MISSED, ABSENT, PASS, BARE, NOT_RUN, PASS, ABSENT, ABSENT, ABSENT]
+    judgement = judge_run(parts)
+    assert judgement.message == ("measurements and properties: 3 passed, 2 failed, 5 not measured")
+    assert judge_run([PASS, PASS, ABSENT]) == Judgement(
+        Verdict.PASS, Reason.OK, "measurements and properties: 2 passed, 0 failed, 1 not measured"
+    )
+    assert judge_run([ABSENT]).message == (
+        "nothing was measured: measurements and properties: 0 passed, 0 failed, 1 not measured"
+    )
+
+
+@pytest.mark.parametrize("parts", list(permutations([PASS, MISSED, BARE, NOT_RUN, ABSENT])))
+def test_the_first_failure_is_the_reason(parts):
+    expected = next(part for part in parts if part.verdict is Verdict.FAIL)
+    assert judge_run(parts).reason is expected.reason
+
+
+@pytest.mark.parametrize("parts", list(permutations([PASS, ABSENT, NOT_RUN, NOT_RUN])))
+def test_what_did_not_run_is_the_reason_where_nothing_failed(parts):
+    judgement = judge_run(parts)
+    assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.NOT_RUN)

@@ -1,0 +1,144 @@
+"""A run beside its baseline: what fails, what passes, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_baseline import DIRECTIONS, make_run, model_run
+
+from robustness.baseline import Key, ModelRun, Run
+from robustness.counts import RankCounts
+from robustness.regression import compare
+from robustness.thresholds import Regression
+
+N = 1000
+LEVELS = (0.0, 0.3)
+
+
+def ranked(greater):
+    one = np.ones(len(greater), np.int64)
+    return RankCounts(greater, 0 * one, one, one, greater, 0 * one, len(greater))
+
+
+def a_run(worsen=0.0, seed=1, levels=LEVELS, n=N):
+    """Ranks of which a share is pushed out of the first ten; the rest trembles."""
+    rng = np.random.default_rng(0)
+    base = {
+        Key("square", "black", level, d): rng.geometric(0.15, n).clip(1, n - 1) - 1
+        for level in levels
+        for d in DIRECTIONS
+    }
+    moved = np.random.default_rng(seed)
+    ranks = {}
+    for key, greater in base.items():
+        trembled = np.clip(greater + moved.integers(-1, 2, n), 0, n - 1)
+        worse = (moved.random(n) < worsen) & (trembled < 10)
+        ranks[key] = ranked(np.where(worse, trembled + 15, trembled))
+    own = ModelRun(f"weights {seed}", {"set": "s"}, tuple(map(str, range(n))), np.arange(n), ranks)
+    return Run({"positives": "identical_text"}, {"phantom": own})
+
+
+def test_the_same_ranks_pass():
+    records = compare(a_run(), a_run(), Regression())
+    assert len(records) == 2
+    for record in records:
+        assert (record["verdict"], record["reason"]) == ("pass", "ok")
+        assert record["drop"]["value"] == 0
+        assert record["p"] == record["adjusted_p"] == 1
+        assert 0 < record["smallest_drop"] < 0.05
+
+
+def test_harmless_changes_pass():
+    records = compare(a_run(seed=2), a_run(seed=3), Regression())
+    assert {record["verdict"] for record in records} == {"pass"}
+    assert any(record["drop"]["value"] != 0 for record in records)
+
+
+def test_a_drop_fails_in_words_that_name_it():
+    records = compare(a_run(0.06, seed=2), a_run(seed=3), Regression())
+    for record in records:
+        assert (record["verdict"], record["reason"]) == ("fail", "regression")
+        low, drop, high = (record["drop"][part] for part in ("low", "value", "high"))
+        assert 0 < low < drop < high < 0.12
+        assert record["message"].startswith(f"hit@10 fell by {100 * drop:.1f} points [")
+        assert "tolerated is 1 point; p = " in record["message"]
+        assert "Holm over 2 cases), level 1e-05" in record["message"]
+        assert record["drops"].keys() == set(DIRECTIONS)
+        assert record["n"] == dict.fromkeys(DIRECTIONS, N)
+        assert record["patients"] == N
+
+
+def test_a_drop_within_the_margin_passes():
+    settings = Regression(margin=0.2)
+    records = compare(a_run(0.06, seed=2), a_run(seed=3), settings)
+    assert {record["verdict"] for record in records} == {"pass"}
+    assert all(record["adjusted_p"] < 1e-6 for record in records)
+
+
+def test_a_rise_passes():
+    records = compare(a_run(seed=2), a_run(0.06, seed=3), Regression())
+    assert {record["verdict"] for record in records} == {"pass"}
+    assert all(record["drop"]["high"] < 0 for record in records)
+
+
+def test_non_inferiority_must_be_shown():
+    strict = Regression(mode="non_inferiority")
+    few = compare(a_run(seed=2, n=100), a_run(seed=3, n=100), strict)
+    assert {record["reason"] for record in few} == {"inferiority_not_excluded"}
+    assert "is not excluded; tolerated is 1 point" in few[0]["message"]
+    assert {
+        r["verdict"] for r in compare(a_run(seed=2, n=100), a_run(seed=3, n=100), Regression())
+    } == {"pass"}, "what few queries cannot show is no regression either"
+    wide = replace(strict, margin=0.05)
+    assert {r["verdict"] for r in compare(a_run(seed=2), a_run(seed=3), wide)} == {"pass"}
+
+
+def test_hits_at_another_cutoff():
+    records = compare(a_run(0.06, seed=2), a_run(seed=3), Regression(metric="hit@100"))
+    assert {record["drop"]["value"] for record in records} == {0.0}
+    assert {record["verdict"] for record in records} == {"pass"}
+    (record, *_) = compare(a_run(0.06, seed=2), a_run(seed=3), Regression(metric="hit@5"))
+    assert record["message"].startswith("hit@5 fell by")
+
+
+def test_the_drop_is_that_of_the_metric():
+    from robustness.metrics import hit_at
+
+    now, then = a_run(0.06, seed=2), a_run(seed=3)
+    for record in compare(now, then, Regression()):
+        for direction, drop in record["drops"].items():
+            key = Key("square", "black", record["level"], direction)
+            before = hit_at(then.models["phantom"].ranks[key], 10)
+            after = hit_at(now.models["phantom"].ranks[key], 10)
+            assert drop == pytest.approx(before - after, abs=1e-12)
+
+
+def test_runs_of_other_queries_are_refused():
+    now = a_run()
+    own = replace(now.models["phantom"], measured_on={"set": "t"})
+    (record,) = compare(replace(now, models={"phantom": own}), a_run(), Regression())
+    assert (record["verdict"], record["reason"]) == ("fail", "baseline_mismatch")
+    assert record["message"] == (
+        "phantom cannot be compared with the baseline: set is t here and s in the baseline"
+    )
+
+
+def test_one_model_refused_does_not_hide_another():
+    then = make_run()
+    now = make_run(phantom=model_run(), other=model_run(seed=5))
+    records = compare(now, then, Regression())
+    assert [r["reason"] for r in records if r["model"] == "other"] == ["baseline_mismatch"]
+    assert {r["verdict"] for r in records if r["model"] == "phantom"} == {"pass"}
+
+
+def test_more_cases_ask_for_a_smaller_p():
+    few = compare(a_run(0.06, seed=2), a_run(seed=3), Regression())
+    many = compare(
+        a_run(0.06, seed=2, levels=(0.0, 0.1, 0.2, 0.3)),
+        a_run(seed=3, levels=(0.0, 0.1, 0.2, 0.3)),
+        Regression(),
+    )
+    assert max(r["adjusted_p"] / r["p"] for r in few) == pytest.approx(2)
+    assert max(r["adjusted_p"] / r["p"] for r in many) == pytest.approx(4)

@@ -1,0 +1,144 @@
+"""Runs that end before they have measured everything, and none of them passes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sabotage import SABOTAGES
+
+MEDDLING = {
+    "fewer_measurements": "del cells[1:]",
+    "fewer_queries": "for cell in cells: cell['n'] -= 1",
+    "empty_level": "if level: del cells[:]",
+    "no_record": "if level: report = id",
+    "missing_metric": "for cell in cells: del cell['metrics']['hit@5']",
+    "nan_metric": "for cell in cells: cell['metrics']['hit@5']['value'] = float('nan')",
+    "untried_property": "if own: own['examples'] = 0",
+    "missing_ranks": "if cells: record['ranks'].pop()",
+}
+
+
+@pytest.mark.parametrize("line", MEDDLING.values(), ids=MEDDLING)
+def test_a_record(sabotaged, line):
+    sabotaged.meddle(line)
+    sabotaged.caught("--robustness-save=kept")
+    saved = list(sabotaged.path.glob(".robustness/baselines/*"))
+    assert bool(saved) == (sabotaged.sabotage.name == "untried_property")
+
+
+def test_dropped_bound(sabotaged):
+    sabotaged.edit("hit@5 >= 0.4", "mrr >= 0.1, hit@1 >= 1")
+    sabotaged.meddle(
+        "for cell in cells: cell.update(verdict='pass', reason='ok', bounds=cell['bounds'][:1])"
+    )
+    sabotaged.caught()
+
+
+def test_false_pass(sabotaged):
+    sabotaged.edit("hit@5 >= 0.4", "hit@1 >= 1")
+    sabotaged.meddle("for cell in cells: cell.update(verdict='pass', reason='ok')")
+    sabotaged.caught()
+
+
+def test_deselected(sabotaged):
+    assert "not measured: 6 (not run: deselected or skipped)" in sabotaged.caught("-k", "square-0")
+
+
+def test_skipped(sabotaged):
+    (sabotaged.path / "conftest.py").write_text(
+        "import pytest\n"
+        "def pytest_runtest_setup(item):\n"
+        "    if 'square-30' in item.name:\n"
+        "        pytest.skip('slow')\n"
+    )
+    sabotaged.caught()
+
+
+def test_teardown_error(sabotaged):
+    (sabotaged.path / "conftest.py").write_text(
+        "def pytest_runtest_teardown(item):\n"
+        "    if 'square-30' in item.name:\n"
+        "        raise RuntimeError('around it')\n"
+    )
+    sabotaged.caught()
+
+
+def test_interrupted(sabotaged):
+    text = sabotaged.caught(model="my_sabotage:interrupt")
+    assert "not measured: 8 (not run: the run ended before it)" in text
+
+
+def test_stopped(sabotaged):
+    (sabotaged.path / "test_a.py").write_text(
+        "import pytest\n@pytest.mark.robustness\ndef test_own():\n    pytest.fail(pytrace=False)\n"
+    )
+    sabotaged.caught("-x")
+
+
+def test_worker_crash(sabotaged):
+    arguments = ("-n", "2", "--max-worker-restart=0")
+    text = sabotaged.caught(*arguments, model="my_models:die", apart=True)
+    assert "(not run: worker gw" in text
+
+
+def test_late_worker_crash(sabotaged):
+    """What pytest-xdist says of a worker that dies while it is asked to end."""
+    (sabotaged.path / "conftest.py").write_text(
+        "import pytest\n"
+        "from types import SimpleNamespace as Of\n"
+        "@pytest.hookimpl(wrapper=True)\n"
+        "def pytest_sessionfinish(session):\n"
+        "    node = Of(gateway=Of(id='gw1'))\n"
+        "    session.config.hook.pytest_testnodedown(node=node, error='Not properly terminated')\n"
+        "    return (yield)\n"
+    )
+    assert "verdict: FAIL (worker gw1 crashed; measurements" in sabotaged.caught()
+
+
+def test_killed(sabotaged):
+    report = sabotaged.path / ".robustness" / "report"
+    report.mkdir(parents=True)
+    (report / "results.json").write_text(json.dumps({"verdict": "pass"}))
+    (report / "report.html").write_text("pass")
+    sabotaged.caught(model="my_sabotage:killed", apart=True)
+    assert not (report / "report.html").exists()
+    results = sabotaged.repository.results()
+    assert {cell["verdict"] for cell in results["cases"]} == {"not_measured"}
+
+
+def test_weights_replaced(sabotaged):
+    (sabotaged.path / "weights.txt").write_text("weights")
+    weights = "--robustness-weights=my_sabotage:replaced=weights.txt"
+    text = sabotaged.caught(weights, "-n", "2", model="my_sabotage:replaced", apart=True)
+    assert "processes of this run measured different things" in text
+
+
+def test_page_broken(sabotaged, monkeypatch):
+    def broken(_results):
+        raise ZeroDivisionError("of the page")
+
+    monkeypatch.setattr("robustness.report._files.html", broken)
+    sabotaged.caught()
+
+
+def test_report_folder_lost(sabotaged):
+    (sabotaged.path / "conftest.py").write_text(
+        "import pytest, shutil\n"
+        "@pytest.hookimpl(wrapper=True)\n"
+        "def pytest_sessionfinish(session):\n"
+        "    folder = session.config.rootpath / 'report'\n"
+        "    shutil.rmtree(folder)\n"
+        "    folder.write_text('a file')\n"
+        "    return (yield)\n"
+    )
+    assert "results.json cannot be written" in sabotaged.caught("--robustness-report=report")
+
+
+def test_report_folder_taken(sabotaged):
+    (sabotaged.path / "report").write_text("a file")
+    assert "results.json cannot be written" in sabotaged.caught("--robustness-report=report")
+
+
+def test_every_record_is_in_the_table():
+    assert SABOTAGES.keys() >= MEDDLING.keys()
