@@ -1,9 +1,8 @@
 """Retrieval metrics from ranks, and robustness metrics over the levels.
 
-Ties are broken at random and the metric is the expectation, so a model that gives
-every item one score gets what guessing gets. All the metrics share one description of
-where a query's first right answer can stand, and so cannot disagree about ties; those
-of clinical labels share one of what stands at the first places.
+Ties are broken at random and the metric is the expectation, so a model that gives every
+item one score gets what guessing gets. All the metrics share one description of where a
+query's first right answer can stand, those of clinical labels one of what stands first.
 
 Functions of one query each return float64 ``[Q]``, which is what intervals are made
 from; functions of a whole run return one number.
