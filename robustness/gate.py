@@ -253,11 +253,7 @@ class Gate:
 
 
 def _constant(measured: Measured) -> str:
-    """Whether some direction's scores tell nothing apart; empty where they do.
-
-    Where every pixel is hidden that is as it should be; on clean images no bound, however
-    low, may be met that way.
-    """
+    """Why scores tell nothing apart, which no bound however low may pass on clean images."""
     for direction, measurement in measured.items():
         counts = measurement.counts
         others = counts.gallery_size - counts.positives

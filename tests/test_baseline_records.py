@@ -207,6 +207,19 @@ def differing(now, then):
     return differences(run, base, "phantom")
 
 
+def test_another_evaluation_set_is_named_first():
+    """Where the images differ; that the same images came by another name is no matter."""
+    then = replace(make_run(), environment={"evalset": "phantom:7"})
+    elsewhere = replace(make_run(), environment={"evalset": "phantom:8"})
+    assert not differences(elsewhere, then, "phantom")
+    own = replace(then.models["phantom"], measured_on={"images and reports": "xyz"})
+    found = differences(replace(elsewhere, models={"phantom": own}), then, "phantom")
+    assert found[0] == "the evaluation set is phantom:8 here and phantom:7 in the baseline"
+    assert found[1].startswith("images and reports is xyz here")
+    found = differences(replace(then, models={"phantom": own}), then, "phantom")
+    assert found[0].startswith("images and reports is xyz here")
+
+
 def test_values_up_to_sixty_characters_are_said_whole():
     long = "a" * 11 + "b" + "c" * 36 + "d" + "e" * 11
     assert len(long) == 60

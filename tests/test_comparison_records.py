@@ -49,6 +49,7 @@ def by_hand(now, then, settings, levels=(0.0, 0.3)):
         Regression(),
         Regression(margin=0.03, alpha=0.01),
         Regression(mode="non_inferiority", margin=0.02),
+        Regression(mode="non_inferiority", alpha=0.2),
         Regression(metric="hit@5"),
     ],
 )

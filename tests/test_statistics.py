@@ -98,6 +98,10 @@ def test_an_infinite_resample_is_an_open_end():
     assert 0.3 <= estimate.low < 0.31
 
 
+def test_a_thousand_resamples_are_drawn():
+    assert len(Bootstrap(["a", "b"], seed=0).mean(np.ones(2)).resampled) == 1000
+
+
 def test_one_study_has_no_spread():
     estimate = Bootstrap(["a", "a"], seed=0).mean(np.array([0.0, 1.0])).estimate()
     assert (estimate.low, estimate.value, estimate.high) == (0.5, 0.5, 0.5)

@@ -82,6 +82,34 @@ def test_one_measurement_is_enough_and_is_named_whole(run):
     ) in text.splitlines()
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_lines_end_as_they_did(run, tmp_path, ends):
+    """Also those that are written; what ends in both ways is made one."""
+    path = tmp_path / "thresholds.yaml"
+    text, _ = run(FILE)
+    path.write_bytes(FILE.replace("\n", ends).encode())
+    thresholds = load(path)
+    again, _ = updated(thresholds, observed(thresholds), STAMP, every=False)
+    assert again == text.replace("\n", ends)
+    one_line = FILE.replace("# Ours.\n", f"# Ours.{ends}", 1)
+    path.write_bytes(one_line.encode())
+    thresholds = load(path)
+    assert updated(thresholds, observed(thresholds), STAMP, every=False)[0] == text
+
+
+def test_fills_that_lack_other_directions_get_rules_of_their_own(run):
+    def only(cells):
+        bare = [cell for cell in cells if not cell["bounds"]]
+        return [c for c in bare if (c["fill"], c["direction"]) != ("grey", "image_to_report")]
+
+    text, changes = run(FILE, edit=only)
+    assert [change.done for change in changes] == [True, True]
+    where = "  - {model: phantom, evalset: phantom, pattern: grid, level: 0.3"
+    assert f"{where}, fill: [black], require: [hit@10 >= 0.55]}}" in text.splitlines()
+    grey = f"{where}, fill: [grey], direction: [report_to_image], require: [hit@10 >= 0.5]}}"
+    assert grey in text.splitlines()
+
+
 def test_one_place_that_is_refused_does_not_keep_the_next_from_its_rule(run):
     def at_chance(cells):
         return [
