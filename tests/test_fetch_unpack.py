@@ -261,11 +261,18 @@ def test_no_change_of_what_is_packed_goes_unseen(opened):
     draw = random.Random(5)  # noqa: S311
     whole = packed({f"CXR{n}.png": draw.randbytes(300) + b"text" * 90 for n in range(9)})
     assert len(opened(whole).sizes) == 9
+    refused = 0
     for _ in range(80):
         made = bytearray(whole)
         made[draw.randrange(10, len(made))] ^= 1 << draw.randrange(8)
-        with pytest.raises(BadArchiveError):
+        try:
             opened(bytes(made))
+        except BadArchiveError:
+            refused += 1
+        else:
+            # A few bits of deflate are padding and say nothing.
+            assert gzip.decompress(made) == gzip.decompress(whole)
+    assert refused > 70
 
 
 def test_mutated_archives_are_read_or_refused(opened, tmp_path):

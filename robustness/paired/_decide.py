@@ -131,7 +131,7 @@ def smallest_drop(
     if not 0 < power < 1:
         raise ValueError(f"power is {power}; it is between 0 and 1")
     # One cluster shows nothing, and a baseline without hits has none to lose.
-    if math.isinf(found.standard_error) or not found.fall:
+    if math.isinf(found.standard_error) or not (found.fall and found.hit):
         return math.inf
     critical = NORMAL.inv_cdf(1 - alpha / cases)
 
