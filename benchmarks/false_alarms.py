@@ -13,7 +13,7 @@ other patients as well. All pairs of 72 models are not independent: the limit ta
 if they were. Then candidates whose hit@10 is lower by exactly 1 or 2 points, through noise
 on the image embeddings or a map of them, in all the cases or in one drawn at random.
 
-    python benchmarks/false_alarms.py                  # tables in Markdown, about 12 minutes
+    python benchmarks/false_alarms.py                  # tables in Markdown, a quarter of an hour
     python benchmarks/false_alarms.py --quick          # the same on a toy scale
     python benchmarks/false_alarms.py --folder KEPT    # embeds once, later runs reuse it
 """

@@ -47,7 +47,7 @@ def test_the_same_weights_pass(small, beside):
     comparison = small.results()["comparison"]
     assert comparison["baseline"] == "0001_main"
     assert (comparison["mode"], comparison["metric"]) == ("regression", "hit@10")
-    assert (comparison["margin"], comparison["alpha"]) == (0.01, 0.001)
+    assert (comparison["margin"], comparison["alpha"]) == (0.01, 1e-5)
     assert [case["level"] for case in compared(small)] == [0, 0.3]
     for case in compared(small):
         assert case["drop"]["value"] == 0

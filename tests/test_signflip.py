@@ -73,7 +73,9 @@ def test_as_scipys_permutation_test():
         assert alone(candidate - baseline) == pytest.approx(theirs.pvalue, rel=1e-12)
 
 
-@pytest.mark.parametrize(("worse", "n"), [(1, 1), (3, 5), (50, 100), (83, 100), (1760, 3000)])
+@pytest.mark.parametrize(
+    ("worse", "n"), [(1, 1), (3, 5), (50, 100), (83, 100), (300, 510), (1760, 3000)]
+)
 def test_binomial_where_all_sizes_are_equal(worse, n):
     from scipy import stats
 
@@ -159,6 +161,13 @@ def test_clusters_flip_as_a_whole():
     # The first cancels but for a rounding; the second is one cluster of three.
     assert sign_flip_test(values, list("aaabbb")) == 0.5
     assert sign_flip_test(values, list("aaabcd")) == 0.125
+    assert sign_flip_test(values[:3], list("aaa")) == 1
+
+
+@pytest.mark.parametrize("n", range(40, 60))
+def test_sizes_in_the_ratio_of_small_numbers_keep_it(n):
+    steps = whole_steps(0.1 * np.repeat([3, 4, 5, 6], n))
+    assert (steps.reshape(4, n) * 3 == steps[0] * np.array([[3], [4], [5], [6]])).all()
 
 
 @pytest.mark.parametrize("smallest", [1e-12, 1e-3, 0.02, 0.1, 1])

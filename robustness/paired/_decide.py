@@ -15,9 +15,10 @@ ALPHA = 1e-5
 Where candidate and baseline are exchangeable this is the share of the runs that fail, at
 most: the test is exact, whatever n and the model, and Holm needs no assumption. But two
 models that were trained alike are not exchangeable: they differ truly, if by little, and
-their statistics scatter 1.2 times as far. At this level one run in a thousand fails even
-so; at .001, two to seven do (benchmarks/false_alarms.py). It costs a fifth of the smallest
-drop that is seen.
+their statistics scatter 1.2 times as far. At this level fewer than one run in a thousand
+fails even so, where drops are half a point on average; at .001, seven do
+(benchmarks/false_alarms.py). At n = 1,000 it makes the smallest drop that is seen a fifth
+larger.
 """
 
 NON_INFERIORITY_ALPHA = 0.05
