@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robustness.metrics import LABEL_MEANS
-from robustness.paired import Answers, adjust, compare_case
+from robustness.paired import ALPHA, NON_INFERIORITY_ALPHA, Answers, adjust, compare_case
 from robustness.statistics import Estimate
 from robustness.thresholds import Bound, Regression
 from robustness.verdict import Judgement, Reason, Verdict, judge, judge_regression, judge_run
@@ -116,22 +116,23 @@ def compared(lost, n=1000):
     return adjust([compare_case(*answers, {"image_to_report": np.arange(n)})])[0]
 
 
-def test_a_regression_is_said_in_points():
-    found = compared(20)
+@pytest.mark.parametrize(("lost", "said"), [(20, "2 points"), (125, "12.5 points")])
+def test_a_regression_is_said_in_points(lost, said):
+    found = compared(lost)
     judgement = judge_regression(found, Regression(), cases=32)
     assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.REGRESSION)
     low, high = found.limits()
     assert judgement.message == (
-        f"hit@10 fell by 2 points [{100 * low:.1f}, {100 * high:.1f}], tolerated is 1 point;"
-        f" p = {2.0**-20:.2g} (sign flips, Holm over 32 cases), level 0.001"
+        f"hit@10 fell by {said} [{100 * low:.1f}, {100 * high:.1f}], tolerated is 1 point;"
+        f" p = {2.0**-lost:.2g} (sign flips, Holm over 32 cases), level {ALPHA:g}"
     )
 
 
 def test_what_is_not_excluded_is_said_in_points():
     found = compared(15)
-    settings = Regression(mode="non_inferiority", margin=0.015)
+    settings = Regression(mode="non_inferiority", margin=0.015, alpha=0.2)
     judgement = judge_regression(found, settings, cases=4)
-    upper = found.limits(1 - 2 * 0.05 / 4)[1]
+    upper = found.limits(1 - 2 * 0.2 / 4)[1]
     assert (judgement.verdict, judgement.reason) == (
         Verdict.FAIL,
         Reason.INFERIORITY_NOT_EXCLUDED,
@@ -149,7 +150,7 @@ def test_what_is_not_excluded_is_said_in_points():
 def test_level_margin_and_number_of_cases_are_those_given(mode, alpha, margin):
     """Beside the decision in its own words, on both sides of every setting."""
     settings = Regression(mode=mode, alpha=alpha, margin=margin)
-    level = alpha or {"regression": 0.001, "non_inferiority": 0.05}[mode]
+    level = alpha or {"regression": ALPHA, "non_inferiority": NON_INFERIORITY_ALPHA}[mode]
     for lost in (0, 3, 8, 12, 20, 60):
         for cases in (1, 1000):
             found = compared(lost)

@@ -65,9 +65,9 @@ def test_what_the_file_says_is_what_is_meant(tmp_path):
 
 
 def test_each_mode_has_a_level_of_its_own():
-    assert Regression().family_alpha == ALPHA == 0.001
-    assert Regression(mode="non_inferiority").family_alpha == NON_INFERIORITY_ALPHA == 0.05
-    assert Regression().margin == MARGIN == 0.01
+    assert Regression().family_alpha == ALPHA
+    assert Regression(mode="non_inferiority").family_alpha == NON_INFERIORITY_ALPHA
+    assert Regression().margin == MARGIN
 
 
 @pytest.mark.parametrize(
