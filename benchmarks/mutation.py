@@ -1,13 +1,14 @@
 """How many mutants of what decides a verdict the tests kill: mutmut's, counted by module.
 
     pip install mutmut==3.8.1
-    python benchmarks/mutation.py             # all of it: about an hour on two cores
+    python benchmarks/mutation.py             # all of it: one to two hours on two cores
     python benchmarks/mutation.py metrics     # the modules with this in their name
     python benchmarks/mutation.py --show      # and what every survivor changes
 
 A copy of the checkout is mutated, in --folder. Run again with the same folder, it tests what
 changed, and every survivor anew. ``[tool.mutmut]`` of pyproject.toml says which modules are
-mutated and which tests are run; docs/mutation.md what the figures mean.
+mutated and which tests are run; docs/mutation.md what the figures mean. Give it a machine of
+its own: mutmut signals workers by number when their time is up, also when they have long ended.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ MUTANTS = (
     ("ranking", "TILE_BYTES = 32 *", "TILE_BYTES = 31 *", ("ranking_references",)),
     ("ranking", 'precision("highest")', 'precision("medium")', ("ranking",)),
     ("ranking", "precision(before)", 'precision("highest")', ("ranking",)),
-    ("statistics", "REPLICATES = 1000", "REPLICATES = 999", ("estimates",)),
+    ("statistics", "REPLICATES = 1000", "REPLICATES = 999", ("statistics",)),
     ("statistics", "CONFIDENCE = 0.95", "CONFIDENCE = 0.9", ("statistics", OBSERVED, UPDATE)),
     ("topk", "GRAIN = 2.0**-32", "GRAIN = 2.0**-60", ("topk",)),
     ("verdict", 'message: str = ""', 'message: str = "x"', ("judgements",)),

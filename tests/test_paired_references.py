@@ -67,6 +67,42 @@ def test_two_clusters_have_an_error():
     assert found.clusters == 2
 
 
+def two_directions(queries, clusters, seed=2):
+    rng = np.random.default_rng(seed)
+    answers = [
+        {
+            d: Answers(np.log(ranks), (ranks <= 10).astype(float))
+            for d, n in queries.items()
+            for ranks in [rng.integers(1, 25, n).astype(float)]
+        }
+        for _ in range(2)
+    ]
+    return *answers, compare_case(*answers, clusters)
+
+
+def test_directions_weigh_equally_in_hits_and_in_what_half_of_them_cost():
+    queries = {"x": 40, "y": 9}
+    before, _, found = two_directions(queries, {d: np.arange(n) for d, n in queries.items()})
+    halves = [
+        math.log(10.5) - np.median(own.log_rank[own.log_rank < math.log(10.5)])
+        for own in before.values()
+    ]
+    assert found.fall == pytest.approx(sum(halves) / 2)
+    assert found.hit == pytest.approx((before["x"].hit.mean() + before["y"].hit.mean()) / 2)
+
+
+def test_a_cluster_may_ask_in_one_direction_alone():
+    """The jackknife leaves the other direction as it is."""
+    clusters = {"x": np.arange(12), "y": np.arange(6)}
+    before, after, found = two_directions({"x": 12, "y": 6}, clusters)
+    losses = {d: before[d].hit - after[d].hit for d in clusters}
+    left_out = np.array(
+        [np.mean([losses[d][clusters[d] != name].mean() for d in clusters]) for name in range(12)]
+    )
+    expected = math.sqrt(11 / 12 * ((left_out - left_out.mean()) ** 2).sum())
+    assert found.standard_error == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("k", [1, 5, 10, 100])
 def test_answers_are_those_of_the_cutoff_that_was_asked_for(k):
     rng = np.random.default_rng(1)

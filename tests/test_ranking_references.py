@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from robustness.counts import RankCounts
+from robustness.metrics import uninformed
 from robustness.ranking import rank_counts
 
 PARTS = ("greater", "equal", "tied", "positives", "pair_greater", "pair_equal")
@@ -189,6 +190,18 @@ def test_counts_survive_lists_and_names():
     assert set(counts.arrays()) == set(PARTS)
     same(again, counts.arrays())
     assert again.gallery_size == 3
+
+
+def test_a_tensor_that_is_being_trained_is_ranked():
+    rows = torch.eye(3, requires_grad=True)
+    assert rank_counts(rows, rows, [[0], [1], [2]]).greater.tolist() == [0, 0, 0]
+
+
+def test_chance_has_counts_of_the_same_shapes():
+    counts = rank_counts(np.eye(4), np.eye(4), [[0, 1], [1], [2, 3, 0], [3]])
+    for name, values in uninformed(counts).arrays().items():
+        assert values.shape == counts.arrays()[name].shape, name
+        assert values.dtype == np.int64
 
 
 # --- distinct rows -----------------------------------------------------------------------
