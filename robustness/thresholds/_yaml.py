@@ -106,6 +106,10 @@ class Node:
 
     def number(self) -> float:
         """A single number; raises ThresholdsError where it is something else."""
+        # YAML 1.1 takes 1e-5 for text, since it has no dot; no person does.
+        plain = isinstance(self.raw, yaml.ScalarNode) and not self.raw.style
+        if plain and _EXPONENT.fullmatch(self.raw.value):
+            return float(self.raw.value)
         return float(self._scalar((int, float), "a number"))
 
     def flag(self) -> bool:
