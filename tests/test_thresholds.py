@@ -203,3 +203,15 @@ def test_a_missing_file_and_a_folder(tmp_path):
         load(tmp_path / "none.yaml")
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["1e-5", "1E-5", "1.0e-5", "0.00001"])
+def test_small_levels_are_numbers_however_they_are_written(tmp_path, text):
+    given = COMPLETE.replace("bounds:", f"regression: {{alpha: {text}}}\nbounds:", 1)
+    assert load(written(tmp_path, given)).regression.alpha == 1e-5
+
+
+def test_what_is_quoted_is_text(tmp_path):
+    given = COMPLETE.replace("bounds:", 'regression: {alpha: "1e-5"}\nbounds:', 1)
+    with pytest.raises(UsageError, match="alpha is a number, not '1e-5'"):
+        load(written(tmp_path, given))

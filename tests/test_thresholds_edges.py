@@ -297,15 +297,3 @@ def test_bounds_that_are_just_not_allowed(tmp_path, text, message):
         read(tmp_path, text)
     assert f"bound {text!r}: " in str(caught.value)
     assert str(caught.value).endswith(message)
-
-
-@pytest.mark.parametrize("text", ["1e-5", "1E-5", "1.0e-5", "0.00001"])
-def test_small_levels_are_numbers_however_they_are_written(tmp_path, text):
-    given = COMPLETE.replace("bounds:", f"regression: {{alpha: {text}}}\nbounds:", 1)
-    assert load(written(tmp_path, given)).regression.alpha == 1e-5
-
-
-def test_what_is_quoted_is_text(tmp_path):
-    given = COMPLETE.replace("bounds:", 'regression: {alpha: "1e-5"}\nbounds:', 1)
-    with pytest.raises(UsageError, match="alpha is a number, not '1e-5'"):
-        load(written(tmp_path, given))
