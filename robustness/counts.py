@@ -52,3 +52,20 @@ class RankCounts:
         """The inverse of :meth:`arrays`; the arrays may be lists."""
         given = {name: np.asarray(array, np.int64) for name, array in arrays.items()}
         return cls(**given, gallery_size=gallery_size)
+
+
+def first_place(equal: int, tied: int) -> NDArray[np.float64]:
+    """The chance that the first of the tied positives stands at place 1, 2, ... of its ties.
+
+    Args:
+        equal: How many items that are no positives stand in the tie.
+        tied: How many positives do, at least one.
+
+    Returns:
+        float64 ``[equal + 1]``; its sum is 1.
+    """
+    total = equal + tied
+    behind = (equal - np.arange(equal)) / (total - np.arange(equal))
+    # Place j is first if the j - 1 before it are all others and it is not.
+    reached = np.concatenate([[1.0], np.cumprod(behind)])
+    return reached * tied / (total - np.arange(equal + 1))

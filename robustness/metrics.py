@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.counts import RankCounts
+from robustness.counts import RankCounts, first_place
 
 if TYPE_CHECKING:
     from robustness.topk import PlaceGains
@@ -111,7 +111,7 @@ def reciprocal_ranks(counts: RankCounts) -> Values:
     harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, counts.gallery_size + 1))])
     values: Values = (harmonic[counts.greater + level] - harmonic[counts.greater]) / level
     for q in np.flatnonzero((counts.tied > 1) & (counts.equal > 0)):
-        places = _first_place(int(counts.equal[q]), int(counts.tied[q]))
+        places = first_place(int(counts.equal[q]), int(counts.tied[q]))
         at = counts.greater[q] + np.arange(1, len(places) + 1)
         values[q] = (places / at).sum()
     several_alone = (counts.tied > 1) & (counts.equal == 0)
@@ -122,15 +122,6 @@ def reciprocal_ranks(counts: RankCounts) -> Values:
 def ranks(counts: RankCounts) -> Values:
     """The expected rank of each query's first positive, from 1: float64 ``[Q]``."""
     return counts.greater + 1 + counts.equal / (counts.tied + 1)
-
-
-def _first_place(equal: int, tied: int) -> Values:
-    """The chance that the first of the tied positives stands at place 1, 2, ... of its ties."""
-    total = equal + tied
-    behind = (equal - np.arange(equal)) / (total - np.arange(equal))
-    # Place j is first if the j - 1 before it are all others and it is not.
-    reached = np.concatenate([[1.0], np.cumprod(behind)])
-    return reached * tied / (total - np.arange(equal + 1))
 
 
 def _require_cutoff(k: int) -> None:

@@ -27,7 +27,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ from PIL import ImageFile, UnidentifiedImageError
 
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import Image
-from robustness.evalset._dicom import SUFFIXES, is_dicom, read_dicom
+from robustness.evalset._dicom import PREAMBLE, SUFFIXES, is_dicom, read_dicom
 from robustness.evalset._limits import MAX_BYTES, Refused, check_scans, check_size
 from robustness.evalset._quiet import settled_warnings
 
@@ -87,13 +87,15 @@ def read_image(path: Path, side: int | None = None) -> Image:
         EvaluationSetError: The file is missing, damaged, too large, or not an image.
     """
     try:
-        content = _content(path)
+        _check_file(path)
+        file = path.open("rb")
     except FileNotFoundError as error:
         raise EvaluationSetError(f"image {path} does not exist") from error
     except (Refused, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise EvaluationSetError(f"image {path} cannot be decoded: {reason}") from error
-    return decode_image(content, str(path), side)
+    with file:
+        return _decoded(file, str(path), side)
 
 
 def decode_image(content: bytes, name: str, side: int | None = None) -> Image:
@@ -110,11 +112,15 @@ def decode_image(content: bytes, name: str, side: int | None = None) -> Image:
     Raises:
         EvaluationSetError: The content is damaged, too large, or no image.
     """
+    return _decoded(io.BytesIO(content), name, side)
+
+
+def _decoded(file: BinaryIO, name: str, side: int | None) -> Image:
     try:
         with settled_warnings(), np.errstate(all="raise", under="ignore"):
-            return _decode(content, name, side)
+            return _decode(file, name, side)
     except UnidentifiedImageError as error:
-        what = "is in no format that can be read" if content else "is empty"
+        what = "is in no format that can be read" if _whole(file) else "is empty"
         raise EvaluationSetError(
             f"image {name} {what}; allowed are DICOM, {', '.join(FORMATS)}"
         ) from error
@@ -123,7 +129,7 @@ def decode_image(content: bytes, name: str, side: int | None = None) -> Image:
         raise EvaluationSetError(f"image {name} cannot be decoded: {reason}") from error
 
 
-def _content(path: Path) -> bytes:
+def _check_file(path: Path) -> None:
     size = path.stat().st_size
     if path.is_dir():
         raise Refused("it is a folder")
@@ -131,33 +137,38 @@ def _content(path: Path) -> bytes:
         raise Refused("it is no regular file")
     if size > MAX_BYTES:
         raise Refused(f"it has {size} bytes; at most {MAX_BYTES} are read")
-    return path.read_bytes()
 
 
-def _decode(content: bytes, name: str, side: int | None) -> Image:
+def _whole(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _decode(file: BinaryIO, name: str, side: int | None) -> Image:
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise Refused(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so damage would pass for pixels; unset it"
         )
-    if is_dicom(content):
-        return _reduced(read_dicom(content), side)
+    if is_dicom(file.read(PREAMBLE)):
+        return _reduced(read_dicom(_whole(file)), side)
     try:
-        return _picture(content, side)
+        return _picture(file, side)
     except UnidentifiedImageError:
-        if content and name.lower().endswith(SUFFIXES):
+        if name.lower().endswith(SUFFIXES) and (content := _whole(file)):
             return _reduced(read_dicom(content), side)
         raise
 
 
-def _picture(content: bytes, side: int | None) -> Image:
-    with PilImage.open(io.BytesIO(content), formats=FORMATS) as opened:
+def _picture(file: BinaryIO, side: int | None) -> Image:
+    # Pillow reads a picture piece by piece: a whole file in memory would cost page faults.
+    with PilImage.open(file, formats=FORMATS) as opened:
         check_size(*opened.size)
         if getattr(opened, "n_frames", 1) != 1:
             raise Refused(f"it holds {opened.n_frames} images; allowed is one")  # type: ignore[attr-defined]
         if opened.format == "JPEG":
             # Greyscale in one pass has one scan, and looking for more costs a twentieth.
             if opened.mode != "L" or opened.info.get("progressive"):
-                check_scans(content)
+                check_scans(_whole(file))
             return _jpeg(opened, _reduced_size(*opened.size, side))
         _check_depth(opened)
         opened.load()
@@ -169,7 +180,7 @@ def _reduced(image: Image, side: int | None) -> Image:
     final = _reduced_size(width, height, side)
     if final == (width, height):
         return image
-    return np.array(PilImage.fromarray(image).resize(final, PilImage.Resampling.BICUBIC))
+    return np.asarray(PilImage.fromarray(image).resize(final, PilImage.Resampling.BICUBIC))
 
 
 def _reduced_size(width: int, height: int, side: int | None) -> tuple[int, int]:
@@ -205,16 +216,16 @@ def _jpeg(opened: PilImage.Image, final: tuple[int, int]) -> Image:
     opened.load()
     grey = opened if opened.mode == "L" else opened.convert("L")
     if size == final:
-        return np.array(grey)
+        return np.asarray(grey)
     # Where a side is no multiple of the draft's factor, the last row is part of a pixel.
-    return np.array(
+    return np.asarray(
         grey.resize(final, PilImage.Resampling.BICUBIC, box=drafted[1] if drafted else box)
     )
 
 
 def _grey(opened: PilImage.Image) -> Image:
     if opened.mode == "L":
-        return np.array(opened)
+        return np.asarray(opened)
     if opened.mode.startswith("I") or opened.mode == "F":
         values = np.asarray(opened)
         if opened.mode == "I" and _tag(opened, _TAG_SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
@@ -226,7 +237,7 @@ def _grey(opened: PilImage.Image) -> Image:
     opened.info.pop("transparency", None)
     if opened.mode == "La":
         opened = opened.convert("LA")
-    return np.array(opened.convert("L"))
+    return np.asarray(opened.convert("L"))
 
 
 def _check_depth(opened: ImageFile.ImageFile) -> None:

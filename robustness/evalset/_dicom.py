@@ -66,8 +66,12 @@ _MAX_ATTRIBUTE = 2**20
 these a few bytes each become a Python object each."""
 
 
+PREAMBLE = 132
+"""Bytes that say whether a file is DICOM."""
+
+
 def is_dicom(content: bytes) -> bool:
-    """Whether a file has the DICOM preamble."""
+    """Whether a file has the DICOM preamble, told from its first :data:`PREAMBLE` bytes."""
     return content[128:132] == b"DICM"
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustness import metrics
-
-if TYPE_CHECKING:
-    from robustness.counts import RankCounts
+from robustness.counts import RankCounts, first_place
 
 Values = NDArray[np.float64]
 Clusters = NDArray[np.int64]
@@ -35,7 +32,7 @@ def log_ranks(counts: RankCounts) -> Values:
         (sums[counts.greater + level] - sums[counts.greater]) / level,
     )
     for q in np.flatnonzero((counts.tied > 1) & ~alone):
-        places = metrics._first_place(int(counts.equal[q]), int(counts.tied[q]))
+        places = first_place(int(counts.equal[q]), int(counts.tied[q]))
         at = counts.greater[q] + np.arange(1, len(places) + 1)
         values[q] = (places * np.log(at)).sum()
     return values
