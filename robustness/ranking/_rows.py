@@ -1,41 +1,30 @@
-"""Ranks of the right answers, without an N x N matrix in memory.
-
-Scores are float32 dot products, whatever precision the caller's settings allow. Three
-things go wrong in silence here, and shape this module:
-
-- Ties. Where all embeddings are equal, "how many score above" is 0 for everybody, a
-  perfect rank; so ties are counted beside it and metrics take their expectation.
-- A positive's score must come from the same product as its rivals': computed apart it
-  differs in its last bits. It is read from the tile, and excluded by its index.
-- A product's last bits depend on where in the matrix a row stands. The gallery's
-  distinct rows are brought into an order of their own first, so that equal rows score
-  equally and the caller's order changes nothing.
-"""
+"""Ranking one direction's queries, a tile of whole rows after another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from robustness.counts import Counts, RankCounts
+from robustness.counts import RankCounts
+from robustness.ranking._inputs import (
+    Distinct,
+    Positives,
+    as_matrix,
+    distinct,
+    flatten,
+    full_float32,
+    score_bytes,
+)
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """Scores of queries with a gallery: ``[q, D]`` and ``[U, D]`` to ``[q, U]``."""
 
-Positives = Sequence[Sequence[int]] | Sequence[Counts] | Counts
-"""For each query the gallery indexes that are right; or one index a query."""
-
-Watch = Callable[[int, Tensor, "Distinct"], None]
+Watch = Callable[[int, Tensor, Distinct], None]
 """Sees a tile: its first query's index, its scores ``[q, U]``, and their columns."""
-
-TILE_BYTES = 32 * 2**20
-"""Size of one tile of scores where the caller names none; small enough to be kind to caches."""
 
 
 def rank_counts(
@@ -56,7 +45,8 @@ def rank_counts(
             one index a query, as an integer array ``[Q]``.
         score: From queries ``[q, D]`` and a gallery ``[U, D]`` to scores ``[q, U]``; the dot
             product, where there is none.
-        tile_rows: Queries scored at once; the default keeps a tile near 32 MiB.
+        tile_rows: Queries scored at once; the default suits the device, 32 MiB on a
+            CPU.
         watch: Called with each tile, in the order of the queries, so that what else is to be
             known of a ranking costs no second scoring.
 
@@ -67,20 +57,20 @@ def rank_counts(
         ValueError: An input is empty, not finite or of a wrong shape, a query has no
             positive, or a positive is not in the gallery.
     """
-    query_rows = _matrix(queries, "queries")
-    gallery_rows = _matrix(gallery, "gallery").to(query_rows.device)
+    query_rows = as_matrix(queries, "queries")
+    gallery_rows = as_matrix(gallery, "gallery").to(query_rows.device)
     if query_rows.shape[1] != gallery_rows.shape[1]:
         raise ValueError(
             f"queries have shape {list(query_rows.shape)} and gallery"
             f" {list(gallery_rows.shape)}; both need the same number of columns"
         )
-    right, offsets = _flatten(positives, len(query_rows), len(gallery_rows))
+    right, offsets = flatten(positives, len(query_rows), len(gallery_rows))
     if tile_rows is None:
-        tile_rows = max(1, TILE_BYTES // (4 * len(gallery_rows)))
-    columns = _distinct(gallery_rows)
+        tile_rows = max(1, score_bytes(query_rows.device) // (4 * len(gallery_rows)))
+    columns = distinct(gallery_rows)
     right_columns = columns.of_item[torch.from_numpy(right).to(query_rows.device)]
     tiles = []
-    with torch.inference_mode(), _full_float32():
+    with torch.inference_mode(), full_float32():
         for start in range(0, len(query_rows), tile_rows):
             stop = min(start + tile_rows, len(query_rows))
             scores = _scores(query_rows[start:stop], columns.rows, score)
@@ -164,94 +154,3 @@ def _tally_many(
         high[mine] = torch.searchsorted(ordered[i], value[mine], right=True)
     below, upto_level = upto[row, low], upto[row, high]
     return copies.sum() - upto_level, upto_level - below - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Distinct:
-    """The distinct rows of a gallery, in an order that the caller's order cannot change.
-
-    Attributes:
-        rows: float32 ``[U, D]``.
-        copies: int64 ``[U]``, how many gallery items each row stands for.
-        of_item: int64 ``[G]``, the row of each gallery item.
-    """
-
-    rows: Tensor
-    copies: Tensor
-    of_item: Tensor
-
-
-def _distinct(gallery: Tensor) -> Distinct:
-    # Adding zero turns -0.0 into 0.0: equal numbers get equal bits.
-    bits = (gallery + 0.0).contiguous().view(torch.int32)
-    odd = torch.from_numpy(
-        np.random.Philox(key=0).random_raw(bits.shape[1]).astype(np.int64) | 1
-    ).to(bits.device)
-    hashed = torch.empty(len(bits), dtype=torch.int64, device=bits.device)
-    for start in range(0, len(bits), 4096):
-        block = bits[start : start + 4096].long()
-        hashed[start : start + 4096] = (block * odd + (block * block)).sum(1)
-    order = torch.argsort(hashed, stable=True)
-    ordered = bits[order]
-    starts = torch.ones(len(order), dtype=torch.bool, device=bits.device)
-    # Rows are compared, not only their hashes: a collision costs an order, never a count.
-    starts[1:] = (ordered[1:] != ordered[:-1]).any(1)
-    group = torch.cumsum(starts, 0) - 1
-    of_item = torch.empty_like(order)
-    of_item[order] = group
-    return Distinct(gallery[order[starts]], torch.bincount(group), of_item)
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Keeps TF32 and bfloat16 products out of the scores (they tie 20 items a query)."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _matrix(values: ArrayLike | Tensor, name: str) -> Tensor:
-    """A float32 matrix with rows, all of it finite."""
-    rows = values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))
-    rows = rows.detach().float()
-    if rows.ndim != 2:  # noqa: PLR2004
-        raise ValueError(f"{name} has shape {list(rows.shape)}; it is a matrix, [rows, columns]")
-    if len(rows) == 0:
-        raise ValueError("there are no queries" if name == "queries" else "there is no gallery")
-    bad = int((~torch.isfinite(rows)).sum())
-    if bad:
-        verb = "hold" if name.endswith("s") else "holds"
-        raise ValueError(f"{name} {verb} {bad} values that are not finite")
-    return rows
-
-
-def _flatten(positives: Positives, n_queries: int, n_gallery: int) -> tuple[Counts, Counts]:
-    """All the positives one after the other, and where each query's begin: ``[Q + 1]``."""
-    if len(positives) != n_queries:
-        raise ValueError(f"{len(positives)} lists of positives for {n_queries} queries")
-    if isinstance(positives, np.ndarray) and positives.ndim == 1:
-        flat, sizes = positives, np.ones(n_queries, dtype=np.int64)
-    else:
-        lists = [np.asarray(right) for right in positives]
-        sizes = np.array([right.size for right in lists])
-        if not sizes.all():
-            raise ValueError(f"query {int(np.argmin(sizes))} has no positive")
-        flat = np.concatenate(lists)
-    if not np.issubdtype(flat.dtype, np.integer):
-        raise ValueError(f"positives are whole numbers, not {flat.dtype}")
-    query = np.repeat(np.arange(n_queries), sizes)
-    outside = (flat < 0) | (flat >= n_gallery)
-    if outside.any():
-        first = int(np.argmax(outside))
-        raise ValueError(
-            f"query {query[first]} has positive {flat[first]}; the gallery has {n_gallery} items"
-        )
-    order = np.lexsort((flat, query))
-    twice = (np.diff(flat[order]) == 0) & (np.diff(query[order]) == 0)
-    if twice.any():
-        first = order[int(np.argmax(twice))]
-        raise ValueError(f"query {query[first]} names positive {flat[first]} twice")
-    return flat.astype(np.int64), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

@@ -1,0 +1,216 @@
+"""Both directions at once: against brute force, each direction alone, and the three traps."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_ranking import brute_force, grid_rows, unit_rows
+
+from robustness.ranking import rank_both, rank_counts
+
+
+def arrays(counts):
+    return {name: values.tolist() for name, values in counts.arrays().items()}
+
+
+def from_texts(text_of_image):
+    """The positives of both directions, as the policy of identical texts has them."""
+    text = np.asarray(text_of_image)
+    return text, [np.flatnonzero(text == report) for report in range(text.max() + 1)]
+
+
+@st.composite
+def matched(draw):
+    """Images and reports with exact scores, many of them equal, and any relation between them."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, m = draw(st.integers(1, 30)), draw(st.integers(1, 30))
+    images, reports = grid_rows(rng, n), grid_rows(rng, m)
+    for rows in (images, reports):
+        rows[rng.random(len(rows)) < draw(st.sampled_from([0, 0.3, 1]))] = rows[0]
+    right = rng.random((n, m)) < draw(st.sampled_from([0, 0.1, 0.5]))
+    right[np.arange(n), rng.integers(0, m, n)] = True
+    right[rng.integers(0, n, m), np.arange(m)] = True
+    return images, reports, right
+
+
+@settings(max_examples=300, deadline=None)
+@given(matched(), st.tuples(st.integers(1, 35), st.integers(1, 35)))
+def test_counts_equal_brute_force_in_both_directions(problem, block):
+    images, reports, right = problem
+    of_image, of_report = ([np.flatnonzero(row) for row in each] for each in (right, right.T))
+    both = rank_both(images, reports, of_image, of_report, block=block)
+    sides = ((images, reports, of_image), (reports, images, of_report))
+    for counts, (queries, gallery, positives) in zip(both, sides, strict=True):
+        greater, equal, tied = brute_force(queries, gallery, positives)
+        assert counts.greater.tolist() == greater
+        assert counts.equal.tolist() == equal
+        assert counts.tied.tolist() == tied
+        assert arrays(counts) == arrays(rank_counts(queries, gallery, positives))
+        assert counts.gallery_size == len(gallery)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (257, 129), (64, 1000)])
+@pytest.mark.parametrize("block", [(1, 1000), (512, 7), (64, 128), None])
+def test_blocks_of_awkward_sizes_agree_with_each_direction_alone(shape, block):
+    rng = np.random.default_rng(1)
+    images, reports = unit_rows(rng, shape[0], 32), unit_rows(rng, shape[1], 32)
+    of_image, of_report = (
+        rng.integers(0, shape[1], shape[0]),
+        rng.integers(0, shape[0], shape[1]),
+    )
+    to_report, to_image = rank_both(images, reports, of_image, of_report, block=block)
+    assert arrays(to_report) == arrays(rank_counts(images, reports, of_image))
+    assert arrays(to_image) == arrays(rank_counts(reports, images, of_report))
+
+
+def test_texts_that_several_images_share():
+    rng = np.random.default_rng(2)
+    text, images_of = from_texts(np.r_[np.arange(40), rng.integers(0, 5, 60)])
+    images, reports = unit_rows(rng, 100), unit_rows(rng, 40)
+    to_report, to_image = rank_both(images, reports, text, images_of, block=(16, 16))
+    assert to_image.positives.max() > 5
+    assert arrays(to_report) == arrays(rank_counts(images, reports, text))
+    assert arrays(to_image) == arrays(rank_counts(reports, images, images_of))
+
+
+# --- the three traps -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constant", ["images", "reports", "both"])
+def test_trap_equal_embeddings_give_chance(constant):
+    rng = np.random.default_rng(0)
+    images, reports = unit_rows(rng, 200), unit_rows(rng, 200)
+    if constant != "reports":
+        images = np.repeat(images[:1], 200, axis=0)
+    if constant != "images":
+        reports = np.repeat(reports[:1], 200, axis=0)
+    to_report, to_image = rank_both(images, reports, np.arange(200), np.arange(200))
+    blind = [
+        side
+        for side, what in ((to_report, "reports"), (to_image, "images"))
+        if constant in {what, "both"}
+    ]
+    for counts in blind:
+        assert (counts.greater == 0).all()
+        assert (counts.equal == 199).all()
+    for counts in (to_report, to_image):
+        assert np.mean(counts.greater + counts.equal / 2) == pytest.approx(99.5, abs=15)
+
+
+@pytest.mark.parametrize("size", [3, 31, 97, 250, 333])
+def test_trap_the_positive_is_excluded_by_its_place(size):
+    rng = np.random.default_rng(size)
+    rows = unit_rows(rng, size, 512)
+    for counts in rank_both(rows, rows.copy(), np.arange(size), np.arange(size), block=(50, 60)):
+        assert (counts.greater == 0).all()
+        assert (counts.equal == 0).all()
+
+
+def test_trap_a_copy_of_the_positive_ties_with_it():
+    """Computed apart, a positive's score would miss its copy's four times of five."""
+    rng = np.random.default_rng(5)
+    images, texts = unit_rows(rng, 300, 512), unit_rows(rng, 300, 512)
+    reports = np.concatenate([texts, texts])
+    to_report, _ = rank_both(images, reports, np.arange(300), np.arange(600) % 300, block=(64, 100))
+    assert (to_report.equal == 1).all()
+    assert (to_report.greater % 2 == 0).all()
+
+
+@pytest.mark.parametrize("size", [7, 64, 257])
+def test_trap_permuting_changes_nothing(size):
+    rng = np.random.default_rng(size)
+    reports = unit_rows(rng, size, 192)[rng.integers(0, size, 2 * size)]
+    images = unit_rows(rng, 2 * size, 192)
+    of_image, of_report = rng.permutation(2 * size), rng.permutation(2 * size)
+    block = (size // 2, size // 3 + 1)
+    to_report, to_image = rank_both(images, reports, of_image, of_report, block=block)
+    for _ in range(5):
+        rows, columns = rng.permutation(2 * size), rng.permutation(2 * size)
+        moved = rank_both(
+            images[rows],
+            reports[columns],
+            np.argsort(columns)[of_image[rows]],
+            np.argsort(rows)[of_report[columns]],
+            block=block,
+        )
+        for name in ("greater", "equal", "tied"):
+            assert (getattr(moved[0], name) == getattr(to_report, name)[rows]).all()
+            assert (getattr(moved[1], name) == getattr(to_image, name)[columns]).all()
+
+
+# --- what goes in, and what is seen --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.full((3, 4), np.nan, np.float32)}, "images hold 12 values that are not"),
+        ({"reports": np.zeros((0, 4), np.float32)}, "there are no reports"),
+        ({"reports": np.zeros((2, 5), np.float32)}, r"images have shape \[3, 4\] and reports \[2,"),
+        ({"reports_of_image": [0, 1, 2]}, "query 2 has positive 2; the gallery has 2 items"),
+        ({"images_of_report": [[0], []]}, "query 1 has no positive"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    rng = np.random.default_rng(0)
+    given_ = {"images": unit_rows(rng, 3, 4), "reports": unit_rows(rng, 2, 4)}
+    given_ |= {"reports_of_image": [0, 1, 1], "images_of_report": [[0], [1, 2]]} | change
+    with pytest.raises(ValueError, match=message):
+        rank_both(**given_)
+
+
+def test_plain_numbers_are_one_positive_a_query():
+    rng = np.random.default_rng(3)
+    rows = unit_rows(rng, 4)
+    plain = rank_both(rows, rows, [3, 2, 1, 0], [3, 2, 1, 0])
+    listed = rank_both(rows, rows, [[3], [2], [1], [0]], [[3], [2], [1], [0]])
+    for one, other in zip(plain, listed, strict=True):
+        assert arrays(one) == arrays(other)
+    assert arrays(rank_counts(rows, rows, [3, 2, 1, 0])) == arrays(plain[0])
+
+
+def test_scores_are_full_float32_whatever_the_setting():
+    import torch
+
+    rng = np.random.default_rng(4)
+    rows = unit_rows(rng, 50)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        near = rows + 1e-4 * unit_rows(rng, 50)
+        found = rank_both(rows, near, np.arange(50), np.arange(50))
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert not any(counts.greater.any() for counts in found)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+    def columns(self):
+        return 100
+
+
+def test_a_terminal_hears_of_blocks_and_a_file_of_nothing(monkeypatch):
+    rows = unit_rows(np.random.default_rng(6), 40)
+    seen = []
+
+    class Bar:
+        def __enter__(self):
+            return seen.append
+
+        def __exit__(self, *_):
+            return None
+
+    monkeypatch.setattr(
+        "robustness.ranking._blocks.progress",
+        lambda total, *_: seen.append(("of", total)) or Bar(),
+    )
+    rank_both(rows, rows, np.arange(40), np.arange(40), block=(16, 20), stream=Terminal())
+    assert seen == [("of", 6), 1, 1, 1, 1, 1, 1]

@@ -1,0 +1,71 @@
+"""Sign-flip p-values where steps are few, clusters many, or a baseline has nothing to lose."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from robustness.paired import Answers, compare_case, sign_flip_test, smallest_drop
+from robustness.paired._signflip import _fitting, cluster_sums, tail, whole_steps
+
+MOST = 2**17
+"""Steps that the sizes of a few clusters make together."""
+
+
+@pytest.mark.parametrize("n", [254, 255, 256, 257, 511, 512, 513])
+@pytest.mark.parametrize("better", [0.4, 0.5])
+def test_many_equal_clusters_are_a_binomial(n, better):
+    negative = round(better * n)
+    values = np.where(np.arange(n) < negative, -1.0, 1.0)
+    expected = stats.binom.cdf(negative, n, 0.5)
+    assert sign_flip_test(values, range(n)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_cluster_of_a_single_step_counts():
+    assert whole_steps(np.array([1, 7e-6])).tolist()[1] == 1
+    assert tail(np.array([1, 7e-6])) == 1 / 4
+
+
+def test_a_small_cluster_beside_a_large_one_is_not_nothing():
+    assert cluster_sums(np.array([1, 1e-14]), np.array([0, 1])).tolist() == [1, 1e-14]
+
+
+def test_sums_that_cancel_but_for_rounding_are_nothing():
+    values, cluster = np.array([0.1, 0.2, -0.3, 1]), np.array([0, 0, 0, 1])
+    assert np.bincount(cluster, values)[0] != 0
+    assert cluster_sums(values, cluster).tolist() == [0, 1]
+
+
+def test_multiples_of_a_size_just_above_a_step_stay_multiples():
+    smallest = 1.4 / MOST
+    one, two, _ = whole_steps(np.array([smallest, 2 * smallest, 1 - 3 * smallest]))
+    assert two == 2 * one
+
+
+@pytest.mark.parametrize("parts", [60.5, 61, 119.5, 121])
+def test_a_step_is_no_longer_than_asked_and_halves_and_fifths_stay_whole(parts):
+    step = _fitting(parts, 1.0)
+    assert 0.5 <= step <= 1
+    whole = round(parts / step)
+    assert parts / step == pytest.approx(whole)
+    assert whole % 60 == 0
+
+
+def test_nothing_to_flip_is_no_steps():
+    steps = whole_steps(np.zeros(3))
+    assert steps.dtype == np.int64
+    assert steps.tolist() == [0, 0, 0]
+
+
+def test_a_baseline_without_hits_has_none_to_lose():
+    ranks = np.log(np.arange(1.0, 21))
+    baseline = Answers(ranks, np.ones(20))
+    candidate = Answers(ranks + np.linspace(0, 1, 20), np.ones(20))
+    clusters = {"image_to_report": np.arange(20)}
+    found = compare_case({"image_to_report": baseline}, {"image_to_report": candidate}, clusters)
+    for lacking in (replace(found, hit=0.0), replace(found, fall=0.0)):
+        assert math.isinf(smallest_drop(lacking, cases=1))
