@@ -103,3 +103,22 @@ def sabotaged(changed, request, pytester, monkeypatch):
     own = Sabotaged(changed, sabotage_of(request.node), pytester)
     yield own
     assert own.seen, "the test did not look what became of it"
+
+
+@pytest.fixture
+def web(monkeypatch, capsys):
+    """A server with a small collection, and the ``fetch`` command that is run against it."""
+    from fetch_bench import bench
+
+    with bench(monkeypatch, capsys) as made:
+        yield made
+
+
+@pytest.fixture
+def server(web):
+    return web.server
+
+
+@pytest.fixture
+def call(web):
+    return web.call

@@ -17,7 +17,6 @@ from fetch_bench import (
     PNG,
     REPORTS,
     WHOLE,
-    bench,
     nothing_is_taken_for_whole,
     packed,
     said_in_one_line,
@@ -28,23 +27,6 @@ from http_server import Act
 from robustness import evalset
 from robustness.errors import FetchError
 from robustness.fetch import Console, Order, Patience, fetch
-
-
-@pytest.fixture
-def web(monkeypatch, capsys):
-    with bench(monkeypatch, capsys) as made:
-        yield made
-
-
-@pytest.fixture
-def server(web):
-    return web.server
-
-
-@pytest.fixture
-def call(web):
-    return web.call
-
 
 # --- what it should be -------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from fetch_bench import (
     PNG,
     REPORTS,
     WHOLE,
-    bench,
     image_bytes,
     packed,
     said_in_one_line,
@@ -18,12 +17,6 @@ from fetch_bench import (
 from robustness import evalset
 
 FLAT = {path.removeprefix("NLMCXR_png/"): content for path, content in FILES[PNG].items()}
-
-
-@pytest.fixture
-def web(monkeypatch, capsys):
-    with bench(monkeypatch, capsys) as made:
-        yield made
 
 
 def test_a_folder_unpacked_by_hand_is_completed(web, tmp_path):

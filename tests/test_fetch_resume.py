@@ -16,7 +16,6 @@ from fetch_bench import (
     REPORTS,
     WHOLE,
     archives,
-    bench,
     collection,
     nothing_is_taken_for_whole,
     said_in_one_line,
@@ -25,23 +24,6 @@ from fetch_bench import (
 from http_server import Act
 
 from robustness.fetch import _download
-
-
-@pytest.fixture
-def web(monkeypatch, capsys):
-    with bench(monkeypatch, capsys) as made:
-        yield made
-
-
-@pytest.fixture
-def server(web):
-    return web.server
-
-
-@pytest.fixture
-def call(web):
-    return web.call
-
 
 # --- resume ------------------------------------------------------------------------------
 

@@ -8,27 +8,11 @@ import socket
 
 import http_server
 import pytest
-from fetch_bench import PACKS, PNG, REPORTS, WHOLE, bench, nothing_is_taken_for_whole, tree
+from fetch_bench import PACKS, PNG, REPORTS, WHOLE, nothing_is_taken_for_whole, tree
 from fetch_bench import said_in_one_line as said
 from http_server import Act, serving
 
 from robustness.fetch import _run
-
-
-@pytest.fixture
-def web(monkeypatch, capsys):
-    with bench(monkeypatch, capsys) as made:
-        yield made
-
-
-@pytest.fixture
-def server(web):
-    return web.server
-
-
-@pytest.fixture
-def call(web):
-    return web.call
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])

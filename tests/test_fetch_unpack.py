@@ -18,7 +18,6 @@ from fetch_bench import (
     PNG,
     REPORTS,
     WHOLE,
-    bench,
     nothing_is_taken_for_whole,
     packed,
     said_in_one_line,
@@ -33,12 +32,6 @@ from robustness.fetch._unpack import BadArchiveError, unpack
 QUIET = Console(lambda _: None)
 FLAT = {path.removeprefix("NLMCXR_png/"): content for path, content in FILES[PNG].items()}
 TAR = gzip.decompress(PACKS[PNG])
-
-
-@pytest.fixture
-def web(monkeypatch, capsys):
-    with bench(monkeypatch, capsys) as made:
-        yield made
 
 
 @pytest.fixture

@@ -57,6 +57,16 @@ def _digest(path: Path, side: int | None) -> str:
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise EvaluationSetError(f"image {path} cannot be read: {error.strerror}") from error
+    return digest_of(content, side)
+
+
+def digest_of(content: str, side: int | None) -> str:
+    """The digest of an image, the same in every kind of set.
+
+    Args:
+        content: The SHA-256 of its file's bytes.
+        side: The longest side it is kept at; None as it is.
+    """
     return hashlib.sha256(f"{content} {DECODING} {side or 'native'}".encode()).hexdigest()
 
 

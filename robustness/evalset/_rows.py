@@ -19,8 +19,8 @@ from pathlib import Path
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import _cells
 from robustness.evalset._base import BODY, EvaluationSet, Exclusion, Image, Pair, Report
-from robustness.evalset._decode import DECODING, decode_image
-from robustness.evalset._files import changed, inside
+from robustness.evalset._decode import decode_image
+from robustness.evalset._files import changed, digest_of, inside
 from robustness.evalset._limits import MAX_BYTES
 
 NO_REPORT = "no findings, no impression and no undivided report"
@@ -147,9 +147,7 @@ def _apart(kind: str, name: str, taken: AbstractSet[str]) -> str:
 
 
 def _digest(content: bytes, side: int | None) -> str:
-    """As :func:`robustness.evalset._files.digests`, so that one image is one in every kind."""
-    digest = hashlib.sha256(content).hexdigest()
-    return hashlib.sha256(f"{digest} {DECODING} {side or 'native'}".encode()).hexdigest()
+    return digest_of(hashlib.sha256(content).hexdigest(), side)
 
 
 def _see_images_once(rows: Iterable[Row]) -> None:
