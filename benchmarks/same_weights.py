@@ -14,19 +14,16 @@ import argparse
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from models.phantom import load as load_phantom
 from robustness import regression
 from robustness.baseline import Key, ModelRun, Run
-from robustness.embedding import Store, decode_once
-from robustness.encoder import DualEncoder
+from robustness.embedding import PRECISIONS, Store, decode_once
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.measure import CLEAN, Subject
@@ -35,7 +32,6 @@ from robustness.thresholds import Regression
 
 PATTERNS, FILLS = ("square", "grid"), ("black", "grey")
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 BATCHES = (64, 1, 7)
 
 
@@ -50,34 +46,6 @@ class Setting:
         return f"{self.device} {self.precision} batch {self.batch} threads {self.threads}"
 
 
-class Recast(DualEncoder):
-    """An encoder whose products are computed at another precision."""
-
-    def __init__(self, inner: DualEncoder, precision: str, name: str) -> None:
-        self.inner = inner
-        self.dtype = PRECISIONS[precision]
-        self.fingerprint = f"{name} {inner.fingerprint}"
-        self.text_policy, self.embedding_dim = inner.text_policy, inner.embedding_dim
-        self.device, self.details = inner.device, inner.details
-
-    def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
-        return self.inner.preprocess(images)
-
-    def _cast(self) -> torch.autocast:
-        kind = torch.device(self.device).type
-        return torch.autocast(kind, dtype=self.dtype, enabled=self.dtype is not None)
-
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        with self._cast():
-            embedded = self.inner.encode_images(pixels)
-        return torch.nn.functional.normalize(embedded.float(), dim=-1)
-
-    def encode_reports(self, texts: Sequence[str]) -> Tensor:
-        with self._cast():
-            embedded = self.inner.encode_reports(texts)
-        return torch.nn.functional.normalize(embedded.float(), dim=-1)
-
-
 def settings() -> Iterator[Setting]:
     devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     return itertools.cycle(
@@ -88,7 +56,8 @@ def settings() -> Iterator[Setting]:
 def measure(setting: Setting, evalset: EvaluationSet, name: str) -> Run:
     """Every ranking of a release, measured anew."""
     torch.set_num_threads(setting.threads)
-    encoder = Recast(load_phantom(device=setting.device), setting.precision, name)
+    encoder = load_phantom(device=setting.device)
+    encoder.fingerprint = f"{name} {encoder.fingerprint}"
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(
             encoder,
@@ -97,6 +66,7 @@ def measure(setting: Setting, evalset: EvaluationSet, name: str) -> Run:
             store=Store(Path(folder)),
             seed=0,
             batch_size=setting.batch,
+            precision=setting.precision,
         )
         clean = subject.rank(CLEAN)
         ranks = {

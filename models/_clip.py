@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor
 
-from models import _checkpoint, _pixels
+from models import _checkpoint
+from models._pixels import Grey
+from models._preprocessing import Preprocessing, Size
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import UsageError
 
@@ -28,16 +30,15 @@ _SCHEMA = "clip-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Preprocessing:
+class Shaping:
     """How a model turns radiographs into pixels.
 
     Attributes:
-        pixels: uint8 ``[H, W]`` images, at least one, and the model's side to float32
-            ``[B, 3, side, side]``.
+        preprocessing: From the model's side to its preprocessing.
         text: Every value that shapes the pixels, for the fingerprint.
     """
 
-    pixels: Callable[[Sequence[_pixels.Grey], int], Tensor]
+    preprocessing: Callable[[int], Preprocessing]
     text: str
 
 
@@ -46,12 +47,14 @@ class ClipEncoder(DualEncoder):
 
     Args:
         model: open_clip's model, in float32, on the host.
-        preprocessing: How radiographs become pixels.
+        preprocessing: How radiographs become pixels of the model's side.
         fingerprint: The hash of the weights and of everything else that shapes an embedding.
         text_policy: Which text of a report the model reads.
         device: Where the model runs.
         details: Facts for the result.
     """
+
+    on_device = True
 
     def __init__(
         self,
@@ -68,14 +71,13 @@ class ClipEncoder(DualEncoder):
         self._model = model.eval().requires_grad_(False).to(device)  # noqa: FBT003
         self._preprocessing = preprocessing
         self._tokenize = SimpleTokenizer(context_length=text_policy.max_tokens)
-        self._side = _side(model)
         self.fingerprint = fingerprint
         self.text_policy = text_policy
         self.embedding_dim = model.text_projection.shape[1]
         self.device = device
         self.details = details
 
-    def preprocess(self, images: Sequence[_pixels.Grey]) -> Tensor:
+    def preprocess(self, images: Sequence[Grey]) -> Tensor:
         """Turns radiographs into pixels as the model was trained on.
 
         Args:
@@ -87,10 +89,11 @@ class ClipEncoder(DualEncoder):
         Raises:
             ValueError: An image is not uint8, not two-dimensional, or empty.
         """
-        _pixels.check(images)
-        if not images:
-            return torch.empty(0, 3, self._side, self._side, device=self.device)
-        return self._preprocessing.pixels(images, self._side).to(self.device)
+        return self._preprocessing.host(images).to(self.device)
+
+    def preprocess_on_device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
+        return self._preprocessing.device(images, sizes)
 
     @torch.inference_mode()
     def encode_images(self, pixels: Tensor) -> Tensor:
@@ -144,7 +147,7 @@ def architecture(options: Mapping[str, Any], allowed: Sequence[str], loader: str
 def encoder(  # noqa: PLR0913 - each differs between the models of this form
     path: Path,
     name: str,
-    preprocessing: Preprocessing,
+    shaping: Shaping,
     *,
     sections: tuple[str, ...],
     device: str,
@@ -156,7 +159,7 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
     Args:
         path: The checkpoint.
         name: open_clip's name of the architecture.
-        preprocessing: How radiographs become pixels.
+        shaping: How radiographs become pixels.
         sections: The report sections that the model reads.
         device: A torch device.
         details: Facts for the result, beside those about the file.
@@ -173,11 +176,12 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
         model = CLIP(**get_model_config(name))
     _checkpoint.load_strictly(model, checkpoint.state, path=path, tolerated=TOLERATED)
     filename, known = published_as
-    shaping = (name, str(_side(model)), str(model.context_length), preprocessing.text)
+    side = int(model.visual.image_size[0])
+    parts = (name, str(side), str(model.context_length), shaping.text)
     encoder = ClipEncoder(
         model,
-        preprocessing,
-        fingerprint=_checkpoint.fingerprint(_SCHEMA, model.state_dict(), *shaping),
+        shaping.preprocessing(side),
+        fingerprint=_checkpoint.fingerprint(_SCHEMA, model.state_dict(), *parts),
         text_policy=TextPolicy(
             sections=sections,
             max_tokens=model.context_length,
@@ -193,8 +197,3 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
     )
     encoder.checkpoint = path
     return encoder
-
-
-def _side(model: open_clip.CLIP) -> int:
-    side: int = model.visual.image_size[0]
-    return side

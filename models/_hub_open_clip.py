@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models import _checkpoint, _hub_shared
+from models._preprocessing import like_open_clip
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 
 CONFIGURATION = "open_clip_config.json"
@@ -81,7 +82,7 @@ def load(
     shaping = [source.config, pixels, words, tokenize.context_length]
     model = model.eval().requires_grad_(requires_grad=False).to(device)
     encoder = _hub_shared.HubEncoder(
-        image_transform_v2(PreprocessCfg(**pixels), is_train=False),
+        like_open_clip(pixels) or image_transform_v2(PreprocessCfg(**pixels), is_train=False),
         model.encode_image,
         lambda texts: model.encode_text(tokenize(texts).to(device)),
         fingerprint=_checkpoint.fingerprint(

@@ -16,8 +16,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models import _checkpoint, _pixels
+from models._preprocessing import Preprocessing, Size
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import WeightsError, WeightsNotFoundError
+from robustness.parallel import each
 
 TEXT_FILES = ("*.json", "*.txt", "*.model")
 """Configurations and vocabularies, as repositories of models name them."""
@@ -27,7 +29,8 @@ class HubEncoder(DualEncoder):
     """A model from the hub, its weights loaded; see :class:`~robustness.encoder.DualEncoder`.
 
     Args:
-        prepare: One Pillow image to float32 ``[3, side, side]``, on the host.
+        preprocessing: How radiographs become pixels, on the host and on a device; or what does
+            so for one Pillow image, to float32 ``[3, side, side]`` on the host.
         images: Pixels on the device to ``[B, D]``.
         texts: Texts to ``[B, D]``.
         fingerprint: The hash of the weights and of everything else that shapes an embedding.
@@ -38,7 +41,7 @@ class HubEncoder(DualEncoder):
 
     def __init__(  # noqa: PLR0913 - what the interface asks for
         self,
-        prepare: Callable[[Image.Image], Tensor],
+        preprocessing: Preprocessing | Callable[[Image.Image], Tensor],
         images: Callable[[Tensor], Tensor],
         texts: Callable[[list[str]], Tensor],
         *,
@@ -47,7 +50,8 @@ class HubEncoder(DualEncoder):
         device: str,
         details: dict[str, str],
     ) -> None:
-        self._prepare = prepare
+        self._preprocessing = preprocessing
+        self.on_device = isinstance(preprocessing, Preprocessing)
         self._images = images
         self._texts = texts
         self.fingerprint = fingerprint
@@ -69,9 +73,18 @@ class HubEncoder(DualEncoder):
         Raises:
             ValueError: An image is not uint8, not two-dimensional, or empty.
         """
+        prepare = self._preprocessing
+        if isinstance(prepare, Preprocessing):
+            return prepare.host(images).to(self.device)
         _pixels.check(images)
-        rows = [self._prepare(Image.fromarray(image).convert("RGB")) for image in images]
+        rows = each(lambda image: prepare(Image.fromarray(image).convert("RGB")), images)
         return torch.stack(rows).to(self.device) if rows else torch.empty(0, device=self.device)
+
+    def preprocess_on_device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
+        if isinstance(self._preprocessing, Preprocessing):
+            return self._preprocessing.device(images, sizes)
+        return super().preprocess_on_device(images, sizes)
 
     @torch.inference_mode()
     def encode_images(self, pixels: Tensor) -> Tensor:

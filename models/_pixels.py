@@ -62,8 +62,13 @@ def resize_short_side(image: Grey, side: int, resample: Image.Resampling) -> Gre
         uint8 ``[H', W']``.
     """
     height, width = image.shape
+    return resize(image, *short_side_size(height, width, side), resample)
+
+
+def short_side_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width once the shorter of them is ``side``; the longer is rounded down."""
     long = int(side * max(height, width) / min(height, width))
-    return resize(image, *((long, side) if height > width else (side, long)), resample)
+    return (long, side) if height > width else (side, long)
 
 
 def center_crop(image: Grey, side: int) -> Grey:
@@ -78,9 +83,14 @@ def center_crop(image: Grey, side: int) -> Grey:
     """
     short = [max(0, side - length) for length in image.shape]
     image = np.pad(image, [(missing // 2, (missing + 1) // 2) for missing in short])
-    # Python rounds a half to the even neighbour, and so does torchvision.
-    top, left = (round((length - side) / 2) for length in image.shape)
+    top, left = (crop_start(length, side) for length in image.shape)
     return image[top : top + side, left : left + side]
+
+
+def crop_start(length: int, side: int) -> int:
+    """Where a central cut begins in a length that is not below it, as in torchvision."""
+    # Python rounds a half to the even neighbour, and so does torchvision.
+    return round((length - side) / 2)
 
 
 def pad_centred(image: Grey, side: int) -> Grey:
@@ -94,10 +104,15 @@ def pad_centred(image: Grey, side: int) -> Grey:
         uint8 ``[side, side]``.
     """
     height, width = image.shape
-    top, left = (side - height) // 2, (side - width) // 2
+    top, left = pad_start(height, side), pad_start(width, side)
     canvas = np.zeros((side, side), dtype=np.uint8)
     canvas[top : top + height, left : left + width] = image
     return canvas
+
+
+def pad_start(length: int, side: int) -> int:
+    """Where a length that is not above a side begins on it."""
+    return (side - length) // 2
 
 
 def normalise(images: Sequence[Grey], mean: Channels, std: Channels, scale: float = 255) -> Tensor:
@@ -112,5 +127,12 @@ def normalise(images: Sequence[Grey], mean: Channels, std: Channels, scale: floa
     Returns:
         float32 ``[B, 3, H, W]``, on the host.
     """
-    grey = torch.from_numpy(np.stack(images)).unsqueeze(1).float() / scale
-    return (grey - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    return standardise(torch.from_numpy(np.stack(images)), mean, std, scale)
+
+
+def standardise(grey: Tensor, mean: Channels, std: Channels, scale: float = 255) -> Tensor:
+    """The same for uint8 ``[B, H, W]`` on any device, where the result lies too."""
+    # A divisor on the device is divided by; for a plain number CUDA multiplies by its inverse.
+    divisor = torch.tensor(float(scale), device=grey.device)
+    middle, spread = (torch.tensor(each, device=grey.device).view(3, 1, 1) for each in (mean, std))
+    return (grey.unsqueeze(1).float() / divisor - middle) / spread

@@ -10,14 +10,11 @@ most reports are longer, and what is beyond is not seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from torch import Tensor
-
-from models import _checkpoint, _clip, _hub_open_clip, _pixels
+from models import _checkpoint, _clip, _hub_open_clip
+from models._preprocessing import Preprocessing, ShortSide
 from robustness.errors import WeightsNotFoundError
 
 FILENAME = "ViT-B-32.pt"
@@ -54,7 +51,7 @@ def load(
     return _clip.encoder(
         _find(weights, name),
         name,
-        _clip.Preprocessing(_preprocess, f"short side bicubic, centre crop, {MEAN}, {STD}"),
+        _clip.Shaping(_preprocessing, f"short side bicubic, centre crop, {MEAN}, {STD}"),
         sections=("findings", "impression"),
         device=device,
         details={"source": "https://github.com/openai/CLIP", "licence": "MIT"},
@@ -62,13 +59,8 @@ def load(
     )
 
 
-def _preprocess(images: Sequence[_pixels.Grey], side: int) -> Tensor:
-    bicubic = Image.Resampling.BICUBIC
-    crops = [
-        _pixels.center_crop(_pixels.resize_short_side(image, side, bicubic), side)
-        for image in images
-    ]
-    return _pixels.normalise(crops, MEAN, STD)
+def _preprocessing(side: int) -> Preprocessing:
+    return Preprocessing(ShortSide(side, "bicubic"), MEAN, STD)
 
 
 def _find(weights: str | Path | None, name: str) -> Path:

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from transformers import BertConfig, SwinConfig
 
-from models import _bert, _checkpoint, _pixels, _vision
+from models import _bert, _checkpoint, _vision
 from models._bert import EMBEDDING_DIM, ClinicalEncoder, Network, Tokenizer
 from models._checkpoint import Checkpoint
+from models._preprocessing import Preprocessing, ShortSide, Size
 from models._vision import PIXELS, VARIANTS, Shapes, published_shapes
 from robustness.encoder import TextPolicy
 
@@ -49,6 +49,10 @@ _PREFIXES = {"swin": "image_encoder.image_encoder.", "resnet": "image_encoder.re
 _STATISTICS = {
     "swin": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "resnet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+_PREPROCESSING = {
+    variant: Preprocessing(ShortSide(PIXELS, "bilinear"), mean, std)
+    for variant, (mean, std) in _STATISTICS.items()
 }
 _SCHEMA = f"cxr-clip-1 short side {PIXELS} bilinear crop {_STATISTICS} first [SEP] lower-cased"
 _NAME = "models.cxr_clip:load"
@@ -111,6 +115,8 @@ class CxrClipNetwork(Network):
 class CxrClipEncoder(ClinicalEncoder):
     """CXR-CLIP, its weights loaded; see :class:`~models._bert.ClinicalEncoder`."""
 
+    on_device = True
+
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Shrinks each image's short side to 224, then cuts out the central square.
 
@@ -123,17 +129,11 @@ class CxrClipEncoder(ClinicalEncoder):
         Raises:
             ValueError: An image is not uint8, not two-dimensional, or empty.
         """
-        _pixels.check(images)
-        if not len(images):
-            return torch.empty(0, 3, PIXELS, PIXELS, device=self.device)
-        squares = [
-            _pixels.center_crop(
-                _pixels.resize_short_side(image, PIXELS, Image.Resampling.BILINEAR), PIXELS
-            )
-            for image in images
-        ]
-        mean, std = _STATISTICS[self.details["variant"]]
-        return _pixels.normalise(squares, mean, std).to(self.device)
+        return _PREPROCESSING[self.details["variant"]].host(images).to(self.device)
+
+    def preprocess_on_device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
+        return _PREPROCESSING[self.details["variant"]].device(images, sizes)
 
 
 def load(

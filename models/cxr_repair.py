@@ -12,16 +12,14 @@ with the same preprocessing: name its checkpoint as the weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from PIL import Image
-from torch import Tensor
 
-from models import _checkpoint, _clip, _pixels
+from models import _checkpoint, _clip
+from models._preprocessing import Letterbox, Preprocessing
 from robustness.errors import UsageError
 
 FILENAME = "clip-imp-pretrained_128_6_after_4.pt"
@@ -70,7 +68,7 @@ def load(
     return _clip.encoder(
         _checkpoint.find("CXR-RePaiR", weights, (FILENAME,), WHERE),
         name,
-        _clip.Preprocessing(partial(_preprocess, antialias=antialias), shaping),
+        _clip.Shaping(partial(_preprocessing, antialias=antialias), shaping),
         sections=("impression",),
         device=device,
         details={
@@ -82,15 +80,11 @@ def load(
     )
 
 
-def _preprocess(images: Sequence[_pixels.Grey], side: int, *, antialias: bool) -> Tensor:
-    canvases = [_letterbox(image) for image in images]
-    pixels = _pixels.normalise(canvases, MEAN, STD, scale=1)
-    return F.interpolate(pixels, size=(side, side), mode="bicubic", antialias=antialias)
-
-
-def _letterbox(image: _pixels.Grey) -> _pixels.Grey:
-    ratio = CANVAS / max(image.shape)
-    # An image more than 320 times as long as wide would be left with no width at all.
-    height, width = (max(1, int(length * ratio)) for length in image.shape)
-    shrunk = _pixels.resize(image, height, width, Image.Resampling.LANCZOS)
-    return _pixels.pad_centred(shrunk, CANVAS)
+def _preprocessing(side: int, *, antialias: bool) -> Preprocessing:
+    return Preprocessing(
+        Letterbox(CANVAS, "lanczos"),
+        MEAN,
+        STD,
+        scale=1,
+        finish=partial(F.interpolate, size=(side, side), mode="bicubic", antialias=antialias),
+    )

@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from transformers import BertConfig, SwinConfig
 
-from models import _bert, _checkpoint, _pixels, _vision
+from models import _bert, _checkpoint, _vision
 from models._bert import EMBEDDING_DIM, ClinicalEncoder, Network, Tokenizer
 from models._checkpoint import Checkpoint
+from models._preprocessing import BlackSquare, Preprocessing, Size
 from models._vision import PIXELS, VARIANTS, Shapes, published_shapes
 from robustness.encoder import TextPolicy
 
@@ -50,6 +50,7 @@ _WHERE = (
 _OPTIONS = ("tokenizer", "variant", "padding")
 _PREFIXES = {"swin": "vision_model.model.encoder.", "resnet": "vision_model.model.layer1."}
 _MEAN, _STD = 0.5862785803043838, 0.27950088968644304
+_PREPROCESSING = Preprocessing(BlackSquare(PIXELS, "bicubic"), (_MEAN,) * 3, (_STD,) * 3)
 _SCHEMA = f"medclip-1 pad {PIXELS} bicubic {_MEAN} {_STD} hidden 1 2 -1 lower-cased"
 _NAME = "models.medclip:load"
 
@@ -106,6 +107,8 @@ class MedClipNetwork(Network):
 class MedClipEncoder(ClinicalEncoder):
     """MedCLIP, its weights loaded; see :class:`~models._bert.ClinicalEncoder`."""
 
+    on_device = True
+
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Lays each image on a black square of at least 224, then shrinks that to 224.
 
@@ -119,19 +122,11 @@ class MedClipEncoder(ClinicalEncoder):
         Raises:
             ValueError: An image is not uint8, not two-dimensional, or empty.
         """
-        _pixels.check(images)
-        if not len(images):
-            return torch.empty(0, 3, PIXELS, PIXELS, device=self.device)
-        squares = [
-            _pixels.resize(
-                _pixels.pad_centred(image, max(PIXELS, *image.shape)),
-                PIXELS,
-                PIXELS,
-                Image.Resampling.BICUBIC,
-            )
-            for image in images
-        ]
-        return _pixels.normalise(squares, (_MEAN,) * 3, (_STD,) * 3).to(self.device)
+        return _PREPROCESSING.host(images).to(self.device)
+
+    def preprocess_on_device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
+        return _PREPROCESSING.device(images, sizes)
 
 
 def load(

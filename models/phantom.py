@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models._phantom_network import EMBEDDING_DIM, MAX_TOKENS, TOKEN, Network, Vocabulary
+from models._pixels import check
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 
@@ -46,6 +47,8 @@ class PhantomEncoder(DualEncoder):
         device: A torch device.
         details: Facts for the result.
     """
+
+    on_device = True
 
     def __init__(
         self,
@@ -80,18 +83,18 @@ class PhantomEncoder(DualEncoder):
         Raises:
             ValueError: An image is not uint8, not two-dimensional, or empty.
         """
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            if image.dtype != np.uint8 or image.ndim != 2 or not image.size:  # noqa: PLR2004
-                raise ValueError(
-                    f"image {index} is {image.dtype} {list(image.shape)};"
-                    " an image is uint8 [height, width], neither of them 0"
-                )
-            groups.setdefault(image.shape, []).append(index)
+        check(images)
         pixels = torch.empty(len(images), 1, PIXELS, PIXELS, device=self.device)
-        for indexes in groups.values():
+        for indexes in _alike([image.shape for image in images]).values():
             stack = torch.from_numpy(np.stack([images[index] for index in indexes]))
             pixels[indexes, 0] = shrink(stack.to(self.device))
+        return pixels
+
+    def preprocess_on_device(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
+        pixels = torch.empty(len(images), 1, PIXELS, PIXELS, device=images.device)
+        for (height, width), indexes in _alike(sizes).items():
+            pixels[indexes, 0] = shrink(images[indexes, :height, :width])
         return pixels
 
     @torch.inference_mode()
@@ -108,6 +111,14 @@ class PhantomEncoder(DualEncoder):
             return torch.empty(0, EMBEDDING_DIM, device=self.device)
         ids = self._vocabulary.encode(texts).to(self.device)
         return F.normalize(self._network.text(ids), dim=1)
+
+
+def _alike(sizes: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:
+    """Which images have which size."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, size in enumerate(sizes):
+        groups.setdefault(size, []).append(index)
+    return groups
 
 
 def shrink(images: Tensor) -> Tensor:

@@ -150,6 +150,34 @@ def scores(encoder: DualEncoder) -> None:
     _require_close("scores", "whole and in tiles", tiles.cpu().numpy(), whole.cpu().numpy())
 
 
+def on_device(encoder: DualEncoder) -> None:
+    """Device preprocessing, where a model offers it, gives the pixels of ``preprocess``.
+
+    To within a grey level: what white and black differ by in the model's input, over 255.
+    """
+    if not encoder.on_device:
+        return
+    from robustness.embedding.canvas import lay
+
+    pictures = images()
+    expected = encoder.preprocess(pictures)
+    canvas = lay(pictures)
+    found = encoder.preprocess_on_device(canvas.images.to(encoder.device), canvas.sizes)
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        raise BrokenPromiseError(
+            f"images are preprocessed on the device to {found.dtype} {list(found.shape)}, by"
+            f" preprocess to {expected.dtype} {list(expected.shape)}"
+        )
+    black, white = encoder.preprocess([np.full((224, 224), grey, np.uint8) for grey in (0, 255)])
+    level = (white - black).abs().max().item() / 255
+    apart = (found - expected).abs().flatten(1).amax(1) / level
+    if not apart.max() <= 1 + TOLERANCE:
+        raise BrokenPromiseError(
+            f"images preprocessed on the device are {apart.max():.3g} grey levels from those of"
+            f" preprocess (number {int(apart.argmax())}); at most 1 is allowed"
+        )
+
+
 def described(encoder: DualEncoder) -> None:
     """The encoder says what it is: fingerprint, text policy, details, as plain values."""
     if not (isinstance(encoder.fingerprint, str) and len(encoder.fingerprint) >= 8):  # noqa: PLR2004
@@ -183,6 +211,7 @@ CHECKS: dict[str, Callable[[DualEncoder], None]] = {
         batch,
         order,
         scores,
+        on_device,
         described,
     )
 }

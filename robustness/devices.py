@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from robustness.errors import GateError
 
 
+def worker_index(worker: str | None) -> int:
+    """The number of an xdist worker such as ``gw3``; 0 for what is none or has none."""
+    found = re.search(r"\d+$", worker or "")
+    return int(found[0]) if found else 0
+
+
+def assign_device(name: str, worker: int, devices: int) -> str:
+    """The device that a worker takes: they go round the CUDA devices.
+
+    Args:
+        name: A torch device, or ``auto``: CUDA where there is one, else the CPU.
+        worker: The worker's number, from 0.
+        devices: How many CUDA devices the caller sees; ``CUDA_VISIBLE_DEVICES`` lets through
+            and numbers them.
+
+    Returns:
+        A device by its full name; a device that was named by its number stays as it is.
+    """
+    if name in {"auto", "cuda"} and devices:
+        return f"cuda:{worker % devices}"
+    return "cpu" if name == "auto" else name
+
+
 def choose_device(name: str) -> str:
-    """The device a name stands for.
+    """The device a name stands for in this process.
 
     Args:
         name: A torch device, or ``auto``: CUDA where there is one, else the CPU.
@@ -20,10 +44,10 @@ def choose_device(name: str) -> str:
     """
     import torch
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    chosen = assign_device(name, worker_index(os.environ.get("PYTEST_XDIST_WORKER")), count)
     try:
-        device = torch.device(name)
+        device = torch.device(chosen)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

@@ -59,6 +59,7 @@ class DualEncoder(ABC):
         device: Where the model runs, as torch names it.
         details: Facts for the result: the weights' SHA-256, the source, the licence.
         checkpoint: The file the weights were read from, where there is one.
+        on_device: Whether :meth:`preprocess_on_device` is offered; False unless a model says so.
     """
 
     fingerprint: str
@@ -67,6 +68,7 @@ class DualEncoder(ABC):
     device: str
     details: dict[str, str]
     checkpoint: Path | None = None
+    on_device: bool = False
 
     @abstractmethod
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
@@ -78,6 +80,22 @@ class DualEncoder(ABC):
         Returns:
             float32 ``[B, ...]`` on the model's device.
         """
+
+    def preprocess_on_device(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """The same as :meth:`preprocess`, to within a grey level, without leaving the device.
+
+        Optional: a model that offers it sets ``on_device``, and is then given its images so on
+        a GPU, where they are occluded too. All others are given arrays everywhere.
+
+        Args:
+            images: uint8 ``[B, H, W]``, 0 black, on the model's device. Image ``i`` lies at the
+                top left of ``images[i]``; what is beyond it is of no account and may be anything.
+            sizes: Height and width of each image.
+
+        Returns:
+            float32 ``[B, ...]`` on the model's device.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def encode_images(self, pixels: Tensor) -> Tensor:
@@ -102,6 +120,11 @@ class DualEncoder(ABC):
             float32 ``[B, M]``; higher is a better match.
         """
         return images @ reports.T
+
+    @property
+    def name(self) -> str:
+        """The name of the model's class, for errors."""
+        return type(self).__name__
 
     @property
     def scores_by_cosine(self) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: Path, *parts: bytes) -> None:
@@ -18,17 +21,50 @@ def write_whole(path: Path, *parts: bytes) -> None:
         OSError: It cannot be written; what was there before is there still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    temporary = path.with_name(f"{path.name}.partial")
+    with _owned(temporary) as file:
+        try:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            # While it is owned: another process may begin to write it right after.
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _owned(temporary: Path) -> Iterator[BinaryIO]:
+    """Opens a file that no other process writes, empty.
+
+    Its name is always the same: what a killed process left is written over by the next one.
+    """
+    while True:
+        with temporary.open("ab") as file:
+            _lock(file)
+            # Whoever held it may have given it its final name, or removed it.
+            if _stands(temporary, file):
+                file.truncate(0)
+                yield file
+                return
+
+
+def _stands(path: Path, file: BinaryIO) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: BinaryIO) -> None:
+    """Waits until no other process holds the file; the lock ends with the file."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def shortest(path: Path) -> Path:

@@ -16,7 +16,6 @@ from typing import Any
 from robustness import baseline, regression
 from robustness.errors import GateError
 from robustness.files import shortest, write_whole
-from robustness.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import Plan
 from robustness.results import Record, judgement_record
 from robustness.thresholds import Stamp, updated
@@ -27,14 +26,9 @@ def kept_run(
     plan: Plan, records: Sequence[Record], environment: Mapping[str, Any] | None = None
 ) -> baseline.Run:
     """The ranks of a run, as a baseline keeps them."""
-    protocol = {
-        "positives": plan.thresholds.positives,
-        "occlusion": OCCLUSION_SCHEMA,
-        "seed": plan.thresholds.seed,
-    }
-    return baseline.from_records(
-        records, protocol, {**(environment or {}), "evalset": plan.evalset}
-    )
+    # The precision is not of the protocol: a release may change it, and is held against the last.
+    beside = {"evalset": plan.evalset, "precision": plan.precision}
+    return baseline.from_records(records, plan.protocol, {**(environment or {}), **beside})
 
 
 def compare(plan: Plan, records: Sequence[Record]) -> Record | None:
@@ -50,7 +44,12 @@ def compare(plan: Plan, records: Sequence[Record]) -> Record | None:
     if not cases:
         text = f"nothing was measured that baseline {plan.compare} could be compared with"
         cases = [_failed(Reason.BASELINE_MISMATCH, text)]
-    return regression.summary_of(cases, plan.compare.stem, plan.regression)
+    # Baselines that do not say were kept when there was float32 alone.
+    precision = {
+        "here": plan.precision,
+        "baseline": plan.then.environment.get("precision", "float32"),
+    }
+    return regression.summary_of(cases, plan.compare.stem, plan.regression, precision)
 
 
 def follow(plan: Plan, records: Sequence[Record], results: Record, *, interrupted: bool) -> Record:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from robustness import encoder as encoders
-from robustness.counts import RankCounts
+from robustness.activity import peak_device_memory, peak_memory
 from robustness.devices import choose_device
 from robustness.embedding import Store, StoreCounts, decode_once
 from robustness.encoder import DualEncoder
-from robustness.errors import GateError, WeightsNotFoundError
+from robustness.errors import GateError
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.measure import Measurement, Subject
 from robustness.occlusion import Occlusion
 from robustness.plan import Case, Plan
+from robustness.profile import LOADING, READING, Profile
 from robustness.progress import Stream
-from robustness.results import Record, bound_record, cell_record, estimate_record, number
+from robustness.remembered import Loading, RememberedEncoder, recall, remember
+from robustness.results import (
+    Record,
+    bound_record,
+    cell_record,
+    curve_record,
+    estimate_record,
+    number,
+    ranking_record,
+)
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
-from robustness.verdict import Judgement, Reason, Verdict, judge
+from robustness.verdict import Judgement, Reason, Verdict, judge, judge_failure
 
 Measured = dict[str, Measurement]
 """A measurement, by direction."""
@@ -34,12 +45,16 @@ class Gate:
     Args:
         plan: What the run was asked for.
         stream: Where to show how far long work is, if it is a terminal.
+        profile: Where the time is counted.
     """
 
-    def __init__(self, plan: Plan, *, stream: Stream | None = None) -> None:
+    def __init__(
+        self, plan: Plan, *, stream: Stream | None = None, profile: Profile | None = None
+    ) -> None:
         self.plan = plan
         self.stream = stream
         self.model_loads = 0
+        self.profile = Profile() if profile is None else profile
         self._subjects: dict[str, Subject] = {}
         self._failures: dict[str, GateError] = {}
         self._measured: dict[tuple[str, str, str, float], Measured] = {}
@@ -52,7 +67,8 @@ class Gate:
     @cached_property
     def evalset(self) -> EvaluationSet:
         """The evaluation set, each image decoded once."""
-        loaded = load_evalset(self.plan.evalset, remember=self.store.fetch)
+        with self.profile.phase(READING):
+            loaded = load_evalset(self.plan.evalset, remember=self.store.fetch)
         return decode_once(loaded, self.store, stream=self.stream)
 
     @cached_property
@@ -78,14 +94,33 @@ class Gate:
 
     def _load(self, model: str) -> Subject:
         evalset = self.evalset
+        entry = self.plan.entry(model)
+        loading = Loading(entry.loader, entry.weights, entry.options)
+        encoder, identity = self._encoder(model, loading)
         return Subject(
-            self.load(model),
+            encoder,
             evalset,
             positives=self.plan.thresholds.positives,
             store=self.store,
             seed=self.plan.thresholds.seed,
             batch_size=self.plan.batch_size,
+            precision=self.plan.precision,
+            profile=self.profile,
+            stream=self.stream,
+            identity=identity,
         )
+
+    def _encoder(self, model: str, loading: Loading) -> tuple[DualEncoder, str | None]:
+        """A model as it was when it was loaded last, if it is the same still; else loaded."""
+        store = self.store.root
+        note = recall(loading, store)
+        if note is not None:
+            late = partial(self.load, model)
+            encoder = RememberedEncoder(note.facts, self.device, late, loading.at(store))
+            return encoder, note.identity
+        began = time.time()
+        loaded = self.load(model)
+        return loaded, remember(loading, loaded, store, began=began)
 
     def load(self, model: str, weights: Path | None = None) -> DualEncoder:
         """Loads a model as the plan says, or from another checkpoint.
@@ -95,9 +130,10 @@ class Gate:
         """
         entry = self.plan.entry(model)
         self.model_loads += 1
-        return encoders.load(
-            entry.loader, weights=weights or entry.weights, device=self.device, **entry.options
-        )
+        with self.profile.phase(LOADING, 1):
+            return encoders.load(
+                entry.loader, weights=weights or entry.weights, device=self.device, **entry.options
+            )
 
     # --- cases -----------------------------------------------------------------------
 
@@ -113,6 +149,7 @@ class Gate:
         failure = None
         try:
             subject = self.subject(case.model)
+            subject.prepare(self._occlusion(cell) for cell in cells)
             # Both directions come of one measurement.
             measured = {
                 cell.fill: subject.measure(self._occlusion(cell))
@@ -127,7 +164,7 @@ class Gate:
         return {
             "case": case.id,
             "cells": [self._judged(subject, cell, measured[cell.fill]) for cell in cells],
-            "curve": [_curve_point(cell, measured[cell.fill][cell.direction]) for cell in cells],
+            "curve": [curve_record(cell, measured[cell.fill][cell.direction]) for cell in cells],
             "protocol": self.protocol(case.model),
             **self._queries(subject, cells, measured),
         }
@@ -139,7 +176,9 @@ class Gate:
         if not self.plan.needs_ranks:
             return {}
         return {
-            "ranks": [_ranking(cell, measured[cell.fill][cell.direction].counts) for cell in cells],
+            "ranks": [
+                ranking_record(cell, measured[cell.fill][cell.direction].counts) for cell in cells
+            ],
             "queries": {
                 "measured_on": {
                     "images and reports": subject.evalset.fingerprint,
@@ -193,6 +232,8 @@ class Gate:
         try:
             other = self.subject(name)
             if key not in self._measured:
+                case = Case(cell.model, cell.pattern, cell.level)
+                other.prepare(self._occlusion(each) for each in self.plan.cells(case))
                 self._measured[key] = other.measure(self._occlusion(cell))
         except GateError as error:
             raise GateError(f"{problem}: {error}") from error
@@ -245,6 +286,9 @@ class Gate:
             "device": made.get("device"),
             "model_loads": self.model_loads,
             "store": asdict(counts),
+            "profile": self.profile.record(),
+            "peak_memory_mb": peak_memory(),
+            "peak_device_memory_mb": peak_device_memory(made.get("device")),
             "fingerprints": {
                 name: [subject.encoder.fingerprint, subject.evalset.fingerprint]
                 for name, subject in self._subjects.items()
@@ -263,34 +307,3 @@ def _constant(measured: Measured) -> str:
                 " the model tells nothing apart"
             )
     return ""
-
-
-def _curve_point(cell: Cell, measurement: Measurement) -> Record:
-    # Rounded: replicates are shipped between processes for their spread alone.
-    return {
-        "fill": cell.fill,
-        "direction": cell.direction,
-        "value": measurement.headline.value,
-        "resampled": [round(float(value), 6) for value in measurement.headline.resampled],
-    }
-
-
-def _ranking(cell: Cell, counts: RankCounts) -> Record:
-    return {
-        **{part: getattr(cell, part) for part in ("pattern", "fill", "level", "direction")},
-        "counts": {name: array.tolist() for name, array in counts.arrays().items()},
-        "gallery_size": counts.gallery_size,
-    }
-
-
-def judge_failure(error: GateError, *, optional: bool) -> Judgement:
-    """The verdict over what an error kept from being measured."""
-    message = str(error)
-    if isinstance(error, WeightsNotFoundError) and optional:
-        return Judgement(Verdict.NOT_MEASURED, Reason.WEIGHTS_ABSENT, message)
-    try:
-        reason = Reason(error.code)
-    except ValueError:
-        # Of a way to ask that shows only where the model or the set is loaded.
-        reason = Reason.MODEL_FAILED
-    return Judgement(Verdict.FAIL, reason, message)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,21 +13,23 @@ from numpy.typing import NDArray
 
 from robustness import metrics
 from robustness.counts import RankCounts
-from robustness.embedding import Store, embed_images, embed_reports
+from robustness.embedded import Embedded
+from robustness.embedding import Store
 from robustness.encoder import DualEncoder
-from robustness.errors import EmbeddingError, EvaluationSetError, GateError, StoreError
+from robustness.errors import EvaluationSetError, GateError
 from robustness.estimates import Estimator, Ranked, chances, estimates
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
-from robustness.occlusion import SCHEMA, Occlusion
-from robustness.ranking import Positives, Score, Watch, rank_counts
+from robustness.occlusion import CLEAN, Occlusion
+from robustness.profile import INTERVALS, RANKING, Profile
+from robustness.progress import Stream
+from robustness.ranking import Positives, Score, Watch, rank_both, rank_counts
 from robustness.relevance import LabelRanking, label_rankings
 from robustness.statistics import Estimate, Replicates
+from robustness.thresholds import DIRECTIONS
 
-PRECISION = "float32"
+__all__ = ["CLEAN", "Measurement", "Subject"]
+
 EMPTY_TEXT = "no text under the model's text policy"
-
-CLEAN = Occlusion("square", 0)
-"""Level 0 hides nothing, so pattern, fill and seed are of no account there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,17 @@ class Subject:
         store: Where embeddings are kept.
         seed: Of the bootstrap.
         batch_size: Images or texts a forward pass.
+        precision: What forward passes are computed in: ``float32``, ``bfloat16``, ``float16``.
+        profile: Where the time is counted.
+        stream: Where progress is shown, if it is a terminal.
+        identity: Tells the model, its code and weights, from any other; None where nothing does.
 
     Raises:
         EvaluationSetError: No image is left whose report the model can read.
+        UsageError: There is no such precision, or the device does not compute in it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
         encoder: DualEncoder,
         evalset: EvaluationSet,
@@ -77,10 +85,16 @@ class Subject:
         store: Store,
         seed: int,
         batch_size: int,
+        precision: str = "float32",
+        profile: Profile | None = None,
+        stream: Stream | None = None,
+        identity: str | None = None,
     ) -> None:
         self.encoder = encoder
+        self.identity = identity
         self.store = store
         self.batch_size = batch_size
+        self.precision = precision
         self.seed = seed
         texts = [encoder.text_policy.text(pair.report) for pair in evalset.pairs]
         kept = [i for i, text in enumerate(texts) if text]
@@ -99,22 +113,29 @@ class Subject:
         self.matching: Matching = match(
             [texts[i] for i in kept], [pair.study_id for pair in self.evalset.pairs], positives
         )
+        self._profile = Profile() if profile is None else profile
+        self._stream = stream
+        self._embedded = Embedded(
+            encoder,
+            self.evalset,
+            self.matching.texts,
+            store,
+            batch_size=batch_size,
+            precision=precision,
+            profile=self._profile,
+            stream=stream,
+        )
 
     # --- embeddings ----------------------------------------------------------------
 
-    @cached_property
+    @property
     def reports(self) -> NDArray[np.float32]:
         """The embeddings of the texts, float32 ``[M, D]``."""
-        key = self._key() | {"of": "reports", "texts": list(self.matching.texts)}
-        embedded = self.store.fetch(
-            key,
-            lambda: {
-                "embeddings": embed_reports(
-                    self.encoder, self.matching.texts, batch_size=self.batch_size
-                )
-            },
-        )
-        return self._sound(embedded, "report", self.matching.texts)
+        return self._embedded.reports
+
+    def prepare(self, occlusions: Iterable[Occlusion]) -> None:
+        """Embeds the images under all those occlusions in one pass; see :class:`Embedded`."""
+        self._embedded.prepare(occlusions)
 
     def images(
         self, occlusion: Occlusion, subset: Sequence[int] | None = None
@@ -128,72 +149,48 @@ class Subject:
         Returns:
             float32 ``[n, D]``, and the mean achieved level.
         """
-        evalset = self.evalset if subset is None else self.evalset.subset(subset)
-        occlusion = occlusion if occlusion.level > 0 else CLEAN
-        key = self._key() | {
-            "of": "images",
-            "evalset": evalset.fingerprint,
-            "occlusion": [SCHEMA, str(occlusion)],
-        }
-        entry = self.store.fetch(key, lambda: self._embed(evalset, occlusion))
-        embedded = self._sound(entry, "image", [pair.image_id for pair in evalset.pairs])
-        return embedded, float(entry["hidden"].mean())
-
-    def _embed(
-        self, evalset: EvaluationSet, occlusion: Occlusion
-    ) -> dict[str, NDArray[np.floating]]:
-        hidden: list[float] = []
-
-        def occluded(pair_id: str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            hidden.append(float(occlusion.mask(pair_id, *image.shape).mean()))
-            return occlusion.apply(image, pair_id)
-
-        images = (occluded(pair.image_id, evalset.decode(pair)) for pair in evalset.pairs)
-        embedded = embed_images(self.encoder, images, batch_size=self.batch_size)
-        return {"embeddings": embedded, "hidden": np.array(hidden)}
-
-    def _key(self) -> dict[str, object]:
-        return {"encoder": self.encoder.fingerprint, "precision": PRECISION}
-
-    def _sound(
-        self, entry: dict[str, NDArray[np.floating]], what: str, names: Sequence[str]
-    ) -> NDArray[np.float32]:
-        """The embeddings of an entry of the store: one a name, and all of them numbers."""
-        embedded = entry["embeddings"]
-        expected = (len(names), self.encoder.embedding_dim)
-        if embedded.shape != expected or embedded.dtype != np.float32:
-            raise StoreError(
-                f"store {self.store.root} holds {len(names)} {what}s of"
-                f" {type(self.encoder).__name__} as {embedded.dtype} {list(embedded.shape)}, not"
-                f" float32 {list(expected)}; name another folder with --robustness-store",
-                "store_stale",
-            )
-        bad = np.flatnonzero(~np.isfinite(embedded).all(axis=1))
-        if bad.size:
-            raise EmbeddingError(
-                f"{type(self.encoder).__name__} embeds {bad.size} of {len(embedded)} {what}s as"
-                f" NaN or infinite, the first {names[bad[0]][:60]!r}",
-                "embedding_not_finite",
-            )
-        return embedded
+        return self._embedded.images(occlusion, subset)
 
     # --- ranks and estimates ---------------------------------------------------------
 
     def rank(self, occlusion: Occlusion) -> dict[str, Ranked]:
         """What is known of the rankings, by direction."""
         images, _ = self.images(occlusion)
-        matching = self.matching
+        return self._rank(images)
 
+    def _rank(self, images: NDArray[np.float32]) -> dict[str, Ranked]:
+        reports, matching = self.reports, self.matching
+        if self.encoder.scores_by_cosine and not self._relevance:
+            found = self._both(images, reports)
+            return {
+                direction: Ranked(counts, None, np.zeros(0, dtype=np.int64))
+                for direction, counts in zip(DIRECTIONS, found, strict=True)
+            }
+
+        # What agrees by label is looked up in whole rows, which one direction has at a time.
         def to_report(watch: Watch | None) -> RankCounts:
             return self.rank_reports(images, matching.reports_of_image, watch)
 
         def to_image(watch: Watch | None) -> RankCounts:
-            return self.rank_images(self.reports, images, matching.images_of_report, watch)
+            return self.rank_images(reports, images, matching.images_of_report, watch)
 
         return {
-            "image_to_report": _ranked(to_report, self._relevance.get("image_to_report")),
-            "report_to_image": _ranked(to_image, self._relevance.get("report_to_image")),
+            direction: _ranked(rank, self._relevance.get(direction))
+            for direction, rank in zip(DIRECTIONS, (to_report, to_image), strict=True)
         }
+
+    def _both(
+        self, images: NDArray[np.float32], reports: NDArray[np.float32]
+    ) -> tuple[RankCounts, RankCounts]:
+        device, matching = self.encoder.device, self.matching
+        right = matching.reports_of_image, matching.images_of_report
+        with self._rankable(len(images) + len(reports), *right):
+            return rank_both(
+                torch.from_numpy(images).to(device),
+                torch.from_numpy(reports).to(device),
+                *right,
+                stream=self._stream,
+            )
 
     @cached_property
     def _relevance(self) -> dict[str, LabelRanking]:
@@ -232,15 +229,22 @@ class Subject:
         score: Score | None,
         watch: Watch | None,
     ) -> RankCounts:
-        """Ranks on the model's device; scores that cannot be ranked are the model's failure."""
+        """Ranks on the model's device."""
         device = self.encoder.device
         asked, answers = (torch.from_numpy(rows).to(device) for rows in (queries, gallery))
-        try:
+        with self._rankable(len(queries), right):
             return rank_counts(asked, answers, right, score=score, watch=watch)
+
+    @contextmanager
+    def _rankable(self, queries: int, *positives: Positives) -> Iterator[None]:
+        """Scores that cannot be ranked are the model's failure."""
+        try:
+            with self._profile.phase(RANKING, queries):
+                yield
         except ValueError as error:
-            lacking = not all(np.size(answers) for answers in right)
+            lacking = not all(np.size(answers) for right in positives for answers in right)
             raise GateError(
-                f"{type(self.encoder).__name__} cannot be ranked: {error}",
+                f"{self.encoder.name} cannot be ranked: {error}",
                 "no_positives" if lacking else None,
             ) from error
 
@@ -252,23 +256,27 @@ class Subject:
 
     def measure(self, occlusion: Occlusion) -> dict[str, Measurement]:
         """Every metric with its interval, by direction."""
-        ranked = self.rank(occlusion)
-        replicates = self._estimator.replicates(ranked)
-        chance = chances(ranked)
-        _, hidden = self.images(occlusion)
+        images, hidden = self.images(occlusion)
+        ranked = self._rank(images)
+        clean = self._clean
+        with self._profile.phase(INTERVALS):
+            replicates = self._estimator.replicates(ranked)
+            chance = chances(ranked)
+            found = {
+                direction: estimates(replicates[direction], clean[direction], chance[direction])
+                for direction in ranked
+            }
         return {
             direction: Measurement(
-                n=len(found.counts),
-                labelled=len(found.labelled),
-                estimates=estimates(
-                    replicates[direction], self._clean[direction], chance[direction]
-                ),
+                n=len(known.counts),
+                labelled=len(known.labelled),
+                estimates=found[direction],
                 chance=chance[direction],
                 headline=replicates[direction][metrics.HEADLINE],
                 hidden=hidden,
-                counts=found.counts,
+                counts=known.counts,
             )
-            for direction, found in ranked.items()
+            for direction, known in ranked.items()
         }
 
     @cached_property
@@ -277,7 +285,9 @@ class Subject:
 
     @cached_property
     def _clean(self) -> dict[str, dict[str, Replicates]]:
-        return self._estimator.replicates(self.rank(CLEAN))
+        ranked = self.rank(CLEAN)
+        with self._profile.phase(INTERVALS):
+            return self._estimator.replicates(ranked)
 
 
 def _ranked(rank: Callable[[Watch | None], RankCounts], relevance: LabelRanking | None) -> Ranked:

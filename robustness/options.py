@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from robustness import plan as plans
+from robustness.errors import GateError, UsageError
 from robustness.files import shortest
 from robustness.plan import Plan
 
@@ -77,6 +78,15 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
     (
+        "precision",
+        {
+            "metavar": "TYPE",
+            "default": "float32",
+            "help": "what the models' forward passes compute in: float32, bfloat16 or float16"
+            " (default: float32); scores and ranks are float32 always",
+        },
+    ),
+    (
         "store",
         {
             "metavar": "DIR",
@@ -139,6 +149,8 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
 )
 
+_PLAN: pytest.StashKey[Plan] = pytest.StashKey()
+
 NOT_REPEATED = ("--robustness-replay", "--robustness-save", "--robustness-update")
 """What a command that repeats a part of a run leaves out."""
 
@@ -148,6 +160,36 @@ def add(parser: pytest.Parser) -> None:
     group = parser.getgroup("robustness", "robustness of image-report retrieval")
     for name, settings in OPTIONS:
         group.addoption(f"--robustness-{name}", dest=_dest(name), **settings)
+
+
+def asked_for(config: pytest.Config, marker: str) -> bool:
+    """Whether ``-m`` picks the tests of a marker."""
+    expression = str(config.option.markexpr)
+    return marker in expression and f"not {marker}" not in expression
+
+
+def refused(error: GateError) -> pytest.UsageError:
+    """What pytest shows of a run that cannot be, with exit status 4."""
+    return pytest.UsageError(f"{error} [{error.code}]")
+
+
+def plan_of(config: pytest.Config) -> Plan:
+    """The run's plan, read at the first use.
+
+    Raises:
+        pytest.UsageError: What is asked for is malformed or unknown.
+    """
+    if _PLAN not in config.stash:
+        try:
+            config.stash[_PLAN] = read_plan(config)
+        except UsageError as error:
+            raise refused(error) from error
+    return config.stash[_PLAN]
+
+
+def known_plan(config: pytest.Config) -> Plan | None:
+    """The run's plan, if it was read."""
+    return config.stash.get(_PLAN, None)
 
 
 def _dest(name: str) -> str:
@@ -194,6 +236,7 @@ def read_plan(config: pytest.Config) -> Plan:
         evalset=config.getoption(_dest("evalset")),
         device=config.getoption(_dest("device")),
         batch_size=config.getoption(_dest("batch-size")),
+        precision=config.getoption(_dest("precision")),
         store=folder(config, "store"),
         report=folder(config, "report"),
         replay=config.getoption(_dest("replay")),

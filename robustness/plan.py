@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from robustness import baseline
 from robustness import thresholds as thresholds_file
+from robustness.chosen import give_options, give_weights, select_models
+from robustness.embedding import PRECISIONS
 from robustness.errors import UsageError
 from robustness.evalset import check_spec
-from robustness.occlusion import Occlusion
+from robustness.occlusion import SCHEMA, Occlusion
 from robustness.thresholds import (
     DIRECTIONS,
     REGRESSION_METRICS,
@@ -22,9 +23,6 @@ from robustness.thresholds import (
     Regression,
     Thresholds,
 )
-
-FAMILIES = "robustness.families"
-"""The entry point group of loaders that load any model of a family, by ``family:name``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,7 @@ class Plan:
         evalset: The specification of the evaluation set.
         device: A torch device, or ``auto``: CUDA where there is one, else the CPU.
         batch_size: Images or texts a forward pass.
+        precision: In which the forward passes compute.
         store: The folder embeddings are kept in.
         report: The folder results are written to.
         replay: The one occlusion that property cases try, instead of searching.
@@ -71,6 +70,7 @@ class Plan:
     batch_size: int
     store: Path
     report: Path
+    precision: str = "float32"
     replay: Occlusion | None = None
     arguments: tuple[str, ...] = ()
     baselines: Path = Path(".robustness/baselines")
@@ -84,6 +84,15 @@ class Plan:
     def needs_ranks(self) -> bool:
         """Whether the ranks of every query are of use after the run."""
         return bool(self.save or self.compare)
+
+    @property
+    def protocol(self) -> dict[str, str | int]:
+        """What every model is measured under, and every model of a baseline must have been."""
+        return {
+            "positives": self.thresholds.positives,
+            "occlusion": SCHEMA,
+            "seed": self.thresholds.seed,
+        }
 
     def entry(self, model: str) -> ModelEntry:
         """A model under test, or one that the thresholds file names for comparison."""
@@ -106,96 +115,6 @@ class Plan:
             for fill in self.thresholds.fills
             for direction in DIRECTIONS
         ]
-
-
-def select_models(thresholds: Thresholds, names: Sequence[str]) -> dict[str, ModelEntry]:
-    """The models that are asked for: names in the file, or loaders.
-
-    Args:
-        thresholds: The thresholds file.
-        names: Names in the file, loaders ``package.module:function``, or models of a family
-            such as ``open_clip:ViT-B-16/laion2b_s34b_b88k``; none means every model in the
-            file that is not ``on_request``.
-
-    Raises:
-        UsageError: A name is neither.
-    """
-    if not names:
-        chosen = {n: entry for n, entry in thresholds.models.items() if not entry.on_request}
-        if not chosen:
-            raise UsageError(
-                f"{thresholds.path}: every model is on_request; name one with"
-                f" --robustness-models: {', '.join(thresholds.models)}"
-            )
-        return chosen
-    return {name: _entry(thresholds, name) for name in names}
-
-
-def _entry(thresholds: Thresholds, name: str) -> ModelEntry:
-    if name in thresholds.models:
-        return thresholds.models[name]
-    prefix, colon, rest = name.partition(":")
-    families = {family.name: family.value for family in entry_points(group=FAMILIES)}
-    if colon and prefix in families:
-        return ModelEntry(name=name, loader=families[prefix], options={"model": name})
-    if colon and rest:
-        return ModelEntry(name=name, loader=name)
-    raise UsageError(
-        f"unknown model {name!r} in --robustness-models; {thresholds.path} has"
-        f" {', '.join(thresholds.models)}; any other is named by its loader,"
-        f" package.module:function, or as {', '.join(f'{f}:NAME' for f in families)}",
-        "unknown_model",
-    )
-
-
-def give_weights(
-    models: dict[str, ModelEntry], assignments: Sequence[str]
-) -> dict[str, ModelEntry]:
-    """The models with their checkpoints from ``NAME=PATH`` texts.
-
-    Raises:
-        UsageError: A text has another form, or names a model that is not under test.
-    """
-    given = dict(models)
-    for assignment in assignments:
-        name, equals, path = assignment.partition("=")
-        if not (equals and path):
-            raise UsageError(
-                f"--robustness-weights {assignment!r} is not NAME=PATH, as phantom=weights.pt is"
-            )
-        _require_under_test(given, name, "--robustness-weights")
-        given[name] = replace(given[name], weights=Path(path).expanduser())
-    return given
-
-
-def give_options(
-    models: dict[str, ModelEntry], assignments: Sequence[str]
-) -> dict[str, ModelEntry]:
-    """The models with loader options from ``NAME:KEY=VALUE`` texts; values stay text.
-
-    Raises:
-        UsageError: A text has another form, or names a model that is not under test.
-    """
-    given = dict(models)
-    for assignment in assignments:
-        target, equals, value = assignment.partition("=")
-        name, colon, key = target.rpartition(":")
-        if not (equals and colon and key):
-            raise UsageError(
-                f"--robustness-option {assignment!r} is not NAME:KEY=VALUE, as"
-                " cxr_clip:tokenizer=vocab.txt is"
-            )
-        _require_under_test(given, name, "--robustness-option")
-        given[name] = replace(given[name], options=given[name].options | {key: value})
-    return given
-
-
-def _require_under_test(models: dict[str, ModelEntry], name: str, option: str) -> None:
-    if name not in models:
-        raise UsageError(
-            f"{option} names model {name!r}, which is not under test;"
-            f" under test: {', '.join(models)}"
-        )
 
 
 _TOLERATED = re.compile(r"(?P<metric>[^:]+):(?P<drop>[0-9.]+)(?P<points>pt)?")
@@ -229,6 +148,7 @@ def make(  # noqa: PLR0913 - one a command-line option
     evalset: str | None,
     device: str,
     batch_size: int,
+    precision: str = "float32",
     store: Path,
     report: Path,
     replay: str | None,
@@ -251,6 +171,10 @@ def make(  # noqa: PLR0913 - one a command-line option
     check_spec(spec)
     if batch_size < 1:
         raise UsageError(f"--robustness-batch-size is {batch_size}; it is at least 1")
+    if precision not in PRECISIONS:
+        raise UsageError(
+            f"--robustness-precision {precision!r} is unknown; allowed are {', '.join(PRECISIONS)}"
+        )
     try:
         occlusion = Occlusion.parse(replay) if replay else None
     except ValueError as error:
@@ -263,12 +187,13 @@ def make(  # noqa: PLR0913 - one a command-line option
             " --robustness-compare"
         )
     kept = None if compare is None else baseline.find(baselines, compare)
-    return Plan(
+    made = Plan(
         thresholds=file,
         models=give_options(give_weights(select_models(file, models), weights), options),
         evalset=spec,
         device=device,
         batch_size=batch_size,
+        precision=precision,
         store=store,
         report=report,
         replay=occlusion,
@@ -280,3 +205,6 @@ def make(  # noqa: PLR0913 - one a command-line option
         regression=file.regression if compare_fail is None else tolerate(file, compare_fail),
         update=update,
     )
+    if made.then is not None:
+        baseline.check_protocol(made.protocol, made.then.protocol, str(kept))
+    return made

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+STARTING = "starting"
 READING = "reading the set"
 LOADING = "model loading"
 DECODING = "decoding"
@@ -20,6 +21,7 @@ RANKING = "ranking"
 INTERVALS = "intervals"
 
 PHASES = (
+    STARTING,
     READING,
     LOADING,
     DECODING,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 WIDEST = 79
@@ -17,6 +18,13 @@ FORMATS = {
     0: "{desc} {percentage:3.0f} %, {remaining} left",
 }
 """What is shown, by the least columns it takes; what is too long even so is cut."""
+
+
+PATIENCE = 0.5
+"""Seconds until a bar is drawn: of work that is done sooner, nothing flickers."""
+
+_drawn: ContextVar[bool] = ContextVar("drawn", default=False)
+"""Whether a bar is open: there is one line, and one bar on it."""
 
 
 class Stream(Protocol):
@@ -45,7 +53,8 @@ def progress(
 ) -> Iterator[Callable[[int], object]]:
     """A bar with rate and time left, on one line that is gone when the work is done.
 
-    Nothing is drawn where there is no stream, or where it is no terminal.
+    Nothing is drawn where there is no stream, where it is no terminal, of work within work
+    that has a bar, or of work that takes less than :data:`PATIENCE`.
 
     Args:
         total: How many units the work has.
@@ -58,7 +67,7 @@ def progress(
         A function that is told how many units are done since it was called last. It must
         be called from one thread.
     """
-    if stream is None or not stream.isatty():
+    if stream is None or not stream.isatty() or _drawn.get():
         yield lambda _done: None
         return
     from tqdm import tqdm
@@ -76,5 +85,10 @@ def progress(
         ascii=" #",
         bar_format=next(text for least, text in FORMATS.items() if columns >= least),
         leave=False,
+        delay=PATIENCE,
     ) as bar:
-        yield bar.update
+        outer = _drawn.set(True)
+        try:
+            yield bar.update
+        finally:
+            _drawn.reset(outer)

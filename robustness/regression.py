@@ -117,10 +117,13 @@ def _not_excluded(found: PairedComparison, settings: Regression, cases: int) -> 
     return number(upper_limit(found, cases=cases, alpha=settings.family_alpha))
 
 
-def summary_of(records: list[Record], baseline: str, settings: Regression) -> Record:
+def summary_of(
+    records: list[Record], baseline: str, settings: Regression, precision: Mapping[str, str]
+) -> Record:
     """What ``results.json`` says of a comparison, beside its cases."""
     return {
         "baseline": baseline,
+        "precision": dict(precision),
         "mode": settings.mode,
         "metric": settings.metric,
         "margin": settings.margin,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustness.plan import Plan
 from robustness.statistics import Estimate
 from robustness.thresholds import Bound, Cell, References
 from robustness.verdict import Judgement, Reason, Verdict
+
+if TYPE_CHECKING:
+    from robustness.counts import RankCounts
+    from robustness.measure import Measurement
 
 Record = dict[str, Any]
 """JSON values alone: a record crosses from an xdist worker to its controller."""
@@ -78,4 +82,24 @@ def cell_record(plan: Plan, cell: Cell, bounds: tuple[Bound, ...], judgement: Ju
         "hidden": None,
         "bounds": [bound_record(bound, {}) for bound in bounds],
         **judgement_record(judgement),
+    }
+
+
+def curve_record(cell: Cell, measurement: Measurement) -> Record:
+    """A cell's point of its degradation curve, as the controller needs it."""
+    # Rounded: replicates are shipped between processes for their spread alone.
+    return {
+        "fill": cell.fill,
+        "direction": cell.direction,
+        "value": measurement.headline.value,
+        "resampled": [round(float(value), 6) for value in measurement.headline.resampled],
+    }
+
+
+def ranking_record(cell: Cell, counts: RankCounts) -> Record:
+    """The ranks of every query of a cell."""
+    return {
+        **{part: getattr(cell, part) for part in ("pattern", "fill", "level", "direction")},
+        "counts": {name: array.tolist() for name, array in counts.arrays().items()},
+        "gallery_size": counts.gallery_size,
     }

@@ -6,24 +6,25 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings, target
 from hypothesis.errors import Flaky
+from numpy.typing import NDArray
 
 from robustness import metrics
 from robustness.counts import RankCounts
 from robustness.embedding import embed_images
 from robustness.errors import GateError
-from robustness.freshness import see_store
-from robustness.gate import judge_failure
-from robustness.occlusion import Occlusion
+from robustness.freshness import noted, see_store
+from robustness.occlusion import SCHEMA, Occlusion
+from robustness.progress import progress
 from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.results import Record, judgement_record, number
 from robustness.strategies import occlusions
 from robustness.thresholds import Properties
-from robustness.verdict import Judgement, Reason, Verdict
+from robustness.verdict import Judgement, Reason, Verdict, judge_failure
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
@@ -62,7 +63,11 @@ def search(gate: Gate, model: str, name: str) -> Record:
     record: Record = {"model": model, "property": name, "occlusion": None}
     try:
         subject = gate.subject(model)
-        finding = _search(gate, subject, _SEARCHES[name])
+        replay = gate.plan.replay is not None
+        total = 1 if replay else gate.plan.thresholds.properties.examples
+        label = f"searching {model} {name}"
+        with progress(total, label, "occlusions", gate.stream) as advance:
+            finding = _search(gate, subject, _SEARCHES[name], advance)
         if name == INDEPENDENCE and finding.broken is None:
             properties = gate.plan.thresholds.properties
             see_store(subject, _subset(subject, properties)[:ALONE], properties.tolerance)
@@ -92,7 +97,9 @@ class _Search:
     levels: Callable[[Properties], tuple[float, float]]
 
 
-def _search(gate: Gate, subject: Subject, sought: _Search) -> _Finding:
+def _search(
+    gate: Gate, subject: Subject, sought: _Search, advance: Callable[[int], object]
+) -> _Finding:
     thresholds = gate.plan.thresholds
     properties = thresholds.properties
     finding = _Finding()
@@ -104,6 +111,9 @@ def _search(gate: Gate, subject: Subject, sought: _Search) -> _Finding:
         except _BrokenError as error:
             finding.broken, finding.message = occlusion, str(error)
             raise
+        if finding.broken is None:
+            # What is tried beyond that shrinks what was found, and nobody knows how long.
+            advance(1)
         finding.room = min(finding.room, room)
         return room
 
@@ -164,6 +174,21 @@ def _holds_bound(subject: Subject, properties: Properties, occlusion: Occlusion)
 def _depends_on_itself_alone(
     subject: Subject, properties: Properties, occlusion: Occlusion
 ) -> float:
+    what: dict[str, Any] = {"of": "independence", "occlusion": [SCHEMA, str(occlusion)]}
+    what |= {"evalset": subject.evalset.fingerprint, "subset": properties.subset}
+    apart = float(noted(subject, what, lambda: _apart(subject, properties, occlusion))["apart"][0])
+    if not apart <= properties.tolerance:
+        raise _BrokenError(
+            f"an image's embedding moves by {apart:.2g} with the batch around it; at most"
+            f" {properties.tolerance:g} is allowed"
+        )
+    return properties.tolerance - apart
+
+
+def _apart(
+    subject: Subject, properties: Properties, occlusion: Occlusion
+) -> dict[str, NDArray[np.float64]]:
+    """By how much embeddings of images alone differ from those in company."""
     pairs = [subject.evalset.pairs[i] for i in _subset(subject, properties)[:ALONE]]
     images = [subject.evalset.decode(pair) for pair in pairs]
     hidden = [
@@ -173,13 +198,7 @@ def _depends_on_itself_alone(
     # In company: other images before and after, the order turned round.
     company = embed_images(subject.encoder, [*images, *hidden[::-1], *images[:1]])
     together = company[len(images) : 2 * len(images)][::-1]
-    apart = float(np.abs(alone - together).max())
-    if not apart <= properties.tolerance:
-        raise _BrokenError(
-            f"an image's embedding moves by {apart:.2g} with the batch around it; at most"
-            f" {properties.tolerance:g} is allowed"
-        )
-    return properties.tolerance - apart
+    return {"apart": np.abs(alone - together).max(keepdims=True).ravel().astype(np.float64)}
 
 
 def _more_never_helps(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from robustness import completeness, environment, followup, metrics, statistics
+from robustness.activity import profile_of
 from robustness.curves import curves_of
 from robustness.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import Case, Plan
@@ -44,6 +45,7 @@ class Session:
         self._cases: dict[str, Record] = {}
         self._properties: dict[tuple[str, str], Record] = {}
         self._seconds: dict[str, float] = {}
+        self._setup = 0.0
         self._activity: dict[str, Record] = {}
         self._broken: set[str] = set()
         self._incomplete: dict[str, str] = {}
@@ -72,6 +74,10 @@ class Session:
         if problem:
             self._incomplete[name] = problem
         self._seconds[name] = round(seconds, 3)
+
+    def add_setup(self, seconds: float) -> None:
+        """Takes note of what was made before a case: the first of a process loads torch."""
+        self._setup += seconds
 
     def add_broken(self, name: str) -> None:
         """Takes note of a case that an error of the code's own ended, before or after it."""
@@ -226,7 +232,7 @@ class Session:
             "levels": list(thresholds.levels),
             "seed": thresholds.seed,
             "occlusion": OCCLUSION_SCHEMA,
-            "precision": "float32",
+            "precision": self.plan.precision,
             "ties": "expectation under random tie-breaking",
             "agreement": metrics.AGREEMENT,
             "intervals": {
@@ -264,4 +270,7 @@ class Session:
                 name: sum(store[name] for store in stores)
                 for name in ("found", "computed", "damaged")
             },
+            "profile": profile_of(
+                self._activity.values(), self._setup + sum(self._seconds.values())
+            ),
         }

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from robustness.errors import GateError, WeightsNotFoundError
 from robustness.metrics import LABEL_MEANS, RANGES
 from robustness.paired import PairedComparison, non_inferior, regressed, upper_limit
 from robustness.statistics import Estimate
@@ -239,3 +240,16 @@ def judge_run(judgements: Iterable[Judgement], what: str = MEASURED) -> Judgemen
     if not counts[Verdict.PASS]:
         return Judgement(Verdict.FAIL, Reason.NOTHING_MEASURED, f"nothing was measured: {summary}")
     return Judgement(Verdict.PASS, Reason.OK, summary)
+
+
+def judge_failure(error: GateError, *, optional: bool) -> Judgement:
+    """The verdict over what an error kept from being measured."""
+    message = str(error)
+    if isinstance(error, WeightsNotFoundError) and optional:
+        return Judgement(Verdict.NOT_MEASURED, Reason.WEIGHTS_ABSENT, message)
+    try:
+        reason = Reason(error.code)
+    except ValueError:
+        # Of a way to ask that shows only where the model or the set is loaded.
+        reason = Reason.MODEL_FAILED
+    return Judgement(Verdict.FAIL, reason, message)

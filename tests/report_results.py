@@ -7,6 +7,21 @@ from html.parser import HTMLParser
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 CHANCE = 0.02
 
+PROFILE = {
+    "seconds": 1.25,
+    "phases": {
+        "model loading": {"seconds": 0.25, "items": 1},
+        "occlusion": {"seconds": 0.1, "items": 96},
+        "image forward": {"seconds": 0.5, "items": 96},
+        "text forward": {"seconds": 0.125, "items": 40},
+        "ranking": {"seconds": 0.15, "items": 176},
+    },
+    "images_per_second": 160.0,
+    "forward_share": 0.5,
+    "peak_memory_mb": 780.4,
+    "peak_device_memory_mb": None,
+}
+
 
 def estimate(value, half=0.03):
     return {"value": value, "low": value - half, "high": min(1.0, value + half)}
@@ -110,6 +125,7 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
             "model_loads": 1,
             "cases": {},
             "store": {"found": 1, "computed": 2, "damaged": 0},
+            "profile": PROFILE,
         },
     }
 
@@ -151,6 +167,7 @@ REFUSED = {
 def comparison(*cases, **changes):
     return {
         "baseline": "0003_main",
+        "precision": {"here": "float32", "baseline": "float32"},
         "mode": "regression",
         "metric": "hit@10",
         "margin": 0.01,

@@ -8,7 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustness.baseline import Key, ModelRun, Run, check_name, differences, find, load, save
+from robustness.baseline import (
+    Key,
+    ModelRun,
+    Run,
+    check_name,
+    check_protocol,
+    differences,
+    find,
+    load,
+    save,
+)
 from robustness.counts import RankCounts
 from robustness.errors import BaselineError, GateError, UsageError
 
@@ -166,6 +176,15 @@ def test_runs_under_another_protocol_differ(name):
     (text,) = differences(now, then, "phantom")
     assert text == f"{name} is else here and {then.protocol[name]} in the baseline"
     assert json.dumps(text)
+
+
+@pytest.mark.parametrize("name", ["evalset", "positives", "seed"])
+def test_what_is_known_before_the_run_is_compared_before_it(name):
+    protocol = make_run().protocol
+    check_protocol(protocol, dict(protocol), "0001_main")
+    with pytest.raises(UsageError, match=f"baseline 0001_main: {name} is else here and") as refused:
+        check_protocol(protocol | {name: "else"}, protocol, "0001_main")
+    assert refused.value.code == "baseline_mismatch"
 
 
 def test_a_model_or_a_level_that_the_baseline_lacks():

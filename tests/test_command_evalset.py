@@ -116,6 +116,14 @@ def test_wide_letters_take_two_columns():
 # --- where views are kept ----------------------------------------------------------------
 
 
+def test_a_store_that_cannot_be_used_is_named_by_this_commands_option(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert main(["evalset", "phantom:1", "--store", str(tmp_path / "file")]) == 1
+    said = capsys.readouterr().err
+    assert "cannot be used" in said
+    assert said.endswith("with --store\n")
+
+
 def test_a_store_is_used_where_it_is_named_or_there(tmp_path, open_i, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     asked = []

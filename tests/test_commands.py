@@ -209,13 +209,22 @@ def test_a_terminal_without_the_letters_gets_the_rest():
 # --- what a person at a terminal sees ----------------------------------------------------
 
 
+AT_ONCE = (
+    "import sys, robustness.progress\n"
+    "from robustness.__main__ import main\n"
+    "robustness.progress.PATIENCE = 0\n"
+    "sys.exit(main(sys.argv[1:]))"
+)
+"""A command that draws bars without waiting whether the work is long."""
+
+
 def at_a_terminal(*arguments, folder):
     """The error output of a command that has a terminal for it, of 80 columns."""
     import pty
 
     ours, theirs = pty.openpty()
     done = subprocess.run(
-        [sys.executable, "-m", "robustness", *arguments],
+        [sys.executable, "-c", AT_ONCE, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=theirs,
         cwd=folder,

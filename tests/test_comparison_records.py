@@ -138,9 +138,11 @@ def test_patterns_fills_and_levels_are_cases_of_their_own():
 
 def test_the_summary_says_how_it_was_compared():
     settings = Regression(mode="non_inferiority", metric="hit@5", margin=0.03)
-    summary = summary_of([{"model": "x"}], "0001_main", settings)
+    precision = {"here": "bfloat16", "baseline": "float32"}
+    summary = summary_of([{"model": "x"}], "0001_main", settings, precision)
     wanted = {
         "baseline": "0001_main",
+        "precision": precision,
         "mode": "non_inferiority",
         "metric": "hit@5",
         "margin": 0.03,

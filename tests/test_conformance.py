@@ -50,6 +50,24 @@ def test_a_sound_encoder_keeps_every_promise():
         check(toy())
 
 
+@pytest.mark.parametrize(("levels", "allowed"), [(0, True), (0.9, True), (1.1, False)])
+def test_device_preprocessing_may_be_one_grey_level_off(levels, allowed):
+    from robustness.conformance import BrokenPromiseError, on_device
+
+    def preprocess_on_device(self, images, sizes):
+        cut = [image[:h, :w].numpy() for image, (h, w) in zip(images, sizes, strict=True)]
+        pixels = self.preprocess(cut)
+        pixels[3, 7] -= levels
+        return pixels
+
+    encoder = toy(on_device=True, preprocess_on_device=preprocess_on_device)
+    if allowed:
+        on_device(encoder)
+    else:
+        with pytest.raises(BrokenPromiseError, match=r"are 1\.1 grey levels .* \(number 3\)"):
+            on_device(encoder)
+
+
 def changed(method, change):
     """An encoder one of whose methods returns something else."""
     original = getattr(type(toy()), method)
@@ -95,6 +113,10 @@ def broken_encoders():
             {"score": lambda self, images, reports: images @ reports.T / len(images)},
             {"score": lambda self, images, reports: images @ reports.T + float("nan")},
         ],
+        "on_device": [
+            {"on_device": True, "preprocess_on_device": lambda self, images, sizes, b=broken: b}
+            for broken in (torch.zeros(5, 256), torch.zeros(5, 9), torch.zeros(5, 256).double())
+        ],
         "described": [{"fingerprint": ""}, {"fingerprint": None}, {"details": {"a": 1}}],
     }
 
@@ -103,7 +125,7 @@ def broken_encoders():
     "promise",
     [
         *("shapes", "finite", "unit_norm", "distinct", "deterministic"),
-        *("batch", "order", "scores", "described"),
+        *("batch", "order", "scores", "on_device", "described"),
     ],
 )
 def test_a_broken_promise_is_seen(promise):
@@ -172,7 +194,7 @@ def test_a_model_that_scores_by_a_matrix():
 def test_the_reference_encoder_conforms(repository, pytester):
     outcome = pytester.runpytest_inprocess("-m", "conformance")
     assert outcome.ret == 0
-    outcome.assert_outcomes(passed=10)
+    outcome.assert_outcomes(passed=11)
 
 
 @pytest.fixture
@@ -196,7 +218,7 @@ def test_the_readme_s_example_runs_as_its_commands_say(example, pytester):
     lines = re.findall(r"^pytest (.*two_layers.*)$", README.read_text(), re.MULTILINE)
     assert len(lines) == 2
     conformance, gate = (pytester.runpytest_inprocess(*line.split()) for line in lines)
-    conformance.assert_outcomes(passed=10)
+    conformance.assert_outcomes(passed=11)
     assert gate.ret == 1, "random weights are at chance"
     results = example.results()
     assert results["reason"] == "bound_missed"

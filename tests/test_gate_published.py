@@ -97,7 +97,7 @@ def test_a_model_by_its_family_s_name(repository, pytester, tmp_path):
     conformance = pytester.runpytest_subprocess(
         "-m", "conformance", f"--robustness-models={name}", "-rs"
     )
-    conformance.assert_outcomes(passed=9, skipped=1)
+    conformance.assert_outcomes(passed=10, skipped=1)
     assert "names no checkpoint file" in said(conformance)
     outcome = repository.gate(f"--robustness-models={name}", run=pytester.runpytest_subprocess)
     assert outcome.ret == 1, "random weights are at chance"

@@ -144,7 +144,7 @@ def test_batch_sizes_and_workers_change_nothing(repository, pytester, tmp_path, 
                 assert abs(metric["value"] - other["metrics"][name]["value"]) <= 1 / cell["n"]
     computed = {r["timing"]["store"]["computed"] for r in (results, expected)}
     assert len(computed) == 1, "several processes embed nothing twice"
-    assert results["timing"]["model_loads"] == results["timing"]["processes"]
+    assert 1 <= results["timing"]["model_loads"] <= results["timing"]["processes"]
 
 
 # --- around the gate -------------------------------------------------------------------------

@@ -22,6 +22,11 @@ from gate_repository import WEIGHTS, assert_no_traceback, said
         (["--robustness-weights=phantom"], None, "'phantom' is not NAME=PATH"),
         (["--robustness-weights=clip=x.pt"], None, "names model 'clip', which is not under test"),
         (["--robustness-batch-size=0"], None, "--robustness-batch-size is 0; it is at least 1"),
+        (
+            ["--robustness-precision=half"],
+            None,
+            "-precision 'half' is unknown; allowed are",
+        ),
         (["--robustness-batch-size=x"], None, "invalid int value: 'x'"),
         (["--robustness-replay=box:1:red:0"], None, "--robustness-replay: occlusion 'box:1:red:0'"),
         (["--robustness-evalset=phantom:0"], None, "'phantom:0' is not phantom:N"),

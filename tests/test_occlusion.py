@@ -68,6 +68,24 @@ def test_apply_fills_the_mask_and_leaves_the_rest(occlusion, image_id, size):
     assert (image == before).all()
 
 
+@given(any_occlusion, any_id, any_size)
+def test_the_hidden_share_is_the_mask_s_mean_to_the_bit(occlusion, image_id, size):
+    share = occlusion.hidden_share(image_id, *size)
+    assert type(share) is float
+    assert share == float(occlusion.mask(image_id, *size).mean())
+
+
+@given(occlusions(levels=(0.01, 1.0)), any_id, any_size)
+def test_boxes_do_not_overlap_and_lie_within(occlusion, image_id, size):
+    boxes = occlusion.boxes(image_id, *size)
+    covered = np.zeros(size, dtype=int)
+    for top, bottom, left, right in boxes:
+        assert 0 <= top <= bottom <= size[0]
+        assert 0 <= left <= right <= size[1]
+        covered[top:bottom, left:right] += 1
+    assert covered.max() <= 1
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_the_fill_does_not_move_the_mask(pattern):
     masks = [Occlusion(pattern, 0.4, fill, 5).mask("a", 60, 80) for fill in FILLS]

@@ -9,6 +9,7 @@ import pytest
 from gate_repository import THRESHOLDS
 
 from robustness import plan
+from robustness.chosen import select_models
 from robustness.errors import UsageError
 
 MODELS = """\
@@ -48,7 +49,7 @@ def test_a_file_of_nothing_but_models_on_request(tmp_path):
     thresholds = made(tmp_path).thresholds
     late = {"late": thresholds.models["late"]}
     with pytest.raises(UsageError, match="every model is on_request; name one with"):
-        plan.select_models(replace(thresholds, models=late), [])
+        select_models(replace(thresholds, models=late), [])
 
 
 def test_cases_and_cells_cover_the_file(tmp_path):
@@ -97,6 +98,7 @@ def test_options_join_those_of_the_file(tmp_path):
         ({"weights": ["=x"]}, "names model '', which is not under test; under test: phantom"),
         ({"weights": ["phantom="]}, "'phantom=' is not NAME=PATH"),
         ({"batch_size": -3}, "--robustness-batch-size is -3; it is at least 1"),
+        ({"precision": "fp16"}, "--robustness-precision 'fp16' is unknown; allowed are float32,"),
         ({"replay": "square"}, "--robustness-replay: occlusion 'square' is not pattern:level"),
     ],
 )

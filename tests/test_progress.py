@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import robustness.progress
 from robustness.console import terminal_of
 from robustness.progress import WIDEST, progress
 
@@ -51,7 +52,58 @@ class Terminal:
         return self.width
 
 
-def test_nothing_is_drawn_without_a_terminal():
+@pytest.fixture
+def at_once(monkeypatch):
+    """Bars are drawn without waiting whether the work is long."""
+    monkeypatch.setattr(robustness.progress, "PATIENCE", 0)
+
+
+class Clock:
+    """What tqdm takes for the time."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr("tqdm.std.time", lambda: self.now)
+
+
+def test_short_work_draws_nothing(monkeypatch):
+    clock, stream = Clock(monkeypatch), Terminal()
+    with progress(10, "decoding", "images", stream) as advance:
+        for _ in range(10):
+            clock.now += 0.04
+            advance(1)
+    assert not any(stream.seen)
+
+
+def test_long_work_draws_a_bar_once_it_is_long_and_erases_it(monkeypatch):
+    clock, stream = Clock(monkeypatch), Terminal()
+    drawn = []
+    with progress(10, "decoding", "images", stream) as advance:
+        for _ in range(10):
+            clock.now += 0.2
+            advance(1)
+            drawn.append(bool(stream.seen and stream.seen[-1]))
+    assert drawn == [False, False, *[True] * 8]
+    assert "10 of 10 images" in "".join(stream.writes)
+    assert stream.seen[-1] == ""
+    assert stream.place == 0
+
+
+def test_a_bar_within_a_bar_is_not_drawn(at_once):
+    stream = Terminal()
+    with progress(4, "searching", "occlusions", stream) as advance:
+        for _ in range(4):
+            with progress(64, "embedding", "images", stream) as inner:
+                inner(64)
+            advance(1)
+            stream_bar(advance).refresh()
+    assert "embedding" not in "".join(stream.writes)
+    assert "4 of 4 occlusions" in "".join(stream.writes)
+    with progress(64, "embedding", "images", stream):
+        assert "embedding" in stream.seen[-1], "the next one is drawn"
+
+
+def test_nothing_is_drawn_without_a_terminal(at_once):
     stream = Terminal(watched=False)
     with progress(3, "decoding", "images", stream) as advance:
         advance(2)
@@ -60,7 +112,7 @@ def test_nothing_is_drawn_without_a_terminal():
         advance(2)
 
 
-def test_a_bar_says_how_far_how_fast_and_how_long_yet():
+def test_a_bar_says_how_far_how_fast_and_how_long_yet(at_once):
     stream = Terminal(100)
     with progress(2000, "decoding", "images", stream) as advance:
         assert re.fullmatch(
@@ -92,19 +144,26 @@ def stream_bar(advance):
 )
 def test_the_bar_fits_and_is_erased_whatever_it_counts(total, steps, width, label):
     stream = Terminal(width)
-    with progress(total, label, "images", stream) as advance:
-        for step in steps:
-            advance(step)
-            stream_bar(advance).refresh()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robustness.progress, "PATIENCE", 0)
+        draw(stream, total, label, steps)
     assert any(stream.seen)
     assert stream.seen[-1] == ""
     assert stream.place == 0
 
 
-def test_the_bar_is_erased_where_the_work_fails():
+def draw(stream, total, label, steps):
+    with progress(total, label, "images", stream) as advance:
+        for step in steps:
+            advance(step)
+            stream_bar(advance).refresh()
+
+
+def test_the_bar_is_erased_where_the_work_fails(at_once):
     stream = Terminal()
     with pytest.raises(ValueError, match="broken"), progress(9, "decoding", "images", stream):
         raise ValueError("broken")
+    assert any(stream.seen)
     assert stream.seen[-1] == ""
 
 
@@ -119,6 +178,9 @@ def test_a_process_without_a_terminal_of_its_own_draws_nothing():
     assert terminal_of(config(reporter, workerinput={})) is None
     assert terminal_of(config(reporter)).isatty()
     assert not terminal_of(config(SimpleNamespace(isatty=False))).isatty()
+
+
+AT_ONCE = "import robustness.progress\n\nrobustness.progress.PATIENCE = 0\n"
 
 
 def on_a_terminal(repository, *arguments, width):
@@ -148,26 +210,41 @@ def on_a_terminal(repository, *arguments, width):
     return text.decode(), process.returncode
 
 
+BAR = r"decoding +\d+ %"
+"""How a bar begins; the line of where the time went may name the same phase."""
+
+
 @pytest.mark.parametrize("capture", ["fd", "no"])
 def test_a_gate_on_a_terminal_draws_a_bar_and_erases_it(repository, capture):
+    (repository.path / "conftest.py").write_text(AT_ONCE)
     text, status = on_a_terminal(
         repository, "-k", "square-0", f"--capture={capture}", "-q", width=50
     )
     assert status == 1, "a part of the cases is no pass"
-    pieces = [line for line in re.split(r"[\r\n]+", text) if line.startswith("decoding")]
+    pieces = [line for line in re.split(r"[\r\n]+", text) if re.match(BAR, line)]
     assert pieces
     assert all(len(piece) < 50 for piece in pieces)
-    erased = text.rindex("decoding")
+    erased = text.rindex(pieces[-1])
+    assert re.match(r"[^\r\n]*\r +\r", text[erased:]), "nothing of it is left"
+
+
+def test_a_search_on_a_terminal_draws_a_bar(repository):
+    (repository.path / "conftest.py").write_text(AT_ONCE)
+    text, status = on_a_terminal(repository, "-k", "test_property and chance", width=80)
+    assert status == 1
+    assert re.search(r"\rsearching phantom chance +\d+ %.* of 4 occlusions", text)
+    erased = text.rindex("searching phantom")
     assert re.match(r"[^\r\n]*\r +\r", text[erased:]), "nothing of it is left"
 
 
 def test_workers_draw_no_bar(repository):
+    (repository.path / "conftest.py").write_text(AT_ONCE)
     text, status = on_a_terminal(repository, "-k", "square-0", "-n", "2", width=80)
     assert status == 1
-    assert "decoding" not in text
+    assert not re.search(BAR, text)
 
 
-def test_a_pipe_gets_no_bar(repository):
+def test_a_pipe_gets_no_bar(repository, at_once):
     outcome = repository.gate("-k", "square-0", "--robustness-store=fresh")
-    assert "decoding" not in outcome.stdout.str() + outcome.stderr.str()
+    assert not re.search(BAR, outcome.stdout.str() + outcome.stderr.str())
     assert (repository.path / "fresh").is_dir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -189,28 +190,55 @@ def test_scores_are_full_float32_whatever_the_setting():
     assert not any(counts.greater.any() for counts in found)
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+def test_counts_are_whole_numbers_of_64_bits():
+    rng = np.random.default_rng(7)
+    text, images_of = from_texts(np.r_[np.arange(10), 0, 0])
+    for counts in rank_both(unit_rows(rng, 12), unit_rows(rng, 10), text, images_of):
+        assert {array.dtype for array in counts.arrays().values()} == {np.dtype(np.int64)}
 
-    def columns(self):
-        return 100
+
+def test_only_what_blocks_cannot_count_is_scored_again(monkeypatch):
+    """That is the half of the work that is saved."""
+    again = []
+
+    def spy(queries, *given):
+        again.append(len(queries))
+        return rank_counts(queries, *given)
+
+    monkeypatch.setattr("robustness.ranking._blocks.rank_counts", spy)
+    rng = np.random.default_rng(8)
+    rank_both(unit_rows(rng, 40), unit_rows(rng, 40), np.arange(40), np.arange(40))
+    assert again == []
+    text, images_of = from_texts(np.r_[np.arange(38), 0, 0])
+    rank_both(unit_rows(rng, 40), unit_rows(rng, 38), text, images_of)
+    assert again == [1], "one text came with several images"
 
 
-def test_a_terminal_hears_of_blocks_and_a_file_of_nothing(monkeypatch):
-    rows = unit_rows(np.random.default_rng(6), 40)
-    seen = []
+def test_a_terminal_hears_of_every_block(monkeypatch):
+    rows, stream, seen = unit_rows(np.random.default_rng(6), 40), io.StringIO(), []
 
-    class Bar:
-        def __enter__(self):
-            return seen.append
+    @contextmanager
+    def bar(*given):
+        seen.append(given)
+        yield seen.append
 
-        def __exit__(self, *_):
-            return None
+    monkeypatch.setattr("robustness.ranking._blocks.progress", bar)
+    rank_both(rows, rows[:30], np.arange(40) % 30, np.arange(30), block=(16, 20), stream=stream)
+    assert seen == [(6, "ranking", "blocks", stream), 1, 1, 1, 1, 1, 1]
 
-    monkeypatch.setattr(
-        "robustness.ranking._blocks.progress",
-        lambda total, *_: seen.append(("of", total)) or Bar(),
-    )
-    rank_both(rows, rows, np.arange(40), np.arange(40), block=(16, 20), stream=Terminal())
-    assert seen == [("of", 6), 1, 1, 1, 1, 1, 1]
+
+@pytest.mark.parametrize(("free", "at_once"), [(2**33, 2**30), (2**37, 2**31), (2**20, 32 * 2**20)])
+def test_blocks_grow_with_the_memory_that_is_free(monkeypatch, free, at_once):
+    import torch
+
+    from robustness.ranking._blocks import BLOCK, _block_for
+    from robustness.ranking._inputs import TILE_BYTES, score_bytes
+
+    gpu = torch.device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", {gpu: (free, 2**40)}.__getitem__)
+    assert score_bytes(gpu) == at_once
+    height, width = _block_for(gpu)
+    assert height == width
+    assert 8 * height * width <= at_once < 8 * (height + 1) * (width + 1)
+    assert score_bytes(torch.device("cpu")) == TILE_BYTES
+    assert _block_for(torch.device("cpu")) == BLOCK

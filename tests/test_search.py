@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -101,7 +102,7 @@ def gate(tmp_path):
         subject = Subject(
             cheat(sees), evalset, positives="pair", store=store, seed=0, batch_size=64
         )
-        return SimpleNamespace(plan=made, subject=lambda _model: subject)
+        return SimpleNamespace(plan=made, subject=lambda _model: subject, stream=None)
 
     return with_model
 
@@ -147,6 +148,34 @@ def test_an_honest_model_holds_all(gate):
     assert record["verdict"] == "pass"
     assert record["examples"] == 30
     assert record["room"] >= 0
+
+
+@pytest.mark.parametrize("sees", [always, dark])
+def test_a_bar_counts_what_is_tried_until_it_breaks(gate, monkeypatch, sees):
+    """Shrinking has no end that is known."""
+    from robustness import search
+
+    told, held = [], []
+    real = search._SEARCHES["nested"]
+
+    @contextmanager
+    def progress(*asked):
+        told.append(asked)
+        yield told.append
+
+    def check(*arguments):
+        held.append(False)
+        room = real.check(*arguments)
+        held[-1] = True
+        return room
+
+    monkeypatch.setattr(search, "progress", progress)
+    monkeypatch.setitem(search._SEARCHES, "nested", replace(real, check=check))
+    found(gate(sees), "nested")
+    assert told[0] == (30, "searching phantom nested", "occlusions", None)
+    first = held.index(False) if sees is dark else len(held)
+    assert sum(told[1:]) == first
+    assert any(held[first:]) == (sees is dark), "what is tried while it shrinks holds, too"
 
 
 def test_a_replay_tries_one_occlusion(gate):

@@ -64,6 +64,97 @@ def test_the_order_of_a_key_s_entries_is_of_no_account(tmp_path):
     store.fetch({"b": 2, "a": 1}, never)
 
 
+# --- several at once -----------------------------------------------------------------
+
+
+def test_of_several_entries_only_what_is_lacking_is_computed_and_at_once(tmp_path):
+    store, asked = Store(tmp_path), []
+    keys = [{"key": number} for number in (5, 3, 9, 3)]
+    store.fetch(keys[2], lambda: numbers(9))
+
+    def compute(places):
+        asked.append(list(places))
+        return [numbers(keys[place]["key"]) for place in places]
+
+    found = store.fetch_all(keys, compute)
+    assert asked == [[0, 1]]
+    for key, arrays in zip(keys, found, strict=True):
+        assert (arrays["embeddings"] == numbers(key["key"])["embeddings"]).all()
+    assert (store.counts.computed, store.counts.found) == (3, 1)
+    again = Store(tmp_path)
+    again.fetch_all(keys, lambda places: never())
+    assert (again.counts.computed, again.counts.found) == (0, 3)
+    assert again.fetch_all([], lambda places: never()) == []
+
+
+def test_of_several_entries_the_damaged_one_alone_is_computed_anew(tmp_path, caplog):
+    store = Store(tmp_path)
+    keys = [{"key": number} for number in range(4)]
+    store.fetch_all(keys, lambda places: [numbers(place) for place in places])
+    store._path(keys[2]).write_bytes(b"damaged")
+    store.fetch_all(keys, lambda places: [numbers(place) for place in places if place == 2])
+    assert store.counts.damaged == 1
+    assert caplog.text.count("is damaged") == 1
+    Store(tmp_path).fetch_all(keys, lambda places: never())
+
+
+def test_of_several_entries_those_written_before_a_failure_stay(tmp_path, monkeypatch):
+    import robustness.embedding._store as module
+
+    store, written = Store(tmp_path), []
+    write = module.write_whole
+
+    def full(path, *parts):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        write(path, *parts)
+
+    monkeypatch.setattr(module, "write_whole", full)
+    keys = [{"key": number} for number in range(3)]
+    with pytest.raises(GateError, match="No space left on device; free some room"):
+        store.fetch_all(keys, lambda places: [numbers(place) for place in places])
+    monkeypatch.undo()
+    assert entry_files(tmp_path) == written
+    assert not list(tmp_path.rglob("*.partial"))
+    Store(tmp_path).fetch_all(
+        keys, lambda places: [numbers(place) for place in places] if len(places) == 2 else never()
+    )
+
+
+def _fetch_all_slowly(root, log, order):
+    def compute(places):
+        with log.open("a") as file:
+            file.writelines(f"{order[place]}\n" for place in places)
+        time.sleep(0.05)
+        return [numbers(order[place]) for place in places]
+
+    Store(root).fetch_all([{"key": number} for number in order], compute)
+
+
+def test_processes_that_ask_in_any_order_neither_wait_for_ever_nor_compute_twice(tmp_path):
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    rng = np.random.default_rng(0)
+    processes = [
+        context.Process(
+            target=_fetch_all_slowly,
+            args=(tmp_path / "store", log, rng.permutation(9)[:6].tolist()),
+        )
+        for _ in range(8)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 8
+    computed = log.read_text().split()
+    assert sorted(computed) == sorted(set(computed))
+
+
+# --- what is damaged, fails or dies --------------------------------------------------
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -7,13 +7,21 @@ name is the one that is meant.
 """
 
 from robustness.baseline._file import check_name, find, load, save
-from robustness.baseline._values import Key, ModelRun, Run, differences, from_records
+from robustness.baseline._values import (
+    Key,
+    ModelRun,
+    Run,
+    check_protocol,
+    differences,
+    from_records,
+)
 
 __all__ = [
     "Key",
     "ModelRun",
     "Run",
     "check_name",
+    "check_protocol",
     "differences",
     "find",
     "from_records",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness.counts import RankCounts
+from robustness.errors import UsageError
 
 Integers = NDArray[np.int64]
 
@@ -78,13 +79,9 @@ def differences(run: Run, baseline: Run, model: str) -> list[str]:
     if model not in baseline.models:
         return [f"the baseline has no model {model!r}; it has {', '.join(baseline.models)}"]
     mine, theirs = run.models[model], baseline.models[model]
-    here = _flat(run.protocol) | _flat(mine.measured_on)
-    there = _flat(baseline.protocol) | _flat(theirs.measured_on)
-    found = [
-        f"{name} is {_short(now)} here and {_short(then)} in the baseline"
-        for name in dict.fromkeys([*here, *there])
-        if (now := here.get(name)) != (then := there.get(name))
-    ]
+    found = _unlike(
+        {**run.protocol, **mine.measured_on}, {**baseline.protocol, **theirs.measured_on}
+    )
     specs = [each.environment.get("evalset") for each in (run, baseline)]
     if mine.measured_on != theirs.measured_on and specs[0] != specs[1]:
         found.insert(0, f"the evaluation set is {specs[0]} here and {specs[1]} in the baseline")
@@ -100,6 +97,34 @@ def differences(run: Run, baseline: Run, model: str) -> list[str]:
             f" {first.pattern}, {first.fill}, level {first.level:g}"
         )
     return found
+
+
+def check_protocol(protocol: Mapping[str, Any], then: Mapping[str, Any], name: str) -> None:
+    """Sees that a run could be compared with a baseline, as far as it is known before the run.
+
+    Args:
+        protocol: What the run is measured under.
+        then: What the baseline was measured under.
+        name: The baseline's, for the message.
+
+    Raises:
+        UsageError: No model of it could be.
+    """
+    if differing := _unlike(protocol, then):
+        raise UsageError(
+            f"this run cannot be compared with baseline {name}: {'; '.join(differing)}; name"
+            " another with --robustness-compare, or measure as it was measured",
+            "baseline_mismatch",
+        )
+
+
+def _unlike(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    here, there = _flat(now), _flat(then)
+    return [
+        f"{name} is {_short(here.get(name))} here and {_short(there.get(name))} in the baseline"
+        for name in dict.fromkeys([*here, *there])
+        if here.get(name) != there.get(name)
+    ]
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

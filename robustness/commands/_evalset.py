@@ -14,7 +14,7 @@ from typing import Any
 
 from robustness import evalset
 from robustness.commands._terminal import Terminal, saying
-from robustness.errors import GateError, UsageError
+from robustness.errors import GateError, StoreError, UsageError
 from robustness.evalset import EvaluationSet, Remember
 from robustness.evalset._base import forget
 
@@ -72,7 +72,7 @@ def run(given: argparse.Namespace) -> int:
     evalset.check_spec(given.spec)
     _check(given.contact_sheet, given.images)
     with saying(f"reading {fit(given.spec, WIDEST)}"):
-        loaded = evalset.load(given.spec, remember=_remember(given.store))
+        loaded = _load(given.spec, given.store)
         described = describe(loaded)
     if given.contact_sheet is not None:
         _draw(loaded, given.contact_sheet, given.images or IMAGES)
@@ -106,6 +106,15 @@ def _check(sheet: Path | None, images: int | None) -> None:
         raise UsageError(f"{where}: no folder {sheet.parent}; make it, or name another")
     if not os.access(sheet.parent, os.W_OK):
         raise UsageError(f"{where}: folder {sheet.parent} cannot be written to; name another")
+
+
+def _load(spec: str, store: Path | None) -> EvaluationSet:
+    try:
+        return evalset.load(spec, remember=_remember(store))
+    except StoreError as error:
+        # The gate's option is called otherwise.
+        said = str(error).replace("--robustness-store", "--store")
+        raise StoreError(said, error.code) from error
 
 
 def _remember(store: Path | None) -> Remember:

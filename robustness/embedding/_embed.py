@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness.embedding._precision import FLOAT32, cast, check_precision, restored
 from robustness.errors import EmbeddingError
 from robustness.evalset import Image, read_image
+from robustness.profile import TEXTS, Profile
+from robustness.progress import Stream, progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +32,7 @@ def embed_images(
     images: Iterable[str | os.PathLike[str] | Image],
     *,
     batch_size: int = BATCH_SIZE,
+    precision: str = FLOAT32,
 ) -> NDArray[np.float32]:
     """Embeds radiographs.
 
@@ -37,6 +41,7 @@ def embed_images(
         images: File paths, or uint8 arrays ``[height, width]``; taken at their native
             size, one batch at a time, so an iterator need not fit in memory.
         batch_size: Images a forward pass.
+        precision: What forward passes are computed in: ``float32``, ``bfloat16``, ``float16``.
 
     Returns:
         float32 ``[N, D]``, on the host.
@@ -44,19 +49,54 @@ def embed_images(
     Raises:
         EvaluationSetError: A file cannot be decoded.
         EmbeddingError: The model returned a wrong shape or type.
+        UsageError: There is no such precision, or the device does not compute in it.
     """
+    # Imported here: this module is read where torch must not be.
+    from robustness.embedding.canvas import pixels_of
+
+    check_precision(precision, encoder.device)
     decoded = (
         image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images
     )
-    batches = (
-        _checked(encoder, encoder.encode_images(encoder.preprocess(batch)), len(batch), "images")
-        for batch in _batches(decoded, batch_size)
+    return stacked(
+        encoder,
+        [
+            encode_images(encoder, pixels_of(encoder, batch), len(batch), precision)
+            for batch in _batches(decoded, batch_size)
+        ],
     )
-    return _stacked(encoder, batches)
+
+
+def encode_images(
+    encoder: DualEncoder, pixels: Tensor, n: int, precision: str
+) -> NDArray[np.float32]:
+    """Embeds a batch of preprocessed images.
+
+    Args:
+        encoder: The model.
+        pixels: What its preprocessing returned.
+        n: Of how many images.
+        precision: What the forward pass is computed in.
+
+    Returns:
+        float32 ``[n, D]``, on the host.
+
+    Raises:
+        EmbeddingError: The model returned a wrong shape or type.
+    """
+    with cast(precision, encoder.device):
+        output = encoder.encode_images(pixels)
+    return _checked(encoder, restored(encoder, output, precision), n, "images")
 
 
 def embed_reports(
-    encoder: DualEncoder, texts: Iterable[str], *, batch_size: int = BATCH_SIZE
+    encoder: DualEncoder,
+    texts: Iterable[str],
+    *,
+    batch_size: int = BATCH_SIZE,
+    precision: str = FLOAT32,
+    profile: Profile | None = None,
+    stream: Stream | None = None,
 ) -> NDArray[np.float32]:
     """Embeds report texts.
 
@@ -64,18 +104,30 @@ def embed_reports(
         encoder: The model.
         texts: What the model is to read of each report.
         batch_size: Texts a forward pass.
+        precision: What forward passes are computed in: ``float32``, ``bfloat16``, ``float16``.
+        profile: Where the time is counted.
+        stream: Where progress is shown, if it is a terminal.
 
     Returns:
         float32 ``[N, D]``, on the host.
 
     Raises:
         EmbeddingError: The model returned a wrong shape or type.
+        UsageError: There is no such precision, or the device does not compute in it.
     """
-    batches = (
-        _checked(encoder, encoder.encode_reports(batch), len(batch), "reports")
-        for batch in _batches(texts, batch_size)
-    )
-    return _stacked(encoder, batches)
+    check_precision(precision, encoder.device)
+    texts = list(texts)
+    profile = Profile() if profile is None else profile
+    parts = []
+    with progress(len(texts), "embedding reports", "texts", stream) as advance:
+        for batch in _batches(texts, batch_size):
+            with profile.phase(TEXTS, len(batch)):
+                with cast(precision, encoder.device):
+                    output = encoder.encode_reports(batch)
+                output = restored(encoder, output, precision)
+                parts.append(_checked(encoder, output, len(batch), "reports"))
+            advance(len(batch))
+    return stacked(encoder, parts)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
@@ -88,15 +140,15 @@ def _checked(encoder: DualEncoder, output: Tensor, n: int, what: str) -> NDArray
     expected = (n, encoder.embedding_dim)
     if tuple(output.shape) != expected or str(output.dtype) != "torch.float32":
         raise EmbeddingError(
-            f"{type(encoder).__name__} embedded {n} {what} as {output.dtype} of shape"
+            f"{encoder.name} embedded {n} {what} as {output.dtype} of shape"
             f" {list(output.shape)}; the contract is torch.float32 of shape {list(expected)}"
         )
     array: NDArray[np.float32] = output.detach().cpu().numpy()
     return array
 
 
-def _stacked(encoder: DualEncoder, batches: Iterator[NDArray[np.float32]]) -> NDArray[np.float32]:
-    parts = list(batches)
+def stacked(encoder: DualEncoder, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The batches' embeddings, one after another: float32 ``[N, D]``, of none too."""
     if not parts:
         return np.zeros((0, encoder.embedding_dim), dtype=np.float32)
     return np.concatenate(parts)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,18 +79,45 @@ class Store:
         Raises:
             StoreError: The entry cannot be written.
         """
-        path = self._path(key)
-        arrays = self._read(path)
-        if arrays is None:
-            with FileLock(self.root / "locks" / f"{path.stem}.lock"):
-                arrays = self._read(path, say_damaged=True)
-                if arrays is None:
-                    arrays = compute()
+        (arrays,) = self.fetch_all([key], lambda _: [compute()])
+        return arrays
+
+    def fetch_all(
+        self,
+        keys: Sequence[Mapping[str, Any]],
+        compute: Callable[[Sequence[int]], Sequence[Arrays]],
+    ) -> list[Arrays]:
+        """The arrays of several keys; what the store lacks is computed at once.
+
+        Locks are taken in one order by all processes, so that no two wait for each other.
+
+        Args:
+            keys: For each entry everything its arrays depend on, as JSON values.
+            compute: From the places in ``keys`` of what is lacking, each key once, to its
+                arrays in that order.
+
+        Raises:
+            StoreError: An entry cannot be written.
+        """
+        paths = [self._path(key) for key in keys]
+        places = {path: place for place, path in reversed(list(enumerate(paths)))}
+        entries = {path: self._read(path) for path in places}
+        absent = sorted(path for path, arrays in entries.items() if arrays is None)
+        with ExitStack() as locks:
+            for path in absent:
+                locks.enter_context(FileLock(self.root / "locks" / f"{path.stem}.lock"))
+                entries[path] = self._read(path, say_damaged=True)
+            lacking = sorted(
+                (path for path, arrays in entries.items() if arrays is None), key=places.__getitem__
+            )
+            if lacking:
+                made = compute([places[path] for path in lacking])
+                for path, arrays in zip(lacking, made, strict=True):
                     self._write(path, arrays)
                     self.counts.computed += 1
-                    return arrays
-        self.counts.found += 1
-        return arrays
+                    entries[path] = arrays
+        self.counts.found += len(entries) - len(lacking)
+        return [entries[path] or {} for path in paths]
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         canonical = json.dumps({"schema": SCHEMA, **key}, sort_keys=True, allow_nan=False)

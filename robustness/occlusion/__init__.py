@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.occlusion._patterns import PATTERNS, Box
+from robustness.occlusion._patterns import PATTERNS, Boxes
 
-__all__ = ["FILLS", "PATTERNS", "SCHEMA", "Occlusion"]
+__all__ = ["CLEAN", "FILLS", "PATTERNS", "SCHEMA", "Occlusion"]
 
 FILLS = {"black": 0, "grey": 128}
 """The grey level (0 to 255) that a hidden pixel takes, by the fill's name."""
@@ -99,9 +99,18 @@ class Occlusion:
             ValueError: The height or the width is below 1.
         """
         hidden = np.zeros((height, width), dtype=np.bool_)
-        for rows, columns in self._boxes(image_id, height, width):
-            hidden[rows, columns] = True
+        for top, bottom, left, right in self.boxes(image_id, height, width).tolist():
+            hidden[top:bottom, left:right] = True
         return hidden
+
+    def hidden_share(self, image_id: str, height: int, width: int) -> float:
+        """The share of one image's area that is hidden: the mean of its mask, without the mask.
+
+        Raises:
+            ValueError: The height or the width is below 1.
+        """
+        top, bottom, left, right = self.boxes(image_id, height, width).T
+        return int(((bottom - top) * (right - left)).sum()) / (height * width)
 
     def apply(self, image: NDArray[np.uint8], image_id: str) -> NDArray[np.uint8]:
         """A copy of an image with its hidden pixels filled.
@@ -122,17 +131,34 @@ class Occlusion:
                 " an image is uint8 [height, width]"
             )
         occluded = image.copy()
-        for rows, columns in self._boxes(image_id, *image.shape):
-            occluded[rows, columns] = FILLS[self.fill]
+        for top, bottom, left, right in self.boxes(image_id, *image.shape).tolist():
+            occluded[top:bottom, left:right] = FILLS[self.fill]
         return occluded
 
-    def _boxes(self, image_id: str, height: int, width: int) -> list[Box]:
+    def boxes(self, image_id: str, height: int, width: int) -> Boxes:
+        """The hidden boxes of one image, none of which overlap.
+
+        Args:
+            image_id: The image's id, from which they are drawn.
+            height: Rows, at least 1.
+            width: Columns, at least 1.
+
+        Returns:
+            int64 ``[n, 4]``: top, bottom, left and right, half open.
+
+        Raises:
+            ValueError: The height or the width is below 1.
+        """
         if height < 1 or width < 1:
             raise ValueError(f"image {image_id!r} has size {height} x {width}; at least 1 x 1")
         if self.level == 0:
-            return []
+            return np.zeros((0, 4), dtype=np.int64)
         # The level is not hashed, so that all the levels of one seed share their draws and
         # nest. Philox's raw output is the part of NumPy that is promised to stay the same.
         text = f"{SCHEMA}\0{self.pattern}\0{self.seed}\0{image_id}"
         key = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
         return PATTERNS[self.pattern](np.random.Philox(key=key), self.level, height, width)
+
+
+CLEAN = Occlusion("square", 0)
+"""Level 0 hides nothing, so pattern, fill and seed are of no account there."""

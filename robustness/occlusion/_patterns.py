@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-Box = tuple[slice, slice]
-"""Rows and columns of an image, half open."""
+Boxes = NDArray[np.int64]
+"""Boxes of an image, int64 ``[n, 4]``: top, bottom, left and right, half open."""
 
-Pattern = Callable[[np.random.Philox, float, int, int], list[Box]]
+Pattern = Callable[[np.random.Philox, float, int, int], Boxes]
 """From random bits, a level above 0, a height and a width to boxes that do not overlap.
 
 Boxes of a higher level cover those of a lower one, given the same bits.
@@ -20,14 +21,14 @@ GRID = 16
 """Cells along each side of the ``grid`` pattern."""
 
 
-def square(bits: np.random.Philox, level: float, height: int, width: int) -> list[Box]:
+def square(bits: np.random.Philox, level: float, height: int, width: int) -> Boxes:
     """One box, as square as the image allows, anywhere in it with equal chance."""
     box_height, box_width = _box_size(level * height * width, height, width)
     down, right = (bits.random_raw(2) >> np.uint64(11)) * 2.0**-53
     # Growing a side by one moves its near edge back by at most one, so boxes nest.
     top = math.floor(down * (height - box_height))
     left = math.floor(right * (width - box_width))
-    return [(slice(top, top + box_height), slice(left, left + box_width))]
+    return np.array([[top, top + box_height, left, left + box_width]])
 
 
 def _box_size(area: float, height: int, width: int) -> tuple[int, int]:
@@ -45,7 +46,7 @@ def _box_size(area: float, height: int, width: int) -> tuple[int, int]:
     return min(chain, key=lambda box: abs(box[0] * box[1] - area))
 
 
-def grid(bits: np.random.Philox, level: float, height: int, width: int) -> list[Box]:
+def grid(bits: np.random.Philox, level: float, height: int, width: int) -> Boxes:
     """Whole cells in random order, and of the last one as many rows as the area needs."""
     rows = np.arange(GRID + 1) * height // GRID
     columns = np.arange(GRID + 1) * width // GRID
@@ -58,10 +59,8 @@ def grid(bits: np.random.Philox, level: float, height: int, width: int) -> list[
     if whole < order.size:
         rest = area - (covered[whole - 1] if whole else 0)
         heights[whole] = math.floor(rest / widths[whole] + 0.5)
-    return [
-        (slice(rows[i], rows[i] + cell_height), slice(columns[j], columns[j] + cell_width))
-        for i, j, cell_height, cell_width in zip(down, right, heights, widths, strict=True)
-    ][: whole + 1]
+    tops, lefts = rows[down], columns[right]
+    return np.stack([tops, tops + heights, lefts, lefts + widths], axis=1)[: whole + 1]
 
 
 PATTERNS: dict[str, Pattern] = {"square": square, "grid": grid}

@@ -28,8 +28,11 @@ from robustness.ranking._rows import rank_counts
 Block = tuple[int, int]
 """Images and reports of a block of scores."""
 
-BLOCK: Block = (512, 2048)
-"""The block on a CPU: 4 MiB of scores, and as much again to count them, which caches hold."""
+BLOCK: Block = (1024, 2048)
+"""The block on a CPU: 8 MiB of scores, and as much again to count them, which caches hold."""
+
+COPIED = 2**26
+"""Bytes of embeddings that are put into order as a whole; of more, a block's at a time."""
 
 
 def rank_both(
@@ -245,10 +248,11 @@ def _count(
 
 def _parts(distinct_rows: Distinct, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """A matrix's distinct rows, some at a time: the first one's number, rows, and copies."""
+    whole = distinct_rows.rows if distinct_rows.matrix.nbytes <= COPIED else None
     for start in range(0, len(distinct_rows), size):
         mine = slice(start, start + size)
-        rows = distinct_rows.matrix[distinct_rows.first[mine]]
-        yield start, rows, distinct_rows.copies[mine].float()
+        some = distinct_rows.matrix[distinct_rows.first[mine]] if whole is None else whole[mine]
+        yield start, some, distinct_rows.copies[mine].float()
 
 
 def _block_for(device: torch.device) -> Block:

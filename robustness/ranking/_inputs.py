@@ -80,11 +80,10 @@ def distinct(matrix: Tensor) -> Distinct:
         hashed[start : start + ROWS] = (block * odd).sum(1)
     order = torch.argsort(hashed, stable=True)
     starts = torch.ones(len(order), dtype=torch.bool, device=matrix.device)
-    for start in range(1, len(order), ROWS):
-        stop = min(start + ROWS, len(order))
+    alike = hashed[order[1:]] == hashed[order[:-1]]
+    for some in torch.split(alike.nonzero()[:, 0] + 1, ROWS):
         # Rows are compared, not only their hashes: a collision costs an order, never a count.
-        mine = matrix[order[start - 1 : stop]]
-        starts[start:stop] = (mine[1:] != mine[:-1]).any(1)
+        starts[some] = (matrix[order[some]] != matrix[order[some - 1]]).any(1)
     group = torch.cumsum(starts, 0) - 1
     of_item = torch.empty_like(order)
     of_item[order] = group

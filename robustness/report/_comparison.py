@@ -28,6 +28,8 @@ def comparison_lines(comparison: Item | None) -> list[str]:
     passed = sum(case["verdict"] == "pass" for case in compared)
     said = f"{passed} of {len(compared)} cases pass" if compared else "nothing is compared"
     lines = [f"beside baseline {comparison['baseline']}: {said}"]
+    if other := other_precision(comparison):
+        lines.append(f"  {other}")
     if compared:
         worst = max(compared, key=lambda case: case["drop"]["value"])
         lines += [
@@ -36,6 +38,12 @@ def comparison_lines(comparison: Item | None) -> list[str]:
             f"  smallest fall that this n could have seen: {seen(compared)}",
         ]
     return lines + _some([f"  FAIL {_failure(case)}" for case in failed])
+
+
+def other_precision(comparison: Item) -> str:
+    """That the baseline was computed otherwise; empty where it was not."""
+    here, then = (comparison["precision"][run] for run in ("here", "baseline"))
+    return "" if here == then else f"forward passes in {here} here and in {then} in the baseline"
 
 
 def _some(lines: Sequence[str], most: int | None = SHOWN) -> list[str]:

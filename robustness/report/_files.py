@@ -67,6 +67,7 @@ def begin(results: dict[str, Any], directory: Path) -> None:
     try:
         _write_json(data, unreported(results, message, Reason.UNFINISHED))
     except OSError as error:
+        forget(directory)
         raise ReportError(f"results {data} cannot be written: {_said(error)}") from error
     # One that cannot be removed cannot be written either, which the run's end reports.
     with suppress(OSError):

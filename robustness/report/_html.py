@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustness.metrics import HEADLINE
-from robustness.report import _chart, _forest
-from robustness.report._comparison import followup_lines, place, worst_first
+from robustness.report import _chart, _forest, _time
+from robustness.report._comparison import (
+    followup_lines,
+    other_precision,
+    place,
+    worst_first,
+)
 from robustness.report._words import points
 
 WORST_FIRST = ("fail", "not_measured", "pass")
@@ -82,13 +87,16 @@ def html(results: dict[str, Any]) -> str:
         "points": points,
         "tenths": _tenths,
         "falls": _falls,
+        "number": _time.number,
     }
     return environment.get_template("report.html.jinja").render(
         results=results,
         causes=_causes(results),
         models=_models(results),
         forest=_forest.forest(results["comparison"]),
+        other_precision=other_precision,
         row=_forest,
+        time=_time,
         left_behind=followup_lines(results["followup"], results["verdict"], most=None),
         properties=_worst_first(results["properties"]),
         excluded=_excluded(results["protocol"]),

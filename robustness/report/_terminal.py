@@ -7,6 +7,7 @@ from typing import Any
 
 from robustness.metrics import HEADLINE
 from robustness.report._comparison import comparison_lines, followup_lines
+from robustness.report._time import time_lines
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""
@@ -104,7 +105,8 @@ def _notes(results: dict[str, Any]) -> list[str]:
     lines += _left_out(results["protocol"])
     lines += comparison_lines(results["comparison"])
     lines += _not_measured([*results["cases"], *properties])
-    return lines + followup_lines(results["followup"], results["verdict"])
+    lines += followup_lines(results["followup"], results["verdict"])
+    return lines + time_lines(results["timing"])
 
 
 def _left_out(protocol: dict[str, Any]) -> list[str]:

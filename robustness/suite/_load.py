@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 
 def subject_or_outcome(gate: Gate, model: str) -> Subject:
-    """The model; the case is skipped or fails, in one line, where it cannot be loaded."""
+    """The model, loaded; the case is skipped or fails, in one line, where it cannot be loaded."""
+    from robustness.remembered import RememberedEncoder
+
     try:
-        return gate.subject(model)
+        subject = gate.subject(model)
+        if isinstance(subject.encoder, RememberedEncoder):
+            # What is examined or timed is the model, not what is known of it.
+            subject.encoder = subject.encoder.loaded
     except WeightsNotFoundError as error:
         if gate.plan.models[model].optional:
             pytest.skip(str(error))
         pytest.fail(str(error), pytrace=False)
     except GateError as error:
         pytest.fail(str(error), pytrace=False)
+    return subject

@@ -1,0 +1,91 @@
+"""A user's repository for benchmarks, the checkpoint of a ViT-B-32, and the gate run there."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+VIT = "open_clip:ViT-B-32"
+LOADERS = {"ViT-B-32": "models.hub:load", "phantom": "models.phantom:load"}
+
+
+def vit_checkpoint(path: Path) -> Path:
+    """An open_clip ViT-B-32 whose weights are drawn from a seed, as a file."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    # It warns that nothing was trained.
+    logging.disable(logging.WARNING)
+    save_file(open_clip.create_model("ViT-B-32", pretrained=None).state_dict(), path)
+    logging.disable(logging.NOTSET)
+    return path
+
+
+def load_model(model: str, checkpoint: Path, device: str = "cpu") -> Any:
+    """The model that :func:`write_repository` names, without the gate."""
+    from robustness.encoder import load
+
+    if model == "phantom":
+        return load(LOADERS[model], device=device)
+    return load(LOADERS[model], weights=checkpoint, device=device, model=VIT)
+
+
+def write_repository(
+    folder: Path, model: str, evalset: str, levels: Sequence[float], checkpoint: Path
+) -> None:
+    """Thresholds of one pattern and one fill that every model meets, and the one line."""
+    entry: dict[str, Any] = {"loader": LOADERS[model]}
+    if model != "phantom":
+        entry |= {"weights": str(checkpoint), "options": {"model": VIT}}
+    thresholds = {
+        "version": 1,
+        "evalset": evalset,
+        "models": {"measured": entry},
+        "occlusion": {"patterns": ["square"], "fills": ["black"], "levels": list(levels)},
+        "bounds": [{"require": ["hit@10 >= 0"]}],
+        "properties": {"bound": "hit@10 >= 0", "subset": 16, "examples": 1},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    # JSON is YAML.
+    (folder / "thresholds.yaml").write_text(json.dumps(thresholds, indent=2))
+    (folder / "test_release.py").write_text("from robustness.suite import *\n")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+
+
+def run_gate(folder: Path, device: str) -> tuple[float, dict[str, Any]]:
+    """Runs ``pytest -m robustness`` in this process; its seconds, and its results.
+
+    What Python imports is imported before the clock starts. The search's own cases are left
+    out: the peers do not search.
+    """
+    import open_clip  # noqa: F401
+    import pytest
+
+    import models._hub_open_clip
+    import models.phantom  # noqa: F401
+    import robustness.gate
+    import robustness.search  # noqa: F401
+
+    os.chdir(folder)
+    said = io.StringIO()
+    started = time.perf_counter()
+    with redirect_stdout(said):
+        status = pytest.main(
+            ["-m", "robustness", "-k", "test_occlusion", f"--robustness-device={device}"]
+        )
+    seconds = time.perf_counter() - started
+    written = folder / ".robustness" / "report" / "results.json"
+    results = json.loads(written.read_text()) if written.exists() else {"cases": []}
+    if not results["cases"] or any("metrics" not in cell for cell in results["cases"]):
+        sys.exit(f"the gate ended with {status}:\n{said.getvalue()}")
+    return seconds, results

@@ -1,0 +1,175 @@
+"""One pass over the images of a set, under several occlusions at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robustness.embedding._ahead import ahead
+from robustness.embedding._embed import encode_images, stacked
+from robustness.embedding.canvas import Canvases, on_gpu
+from robustness.encoder import DualEncoder
+from robustness.evalset import EvaluationSet, Image, Pair
+from robustness.occlusion import Occlusion
+from robustness.occlusion._device import apply_on_device
+from robustness.parallel import each
+from robustness.profile import DECODING, IMAGES, OCCLUSION, PREPROCESSING, Profile
+from robustness.progress import Stream, progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A batch that only the model itself is left to work on.
+
+    Attributes:
+        number: Of the occlusion.
+        pixels: The model's input.
+        hidden: The share of each image's area that is hidden.
+    """
+
+    number: int
+    pixels: Tensor
+    hidden: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How images are embedded.
+
+    On a GPU a model that offers device preprocessing has its images occluded and preprocessed
+    there; for any other a thread prepares the next batch while the GPU computes. On the CPU
+    nothing runs beside the model, which has all the cores.
+
+    Attributes:
+        encoder: The model.
+        canvases: The images on the model's device.
+        on_device: Whether images are occluded and preprocessed there; None to do so on a GPU
+            where the model offers it.
+        batch_size: Images a forward pass.
+        precision: What the model computes in.
+        profile: Where the time is counted; touched from the caller's thread only.
+        stream: Where progress is shown.
+    """
+
+    encoder: DualEncoder
+    canvases: Canvases
+    on_device: bool | None
+    batch_size: int
+    precision: str
+    profile: Profile
+    stream: Stream | None
+
+    def embed(
+        self, evalset: EvaluationSet, occlusions: Sequence[Occlusion]
+    ) -> list[dict[str, NDArray[np.floating]]]:
+        """Embeds every image of a set under every occlusion.
+
+        Args:
+            evalset: The set; its ``decode`` is called from another thread where there is a GPU.
+            occlusions: What is hidden.
+
+        Returns:
+            For each occlusion the ``embeddings``, float32 ``[N, D]``, and the share that is
+            ``hidden`` of each image, float64 ``[N]``.
+        """
+        parts: list[list[NDArray[np.float32]]] = [[] for _ in occlusions]
+        hidden: list[list[float]] = [[] for _ in occlusions]
+        with closing(self._ready(evalset, occlusions)) as batches:
+            # Decoding, which the first batch begins with, has a bar of its own.
+            first = next(batches)
+            total = len(evalset) * len(occlusions)
+            with progress(total, "embedding", "images", self.stream) as advance:
+                for batch in chain([first], batches):
+                    with self.profile.phase(IMAGES, len(batch.hidden)):
+                        rows = encode_images(
+                            self.encoder, batch.pixels, len(batch.hidden), self.precision
+                        )
+                    parts[batch.number].append(rows)
+                    hidden[batch.number] += batch.hidden
+                    advance(len(batch.hidden))
+        return [
+            {"embeddings": stacked(self.encoder, rows), "hidden": np.array(shares)}
+            for rows, shares in zip(parts, hidden, strict=True)
+        ]
+
+    def _ready(self, evalset: EvaluationSet, occlusions: Sequence[Occlusion]) -> Generator[_Ready]:
+        """The batches, made in this thread, or one ahead of it."""
+        cuda = torch.device(self.encoder.device).type == "cuda"
+        if on_gpu(self.encoder) if self.on_device is None else self.on_device:
+            yield from self._on_device(evalset, occlusions)
+            return
+        if not cuda:
+            yield from self._on_host(evalset, occlusions, self.profile)
+            return
+        # What the thread takes overlaps with the model; what counts is the wait for it.
+        beside = Profile()
+        with closing(ahead(self._on_host(evalset, occlusions, beside), background=True)) as batches:
+            while True:
+                with self.profile.phase(PREPROCESSING):
+                    batch = next(batches, None)
+                if batch is None:
+                    break
+                yield batch
+        for name, phase in beside.phases.items():
+            with self.profile.phase(name, phase.items):
+                pass
+
+    def _on_host(
+        self, evalset: EvaluationSet, occlusions: Sequence[Occlusion], profile: Profile
+    ) -> Generator[_Ready]:
+        for pairs in self._batches(evalset):
+            with profile.phase(DECODING, len(pairs)):
+                images = [evalset.decode(pair) for pair in pairs]
+            for number, occlusion in enumerate(occlusions):
+                with profile.phase(OCCLUSION, len(pairs)):
+                    shares = _shares(occlusion, pairs, [image.shape for image in images])
+                    occluded = each(partial(_hide, occlusion), zip(images, pairs, strict=True))
+                with profile.phase(PREPROCESSING, len(pairs)):
+                    pixels = self.encoder.preprocess(occluded)
+                yield _Ready(number, pixels, shares)
+
+    def _on_device(
+        self, evalset: EvaluationSet, occlusions: Sequence[Occlusion]
+    ) -> Generator[_Ready]:
+        batches = self._batches(evalset)
+        with closing(self.canvases(batches, evalset.decode)) as laid:
+            for pairs in batches:
+                with self.profile.phase(DECODING, len(pairs)):
+                    canvas = next(laid)
+                for number, occlusion in enumerate(occlusions):
+                    names = [pair.image_id for pair in pairs]
+                    with self.profile.phase(OCCLUSION, len(pairs)):
+                        shares = _shares(occlusion, pairs, canvas.sizes)
+                        images = apply_on_device(occlusion, canvas.images, names, canvas.sizes)
+                    with self.profile.phase(PREPROCESSING, len(pairs)):
+                        pixels = self.encoder.preprocess_on_device(images, canvas.sizes)
+                        if pixels.is_cuda:
+                            # What was begun above is counted here, not as the model's own.
+                            torch.cuda.synchronize(pixels.device)
+                    yield _Ready(number, pixels, shares)
+
+    def _batches(self, evalset: EvaluationSet) -> list[tuple[Pair, ...]]:
+        starts = range(0, len(evalset), self.batch_size)
+        return [evalset.pairs[start : start + self.batch_size] for start in starts]
+
+
+def _hide(occlusion: Occlusion, of: tuple[Image, Pair]) -> Image:
+    image, pair = of
+    return occlusion.apply(image, pair.image_id)
+
+
+def _shares(
+    occlusion: Occlusion, pairs: Sequence[Pair], sizes: Sequence[tuple[int, ...]]
+) -> list[float]:
+    return [
+        occlusion.hidden_share(pair.image_id, size[0], size[1])
+        for pair, size in zip(pairs, sizes, strict=True)
+    ]

@@ -1,0 +1,34 @@
+"""The same work on many items, on as many threads as torch computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """A function's results for some items, in their order.
+
+    It gains where the function lets go of Python's lock, as Pillow's resize, NumPy's copies
+    and zlib's checksums do.
+
+    Args:
+        function: Called from several threads at once.
+        items: What it is called with.
+
+    Raises:
+        Exception: What the function raised, for the first item that it raised for.
+    """
+    import torch
+
+    items = list(items)
+    threads = min(torch.get_num_threads(), len(items))
+    if threads <= 1:
+        return [function(item) for item in items]
+    # A pool of its own each time costs 0.1 ms, and lives through no fork.
+    with ThreadPoolExecutor(threads, thread_name_prefix="each") as pool:
+        return list(pool.map(function, items))

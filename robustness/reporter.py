@@ -1,0 +1,118 @@
+"""What the process that reports a run does: it collects, decides once, writes and shows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustness.errors import GateError
+from robustness.files import shortest
+from robustness.options import asked_for, plan_of, refused
+from robustness.report import begin, summary, tell_junit, unreported, write
+from robustness.session import Session
+
+
+class Reporter:
+    """Collects records, decides once, writes and shows; absent from xdist's workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self._session: Session | None = None
+        self._results: dict[str, Any] | None = None
+        self._path: Path | None = None
+        self._note = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Puts the verdict of a run that has not ended in the place of the last one's."""
+        gate = any(item.get_closest_marker("robustness") for item in session.items)
+        if gate or asked_for(self.config, "robustness"):
+            try:
+                self._begin()
+            except GateError as error:
+                raise refused(error) from error
+
+    def _begin(self) -> None:
+        found = self._collected()
+        results = found.follow(found.results(interrupted=True), interrupted=True)
+        begin(results, plan_of(self.config).report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Takes note of an xdist worker that died."""
+        if error and self._session is not None:
+            self._session.add_lost(node.gateway.id)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Takes in what a case measured, or that it ended without measuring."""
+        name = getattr(report, "robustness_name", None)
+        if name is None:
+            return
+        if self._session is None:
+            with suppress(GateError):
+                self._begin()
+        found = self._collected()
+        if report.when == "setup":
+            found.add_setup(report.duration)
+        record = getattr(report, "robustness_record", None)
+        if record is not None:
+            worker = getattr(report, "worker_id", "main")
+            found.add(record, worker=worker, seconds=report.duration)
+        elif report.when == "call" and report.passed:
+            found.add_silent(name)
+        if report.robustness_broken:
+            found.add_broken(name)
+
+    def _collected(self) -> Session:
+        if self._session is None:
+            self._session = Session(plan_of(self.config), self.config.rootpath)
+        return self._session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Decides; a run that does not pass never exits with 0."""
+        if not (asked_for(self.config, "robustness") or self._session is not None):
+            return
+        if exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return
+        cut = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        short = bool(session.shouldfail or session.shouldstop)
+        found = self._collected()
+        results = found.results(interrupted=cut, cut=short)
+        results = found.follow(results, interrupted=cut)
+        folder = plan_of(self.config).report
+        try:
+            results = write(results, folder)
+            self._path = folder / "results.json"
+        except GateError as error:
+            results = unreported(results, str(error))
+        self._results = results
+        if results["verdict"] != "pass" and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._note = tell_junit(self.config, results, tests_failed=bool(session.testsfailed))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """One row a model and pattern, the properties, the verdict."""
+        results = self._results
+        if results is None:
+            return
+        terminalreporter.section("robustness", sep="=")
+        for line in summary(results, terminalreporter._tw.fullwidth):
+            terminalreporter.write_line(line)
+        passed = results["verdict"] == "pass"
+        terminalreporter.write_line(
+            f"verdict: {results['verdict'].upper()} ({results['message']})",
+            green=passed,
+            red=not passed,
+            bold=True,
+        )
+        if self._note:
+            terminalreporter.write_line(self._note)
+        if self._path is not None:
+            path = shortest(self._path)
+            terminalreporter.write_line(f"results: {path}")
+            if (page := path.with_name("report.html")).exists():
+                terminalreporter.write_line(f"page: {page}")

@@ -1,0 +1,111 @@
+"""What a timing depends on: versions, cores, and what nvidia-smi says."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustness import environment
+from robustness.environment import CLOCKS, GPU, gpus, parse_gpus, timing_facts
+
+TWO = """\
+0, NVIDIA H100 80GB HBM3, 550.54.15, 345, 1980, 2619, 2619
+1, Tesla T4, 550.54.15, [N/A], 1590, [Not Supported], 5001
+"""
+
+FIRST = {
+    "index": 0,
+    "name": "NVIDIA H100 80GB HBM3",
+    "driver": "550.54.15",
+    "sm_clock_mhz": 345,
+    "sm_clock_max_mhz": 1980,
+    "memory_clock_mhz": 2619,
+    "memory_clock_max_mhz": 2619,
+}
+
+
+def test_gpus_by_what_is_kept_of_them():
+    first, second = parse_gpus(TWO)
+    assert first == FIRST
+    assert second == FIRST | {
+        "index": 1,
+        "name": "Tesla T4",
+        "sm_clock_mhz": None,
+        "sm_clock_max_mhz": 1590,
+        "memory_clock_mhz": None,
+        "memory_clock_max_mhz": 5001,
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", "No devices were found\n", "NVIDIA-SMI has failed because, well, it failed\n"],
+)
+def test_no_gpus(text):
+    assert parse_gpus(text) == []
+
+
+@given(st.text())
+def test_whatever_it_says_is_read(text):
+    for gpu in parse_gpus(text):
+        assert gpu.keys() == GPU.keys()
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with an nvidia-smi that does as the test says."""
+
+    def with_program(script):
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    return with_program
+
+
+def test_what_the_program_says_is_kept(machine, tmp_path):
+    (tmp_path / "gpus").write_text(TWO)
+    machine(f'echo "$@" > {tmp_path}/asked; cat {tmp_path}/gpus')
+    assert gpus() == parse_gpus(TWO)
+    still = [{k: v for k, v in gpu.items() if k not in CLOCKS} for gpu in parse_gpus(TWO)]
+    assert timing_facts()["gpus"] == still
+    assert all("name" in gpu and "sm_clock_max_mhz" in gpu for gpu in still)
+    asked = (tmp_path / "asked").read_text()
+    assert f"--query-gpu={','.join(GPU.values())} " in asked
+    assert "--format=csv,noheader,nounits" in asked
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo out of order >&2; exit 1"])
+def test_a_program_that_fails_is_none(machine, script):
+    machine(script)
+    assert gpus() == []
+
+
+def test_a_program_that_hangs_is_not_waited_for(machine, monkeypatch):
+    machine("exec sleep 60")
+    monkeypatch.setattr(environment, "PATIENCE", 0.2)
+    assert gpus() == []
+
+
+def test_a_machine_without_the_program(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpus() == []
+
+
+def test_versions_and_cores():
+    facts = timing_facts()
+    assert facts["packages"] == {
+        name: version(name)
+        for name in ("robustness-gate", "torch", "open_clip_torch", "transformers")
+    }
+    assert facts["cores"] >= 1
+
+
+def test_the_cuda_version_is_the_one_torch_was_built_for(monkeypatch):
+    monkeypatch.setattr("torch.version.cuda", "12.8")
+    assert timing_facts()["cuda"] == "12.8"

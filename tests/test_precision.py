@@ -1,0 +1,92 @@
+"""Forward passes at another precision: what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from robustness.errors import UsageError
+
+TEXTS = ["Clear lungs.", "", "Large effusion."]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    from models.phantom import load
+
+    return load()
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (90 + 7 * i, 120), np.uint8) for i in range(5)]
+
+
+def both(encoder, images, **settings):
+    from robustness.embedding import embed_images, embed_reports
+
+    return embed_images(encoder, images, **settings), embed_reports(encoder, TEXTS, **settings)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_embeddings_are_near_float32_s_in_float32_and_of_unit_norm(encoder, images, precision):
+    for low, full in zip(
+        both(encoder, images, precision=precision), both(encoder, images), strict=True
+    ):
+        assert low.dtype == np.float32
+        assert not np.array_equal(low, full), "the precision is of account"
+        assert np.abs(low - full).max() < 0.05
+        assert np.abs(np.linalg.norm(low.astype(float), axis=1) - 1).max() < 1e-6
+
+
+def test_float32_is_what_the_model_returns(encoder, images):
+    found = both(encoder, images, precision="float32")
+    assert np.array_equal(found[0], encoder.encode_images(encoder.preprocess(images)).numpy())
+    assert np.array_equal(found[1], encoder.encode_reports(TEXTS).numpy())
+
+
+def test_a_model_with_a_score_of_its_own_keeps_its_norms():
+    import torch
+
+    from robustness.embedding._precision import restored
+    from robustness.encoder import DualEncoder
+
+    class Scorer(DualEncoder):
+        score = preprocess = encode_images = encode_reports = lambda self, *_: None
+
+    rows = restored(Scorer(), torch.tensor([[3.0, 4.0]], dtype=torch.bfloat16), "bfloat16")
+    assert rows.tolist() == [[3, 4]]
+    assert rows.dtype == torch.float32
+
+
+def test_an_unknown_precision_is_named(encoder, images):
+    message = "precision 'half' is not one of float32, bfloat16, float16"
+    with pytest.raises(UsageError, match=message):
+        both(encoder, images, precision="half")
+
+
+@pytest.mark.parametrize("how", ["warns", "raises", "does not"])
+def test_a_device_that_cannot_is_named(monkeypatch, how):
+    import torch
+
+    from robustness.embedding import check_precision
+
+    @contextmanager
+    def autocast(kind, dtype):
+        if how == "raises":
+            raise RuntimeError("no such thing here\nwith more lines")
+        if how == "warns":
+            warnings.warn("disabling autocast", UserWarning, stacklevel=2)
+        yield
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    expected = "precision 'float16' cannot be had on device 'cpu': "
+    with pytest.raises(UsageError, match=expected) as caught:
+        check_precision("float16", "cpu")
+    assert "\n" not in str(caught.value)
+    assert "with more lines" not in str(caught.value)
+    check_precision("float32", "cpu")
