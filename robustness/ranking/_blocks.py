@@ -32,7 +32,7 @@ BLOCK: Block = (1024, 2048)
 """The block on a CPU: 8 MiB of scores, and as much again to count them, which caches hold."""
 
 COPIED = 2**26
-"""Bytes of embeddings that are put into order as a whole; of more, a block's at a time."""
+"""Bytes of images' embeddings that are put into order as a whole; of more, a block's at a time."""
 
 
 def rank_both(
@@ -234,11 +234,14 @@ def _count(
     room, flags = (torch.empty(height * width, device=device) for _ in range(2))
     blocks = -(-len(one) // height) * -(-len(other) // width)
     with progress(blocks, "ranking", "blocks", stream) as advance:
+        # Rows come up once for each block of columns, which come up once.
+        whole = one.rows if one.matrix.nbytes <= COPIED else None
         for left, columns, of_columns in _parts(other, width):
-            for top, rows, of_rows in _parts(one, height):
-                shape = len(rows), len(columns)
-                scores = room[: shape[0] * shape[1]].view(shape)
-                spare = flags[: shape[0] * shape[1]].view(shape)
+            for top, rows, of_rows in _parts(one, height, whole):
+                scores, spare = (
+                    memory[: len(rows) * len(columns)].view(len(rows), len(columns))
+                    for memory in (room, flags)
+                )
                 torch.mm(rows, columns.T, out=scores)
                 cells.put(scores, top, left)
                 tallies[0].add(scores, top, of_columns, spare)
@@ -246,9 +249,10 @@ def _count(
                 advance(1)
 
 
-def _parts(distinct_rows: Distinct, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+def _parts(
+    distinct_rows: Distinct, size: int, whole: Tensor | None = None
+) -> Iterator[tuple[int, Tensor, Tensor]]:
     """A matrix's distinct rows, some at a time: the first one's number, rows, and copies."""
-    whole = distinct_rows.rows if distinct_rows.matrix.nbytes <= COPIED else None
     for start in range(0, len(distinct_rows), size):
         mine = slice(start, start + size)
         some = distinct_rows.matrix[distinct_rows.first[mine]] if whole is None else whole[mine]
