@@ -33,6 +33,9 @@ VOCABULARY_KEY = "vocabulary"
 PIXELS = 112
 """Height and width of the model's input."""
 
+TOGETHER = 2**23
+"""Pixels averaged at once on the host: with more, new memory costs more than the sums."""
+
 _MEAN, _DEVIATION = 0.45, 0.25
 _SCHEMA = f"phantom-encoder-1 area {PIXELS} mean {_MEAN} deviation {_DEVIATION} {TOKEN.pattern}"
 
@@ -85,9 +88,12 @@ class PhantomEncoder(DualEncoder):
         """
         check(images)
         pixels = torch.empty(len(images), 1, PIXELS, PIXELS, device=self.device)
-        for indexes in _alike([image.shape for image in images]).values():
-            stack = torch.from_numpy(np.stack([images[index] for index in indexes]))
-            pixels[indexes, 0] = shrink(stack.to(self.device))
+        for (height, width), indexes in _alike([image.shape for image in images]).items():
+            step = max(1, TOGETHER // (height * width))
+            for start in range(0, len(indexes), step):
+                some = indexes[start : start + step]
+                stack = torch.from_numpy(np.stack([images[index] for index in some]))
+                pixels[some, 0] = shrink(stack.to(self.device))
         return pixels
 
     def preprocess_on_device(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
