@@ -58,6 +58,8 @@ class Gates:
     def __init__(self):
         self._server = subprocess.Popen(
             [sys.executable, "-c", _SERVER],
+            # Where it is no CI, pytest cuts its summary's lines to the terminal's width.
+            env=os.environ | {"CI": "true"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
