@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -17,12 +16,13 @@ from robustness.encoder import DualEncoder
 from robustness.errors import GateError
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
+from robustness.loading import Loading
 from robustness.measure import Measurement, Subject
 from robustness.occlusion import Occlusion
 from robustness.plan import Case, Plan
 from robustness.profile import LOADING, READING, Profile
 from robustness.progress import Stream
-from robustness.remembered import Loading, RememberedEncoder, recall, remember
+from robustness.remembered import load_or_recall
 from robustness.results import (
     Record,
     bound_record,
@@ -96,7 +96,9 @@ class Gate:
         evalset = self.evalset
         entry = self.plan.entry(model)
         loading = Loading(entry.loader, entry.weights, entry.options)
-        encoder, identity = self._encoder(model, loading)
+        encoder, identity = load_or_recall(
+            loading, self.store.root, self.device, partial(self.load, model)
+        )
         return Subject(
             encoder,
             evalset,
@@ -109,18 +111,6 @@ class Gate:
             stream=self.stream,
             identity=identity,
         )
-
-    def _encoder(self, model: str, loading: Loading) -> tuple[DualEncoder, str | None]:
-        """A model as it was when it was loaded last, if it is the same still; else loaded."""
-        store = self.store.root
-        note = recall(loading, store)
-        if note is not None:
-            late = partial(self.load, model)
-            encoder = RememberedEncoder(note.facts, self.device, late, loading.at(store))
-            return encoder, note.identity
-        began = time.time()
-        loaded = self.load(model)
-        return loaded, remember(loading, loaded, store, began=began)
 
     def load(self, model: str, weights: Path | None = None) -> DualEncoder:
         """Loads a model as the plan says, or from another checkpoint.

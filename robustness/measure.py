@@ -140,15 +140,7 @@ class Subject:
     def images(
         self, occlusion: Occlusion, subset: Sequence[int] | None = None
     ) -> tuple[NDArray[np.float32], float]:
-        """The embeddings of occluded images, and the share of their area that is hidden.
-
-        Args:
-            occlusion: What is hidden.
-            subset: The indexes of the images; all of them, where there are none.
-
-        Returns:
-            float32 ``[n, D]``, and the mean achieved level.
-        """
+        """Embeddings and the hidden share; see :meth:`robustness.embedded.Embedded.images`."""
         return self._embedded.images(occlusion, subset)
 
     # --- ranks and estimates ---------------------------------------------------------

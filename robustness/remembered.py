@@ -12,15 +12,11 @@ checkpoint was named, or lies in ROBUSTNESS_WEIGHTS or in the loader's own packa
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import os
-import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,48 +26,11 @@ from numpy.typing import NDArray
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import StoreError
 from robustness.files import write_whole
+from robustness.loading import Loading
 from robustness.stamps import Stamps
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SCHEMA = "remembered-1"
-"""Changes when what is kept has another form, or other meaning, than before."""
-
-FOLDER_VARIABLE = "ROBUSTNESS_WEIGHTS"
-"""Names a folder of checkpoints, where loaders look for their own."""
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How a model is loaded.
-
-    Attributes:
-        loader: Its importable name, ``package.module:function``.
-        weights: The checkpoint, where one is named.
-        options: The loader's options.
-    """
-
-    loader: str
-    weights: Path | None
-    options: Mapping[str, Any]
-
-    @cached_property
-    def name(self) -> str:
-        """What a model depends on beside the content of files, hashed."""
-        parts = {
-            "schema": SCHEMA,
-            "loader": [self.loader, str(_origin(self.loader))],
-            "weights": None if self.weights is None else str(self.weights),
-            "options": {key: repr(value) for key, value in self.options.items()},
-            "folders": [str(Path.cwd()), os.environ.get(FOLDER_VARIABLE)],
-            "packages": [sys.version, *_installed()],
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def at(self, store: Path) -> Path:
-        """Where the model is remembered, in a store's folder."""
-        return store / "models" / f"{self.name}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +161,32 @@ class Note:
     identity: str
 
 
+def load_or_recall(
+    loading: Loading, store: Path, device: str, load: Callable[[], DualEncoder]
+) -> tuple[DualEncoder, str | None]:
+    """A model as it was when it was loaded last, if it is the same still; else loaded.
+
+    Args:
+        loading: How it is loaded.
+        store: The store's folder.
+        device: Where it is to run.
+        load: Loads it.
+
+    Returns:
+        The model, and its identity as in a :class:`Note`; None where it has none.
+
+    Raises:
+        GateError: It cannot be loaded.
+        StoreError: What is kept of it cannot be read or written.
+    """
+    note = recall(loading, store)
+    if note is not None:
+        return RememberedEncoder(note.facts, device, load, loading.at(store)), note.identity
+    began = time.time()
+    encoder = load()
+    return encoder, remember(loading, encoder, store, began=began)
+
+
 def recall(loading: Loading, store: Path) -> Note | None:
     """What a model was, if nothing that it depends on has changed since.
 
@@ -243,9 +228,9 @@ def remember(loading: Loading, encoder: DualEncoder, store: Path, *, began: floa
     Raises:
         StoreError: It cannot be written.
     """
-    if encoder.checkpoint is None or not _known(loading, encoder.checkpoint):
+    if encoder.checkpoint is None or not loading.leads_to(encoder.checkpoint):
         return None
-    stamps = Stamps.of(_paths(loading, encoder.checkpoint), before=began)
+    stamps = Stamps.of(loading.paths(encoder.checkpoint), before=began)
     if stamps is None:
         return None
     content = {"facts": asdict(Facts.of(encoder)), **asdict(stamps)}
@@ -263,59 +248,3 @@ def remember(loading: Loading, encoder: DualEncoder, store: Path, *, began: floa
 
 def _checksum(text: bytes) -> bytes:
     return hashlib.sha256(text).hexdigest().encode()
-
-
-# --- what a model depends on -----------------------------------------------------------
-
-
-def _origin(loader: str) -> Path | None:
-    """The file of the loader's module, or the folder of its outermost package."""
-    package = loader.partition(":")[0].partition(".")[0]
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    places = list(spec.submodule_search_locations or ())
-    return Path(places[0] if places else spec.origin or package)
-
-
-def _installed() -> list[str]:
-    """The libraries of this environment, with their versions."""
-    return sorted(f"{found.name} {found.version}" for found in distributions())
-
-
-def _known(loading: Loading, checkpoint: Path) -> bool:
-    """Whether the same request cannot lead to another checkpoint unseen."""
-    if loading.weights is not None:
-        return True
-    folders = [os.environ.get(FOLDER_VARIABLE), _origin(loading.loader)]
-    return any(folder and checkpoint.is_relative_to(folder) for folder in folders)
-
-
-def _paths(loading: Loading, checkpoint: Path) -> Iterator[Path]:
-    """The files and folders that a model depends on."""
-    yield checkpoint
-    origin = _origin(loading.loader)
-    if origin is not None:
-        yield origin
-    yield from _named(loading)
-    yield from _modules()
-
-
-def _named(loading: Loading) -> Iterator[Path]:
-    """What options name that is a path."""
-    for value in loading.options.values():
-        if isinstance(value, str | Path) and value and Path(value).exists():
-            yield Path(value)
-
-
-def _modules() -> Iterable[Path]:
-    """The files of the modules that are loaded and no installed library's."""
-    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    for module in list(sys.modules.values()):
-        path = Path(getattr(module, "__file__", None) or "")
-        # torch.ops and the like name files that are none.
-        if path.is_absolute() and not any(path.is_relative_to(folder) for folder in installed):
-            yield path

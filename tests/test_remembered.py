@@ -16,7 +16,8 @@ from robustness.embedding import embed_images, embed_reports
 from robustness.encoder import load
 from robustness.errors import StoreError
 from robustness.evalset import load as load_evalset
-from robustness.remembered import Facts, Loading, RememberedEncoder, recall, remember
+from robustness.loading import Loading
+from robustness.remembered import Facts, RememberedEncoder, load_or_recall, recall, remember
 from robustness.stamps import SETTLED, Stamps
 
 NEVER = 2.0**40
@@ -144,7 +145,7 @@ def test_a_file_that_an_option_names_is_watched(settled, encoder, weights, tmp_p
 
 def test_another_version_of_a_library_is_seen(settled, encoder, weights, tmp_path, monkeypatch):
     kept(weights, encoder, tmp_path)
-    monkeypatch.setattr("robustness.remembered._installed", lambda: ["torch 1.0"])
+    monkeypatch.setattr("robustness.loading._installed", lambda: ["torch 1.0"])
     assert recall(loading(weights), tmp_path) is None
 
 
@@ -205,6 +206,25 @@ def test_a_note_that_cannot_be_written_says_where(settled, encoder, weights, tmp
     (tmp_path / "models").write_text("a file where a folder should be")
     with pytest.raises(StoreError, match=r"models.* cannot be written: .*--robustness-store"):
         kept(weights, encoder, tmp_path)
+
+
+def test_a_second_run_loads_nothing_until_the_checkpoint_changes(settled, weights, tmp_path):
+    loads = []
+
+    def load_it():
+        loads.append(weights)
+        return phantom.load(weights)
+
+    first, identity = load_or_recall(loading(weights), tmp_path, "cpu", load_it)
+    again, same = load_or_recall(loading(weights), tmp_path, "cpu", load_it)
+    assert len(loads) == 1
+    assert identity == same is not None
+    assert isinstance(again, RememberedEncoder)
+    assert again.fingerprint == first.fingerprint
+    os.utime(weights)
+    _, other = load_or_recall(loading(weights), tmp_path, "cpu", load_it)
+    assert len(loads) == 2
+    assert other != identity
 
 
 # --- the model that is loaded late -------------------------------------------------------

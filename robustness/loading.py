@@ -1,0 +1,100 @@
+"""How a model is loaded, and what it depends on that may change between two loadings."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+SCHEMA = "remembered-1"
+"""Changes when what is kept has another form, or other meaning, than before."""
+
+FOLDER_VARIABLE = "ROBUSTNESS_WEIGHTS"
+"""Names a folder of checkpoints, where loaders look for their own."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded.
+
+    Attributes:
+        loader: Its importable name, ``package.module:function``.
+        weights: The checkpoint, where one is named.
+        options: The loader's options.
+    """
+
+    loader: str
+    weights: Path | None
+    options: Mapping[str, Any]
+
+    @cached_property
+    def name(self) -> str:
+        """What a model depends on beside the content of files, hashed."""
+        parts = {
+            "schema": SCHEMA,
+            "loader": [self.loader, str(_origin(self.loader))],
+            "weights": None if self.weights is None else str(self.weights),
+            "options": {key: repr(value) for key, value in self.options.items()},
+            "folders": [str(Path.cwd()), os.environ.get(FOLDER_VARIABLE)],
+            "packages": [sys.version, *_installed()],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def at(self, store: Path) -> Path:
+        """Where the model is remembered, in a store's folder."""
+        return store / "models" / f"{self.name}.json"
+
+    def leads_to(self, checkpoint: Path) -> bool:
+        """Whether the same request cannot lead to another checkpoint unseen."""
+        if self.weights is not None:
+            return True
+        folders = [os.environ.get(FOLDER_VARIABLE), _origin(self.loader)]
+        return any(folder and checkpoint.is_relative_to(folder) for folder in folders)
+
+    def paths(self, checkpoint: Path) -> Iterator[Path]:
+        """The files and folders that the model depends on, its checkpoint among them."""
+        yield checkpoint
+        origin = _origin(self.loader)
+        if origin is not None:
+            yield origin
+        for value in self.options.values():
+            if isinstance(value, str | Path) and value and Path(value).exists():
+                yield Path(value)
+        yield from _modules()
+
+
+def _origin(loader: str) -> Path | None:
+    """The file of the loader's module, or the folder of its outermost package."""
+    package = loader.partition(":")[0].partition(".")[0]
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    places = list(spec.submodule_search_locations or ())
+    return Path(places[0] if places else spec.origin or package)
+
+
+def _installed() -> list[str]:
+    """The libraries of this environment, with their versions."""
+    return sorted(f"{found.name} {found.version}" for found in distributions())
+
+
+def _modules() -> Iterator[Path]:
+    """The files of the modules that are loaded and no installed library's."""
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    for module in list(sys.modules.values()):
+        path = Path(getattr(module, "__file__", None) or "")
+        # torch.ops and the like name files that are none.
+        if path.is_absolute() and not any(path.is_relative_to(folder) for folder in installed):
+            yield path
