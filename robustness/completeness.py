@@ -16,12 +16,12 @@ from robustness.counts import RankCounts
 from robustness.plan import Case, Plan
 from robustness.results import Record
 from robustness.thresholds import DIRECTIONS, Bound, Cell
-from robustness.verdict import Verdict
+from robustness.verdict import Judgement, Reason, Verdict
 
 COORDINATES = ("model", "pattern", "fill", "level", "direction")
 
 
-def problem(plan: Plan, case: Case, record: Record) -> str:
+def problem(plan: Plan, case: Case, record: Record) -> Judgement | None:
     """What is wrong with a case's record.
 
     Args:
@@ -30,37 +30,55 @@ def problem(plan: Plan, case: Case, record: Record) -> str:
         record: As :meth:`robustness.gate.Gate.run` makes it.
 
     Returns:
-        One line for a person; empty where nothing is.
+        A failure with its reason; nothing where nothing is wrong.
     """
     try:
-        return _problem(plan, case, record)
+        _see_cells(plan, case, record)
+        if any(found["metrics"] for found in record["cells"]):
+            _see_curve(plan, case, record)
+            if plan.needs_ranks:
+                _see_rankings(record["cells"], record["ranks"])
+    except _WrongError as wrong:
+        return wrong.judgement
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        return f"its record is malformed ({type(error).__name__}: {error})"
+        return _malformed(error)
+    return None
 
 
-def _problem(plan: Plan, case: Case, record: Record) -> str:
+class _WrongError(Exception):
+    """A record lacks something; says what."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.judgement = Judgement(Verdict.FAIL, reason, message)
+
+
+def _malformed(error: Exception) -> Judgement:
+    message = f"its record is malformed ({type(error).__name__}: {error})"
+    return Judgement(Verdict.FAIL, Reason.RECORD_MALFORMED, message)
+
+
+def _see_cells(plan: Plan, case: Case, record: Record) -> None:
+    """Whether every measurement is there, whole, and held against its bounds."""
     cells, planned = record["cells"], plan.cells(case)
+    if not cells:
+        raise _WrongError(Reason.LEVEL_MISSING, f"none of {len(planned)} measurements is reported")
     for found, wanted in zip_longest(cells, planned):
         if found is None or wanted is None or _place(found) != _place_of(wanted):
-            return f"{len(cells)} measurements are reported, {len(planned)} were planned"
+            raise _WrongError(
+                Reason.MEASUREMENT_MISSING,
+                f"{len(cells)} measurements are reported, {len(planned)} were planned",
+            )
     kind = plan.evalset.partition(":")[0]
     for found, wanted in zip(cells, planned, strict=True):
-        Verdict(found["verdict"])
+        where = f"{wanted.fill}, {wanted.direction}"
+        passes = Verdict(found["verdict"]) is Verdict.PASS
         if found["metrics"]:
-            wrong = _size(found, record["protocol"]["model"])
-        else:
-            wrong = "nothing was measured" if found["verdict"] == Verdict.PASS else ""
-        if found["verdict"] == Verdict.PASS:
-            wrong = wrong or _unheld(found, plan.thresholds.bounds(wanted, kind))
-        if wrong:
-            return f"{wanted.fill}, {wanted.direction}: {wrong}"
-    if any(found["metrics"] for found in cells):
-        if [(p["fill"], p["direction"]) for p in record["curve"]] != [
-            (cell.fill, cell.direction) for cell in planned
-        ]:
-            return "a point of its curve is missing"
-        return _rankings(cells, record["ranks"]) if plan.needs_ranks else ""
-    return ""
+            _see_size(found, record["protocol"]["model"], where)
+        elif passes:
+            raise _WrongError(Reason.MEASUREMENT_MISSING, f"{where}: nothing was measured")
+        if passes:
+            _see_bounds(found, plan.thresholds.bounds(wanted, kind), where)
 
 
 def _place(found: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -71,29 +89,44 @@ def _place_of(cell: Cell) -> tuple[Any, ...]:
     return tuple(getattr(cell, name) for name in COORDINATES)
 
 
-def _size(found: Record, model: Mapping[str, Any]) -> str:
+def _see_size(found: Record, model: Mapping[str, Any], where: str) -> None:
     """Whether every image, or every text, was asked."""
     queries = model["images" if found["direction"] == DIRECTIONS[0] else "texts"]
     if not 0 < found["n"] == queries:
-        return f"{found['n']} of {queries} queries are reported"
-    return ""
+        raise _WrongError(
+            Reason.QUERIES_MISSING, f"{where}: {found['n']} of {queries} queries are reported"
+        )
 
 
-def _unheld(found: Record, bounds: Sequence[Bound]) -> str:
+def _see_bounds(found: Record, bounds: Sequence[Bound], where: str) -> None:
     """Whether what passes was held against every bound that applies to it."""
     held = {bound["text"]: bound["limit"] for bound in found["bounds"]}
     if not bounds or held.keys() != {str(bound) for bound in bounds}:
-        return f"it passes by {len(held)} bounds; {len(bounds)} apply"
+        raise _WrongError(
+            Reason.BOUND_DROPPED, f"{where}: it passes by {len(held)} bounds; {len(bounds)} apply"
+        )
     for bound in bounds:
         value, limit = found["metrics"].get(bound.metric, {}).get("value"), held[str(bound)]
         if value is None or limit is None or not math.isfinite(value):
-            return f"{bound.metric} is not in its record, and bound {bound} is said to hold"
+            raise _WrongError(
+                Reason.METRIC_MISSING,
+                f"{where}: {bound.metric} is not in its record, and bound {bound} is said to hold",
+            )
         if not bound.margin(value, limit) >= 0:
-            return f"{bound.metric} is {value:.3f}, and bound {bound} is said to hold"
-    return ""
+            raise _WrongError(
+                Reason.FALSE_PASS,
+                f"{where}: {bound.metric} is {value:.3f}, and bound {bound} is said to hold",
+            )
 
 
-def _rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> str:
+def _see_curve(plan: Plan, case: Case, record: Record) -> None:
+    """Whether every measurement has its point."""
+    points = [(point["fill"], point["direction"]) for point in record["curve"]]
+    if points != [(cell.fill, cell.direction) for cell in plan.cells(case)]:
+        raise _WrongError(Reason.MEASUREMENT_MISSING, "a point of its curve is missing")
+
+
+def _see_rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> None:
     """Whether the ranks of every query are there, for the baseline."""
     for found, ranking in zip_longest(cells, rankings):
         if (
@@ -101,17 +134,22 @@ def _rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> str:
             or ranking is None
             or any(found[name] != ranking[name] for name in COORDINATES[1:])
         ):
-            return f"{len(rankings)} rankings are reported, {len(cells)} were made"
+            raise _WrongError(
+                Reason.RANKS_MISSING,
+                f"{len(rankings)} rankings are reported, {len(cells)} were made",
+            )
         if len(RankCounts.of(ranking["counts"], ranking["gallery_size"])) != found["n"]:
-            return f"{found['fill']}, {found['direction']}: not every query's rank is reported"
-    return ""
+            raise _WrongError(
+                Reason.RANKS_MISSING,
+                f"{found['fill']}, {found['direction']}: not every query's rank is reported",
+            )
 
 
-def property_problem(record: Record) -> str:
-    """What is wrong with a property's record; empty where nothing is."""
+def property_problem(record: Record) -> Judgement | None:
+    """What is wrong with a property's record; nothing where nothing is."""
     try:
         if Verdict(record["verdict"]) is Verdict.PASS and not record["examples"] > 0:
-            return "no occlusion was tried"
+            return Judgement(Verdict.FAIL, Reason.NOTHING_TRIED, "no occlusion was tried")
     except (LookupError, TypeError, ValueError) as error:
-        return f"its record is malformed ({type(error).__name__}: {error})"
-    return ""
+        return _malformed(error)
+    return None

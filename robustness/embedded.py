@@ -163,7 +163,7 @@ class Embedded:
                 f"store {self._store.root} holds {len(names)} {what}s of"
                 f" {self._encoder.name} as {embedded.dtype} {list(embedded.shape)}, not"
                 f" float32 {list(expected)}; name another folder with --robustness-store",
-                "store_stale",
+                "store_malformed",
             )
         bad = np.flatnonzero(~np.isfinite(embedded).all(axis=1))
         if bad.size:

@@ -24,7 +24,7 @@ from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.results import Record, judgement_record, number
 from robustness.strategies import occlusions
 from robustness.thresholds import Properties
-from robustness.verdict import Judgement, Reason, Verdict, judge_failure
+from robustness.verdict import PASSED, Judgement, Reason, Verdict, judge_failure
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
@@ -38,6 +38,10 @@ ALONE = 6
 
 class _BrokenError(Exception):
     """A property does not hold; the message says by how much."""
+
+    def __init__(self, message: str, reason: Reason = Reason.PROPERTY_BROKEN) -> None:
+        super().__init__(message)
+        self.judgement = Judgement(Verdict.FAIL, reason, message)
 
 
 Check = Callable[["Subject", Properties, Occlusion], float]
@@ -74,13 +78,10 @@ def search(gate: Gate, model: str, name: str) -> Record:
     except GateError as error:
         failure = judge_failure(error, optional=gate.plan.models[model].optional)
         return record | judgement_record(failure) | {"examples": 0, "room": None}
-    if finding.broken is None:
-        judgement = Judgement(Verdict.PASS, Reason.OK)
-    else:
+    if finding.broken is not None:
         record["occlusion"] = str(finding.broken)
-        judgement = Judgement(Verdict.FAIL, Reason.PROPERTY_BROKEN, finding.message)
     tried = {"examples": finding.examples, "room": number(finding.room)}
-    return record | judgement_record(judgement) | tried
+    return record | judgement_record(finding.judgement) | tried
 
 
 @dataclass(slots=True)
@@ -88,7 +89,7 @@ class _Finding:
     examples: int = 0
     room: float = float("inf")
     broken: Occlusion | None = None
-    message: str = ""
+    judgement: Judgement = PASSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _search(
         try:
             room = sought.check(subject, properties, occlusion)
         except _BrokenError as error:
-            finding.broken, finding.message = occlusion, str(error)
+            finding.broken, finding.judgement = occlusion, error.judgement
             raise
         if finding.broken is None:
             # What is tried beyond that shrinks what was found, and nobody knows how long.
@@ -174,9 +175,16 @@ def _holds_bound(subject: Subject, properties: Properties, occlusion: Occlusion)
 def _depends_on_itself_alone(
     subject: Subject, properties: Properties, occlusion: Occlusion
 ) -> float:
-    what: dict[str, Any] = {"of": "independence", "occlusion": [SCHEMA, str(occlusion)]}
+    what: dict[str, Any] = {"of": "company", "occlusion": [SCHEMA, str(occlusion)]}
     what |= {"evalset": subject.evalset.fingerprint, "subset": properties.subset}
-    apart = float(noted(subject, what, lambda: _apart(subject, properties, occlusion))["apart"][0])
+    found = noted(subject, what, lambda: _in_company(subject, properties, occlusion))
+    apart, nearest = float(found["apart"][0]), float(found["nearest"][0])
+    if not apart <= properties.tolerance and nearest <= properties.tolerance:
+        raise _BrokenError(
+            "images' embeddings are right, and in another order than the images: each that was"
+            f" embedded alone is another's of the same batch, within {properties.tolerance:g}",
+            Reason.EMBEDDINGS_MISORDERED,
+        )
     if not apart <= properties.tolerance:
         raise _BrokenError(
             f"an image's embedding moves by {apart:.2g} with the batch around it; at most"
@@ -185,10 +193,10 @@ def _depends_on_itself_alone(
     return properties.tolerance - apart
 
 
-def _apart(
+def _in_company(
     subject: Subject, properties: Properties, occlusion: Occlusion
 ) -> dict[str, NDArray[np.float64]]:
-    """By how much embeddings of images alone differ from those in company."""
+    """By how much embeddings of images alone differ from their own in company, and the nearest."""
     pairs = [subject.evalset.pairs[i] for i in _subset(subject, properties)[:ALONE]]
     images = [subject.evalset.decode(pair) for pair in pairs]
     hidden = [
@@ -198,7 +206,11 @@ def _apart(
     # In company: other images before and after, the order turned round.
     company = embed_images(subject.encoder, [*images, *hidden[::-1], *images[:1]])
     together = company[len(images) : 2 * len(images)][::-1]
-    return {"apart": np.abs(alone - together).max(keepdims=True).ravel().astype(np.float64)}
+    # Of what is infinite nothing is near.
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(alone - together).max()
+        nearest = np.abs(alone[:, None] - company[None]).max(axis=2).min(axis=1).max()
+    return {name: np.array([v], np.float64) for name, v in (("apart", apart), ("nearest", nearest))}
 
 
 def _more_never_helps(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:

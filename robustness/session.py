@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Session:
         self._setup = 0.0
         self._activity: dict[str, Record] = {}
         self._broken: set[str] = set()
-        self._incomplete: dict[str, str] = {}
+        self._incomplete: dict[str, Judgement] = {}
         self._lost: list[str] = []
         # Read now: what is on the disk when the run ends may be another file.
         self._thresholds_sha256 = hashlib.sha256(plan.thresholds.path.read_bytes()).hexdigest()
@@ -85,7 +86,8 @@ class Session:
 
     def add_silent(self, name: str) -> None:
         """Takes note of a case that passed without a record."""
-        self._incomplete.setdefault(name, "it ran and reported nothing")
+        silent = Judgement(Verdict.FAIL, Reason.RECORD_MISSING, "it ran and reported nothing")
+        self._incomplete.setdefault(name, silent)
 
     def add_lost(self, worker: str) -> None:
         """Takes note of a process that ended before its time."""
@@ -199,8 +201,8 @@ class Session:
                 Verdict.FAIL, Reason.CRASHED, f"{name} ended with an error; see its failure"
             )
         if name in self._incomplete:
-            text = f"{name}: {self._incomplete[name]}"
-            return Judgement(Verdict.FAIL, Reason.INCOMPLETE, text)
+            found = self._incomplete[name]
+            return replace(found, message=f"{name}: {found.message}")
         return absent
 
     def _curves(self) -> list[Record]:

@@ -7,6 +7,7 @@ did not run are failures with a reason of their own.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -48,12 +49,23 @@ class Reason(StrEnum):
     NO_TEXT = "no_text"
     STORE_FAILED = "store_failed"
     STORE_STALE = "store_stale"
+    STORE_MALFORMED = "store_malformed"
     WEIGHTS_ABSENT = "weights_absent"
     REFERENCE_FAILED = "reference_failed"
     PROPERTY_BROKEN = "property_broken"
+    EMBEDDINGS_MISORDERED = "embeddings_misordered"
     CRASHED = "crashed"
     WORKER_CRASHED = "worker_crashed"
-    INCOMPLETE = "incomplete"
+    RECORD_MISSING = "record_missing"
+    RECORD_MALFORMED = "record_malformed"
+    LEVEL_MISSING = "level_missing"
+    MEASUREMENT_MISSING = "measurement_missing"
+    QUERIES_MISSING = "queries_missing"
+    METRIC_MISSING = "metric_missing"
+    RANKS_MISSING = "ranks_missing"
+    BOUND_DROPPED = "bound_dropped"
+    FALSE_PASS = "false_pass"  # noqa: S105 - a reason, no password
+    NOTHING_TRIED = "nothing_tried"
     NOT_RUN = "not_run"
     NOTHING_MEASURED = "nothing_measured"
     INCONSISTENT = "inconsistent"
@@ -66,6 +78,18 @@ class Reason(StrEnum):
     BASELINE_MISMATCH = "baseline_mismatch"
     BASELINE_FAILED = "baseline_failed"
     UPDATE_FAILED = "update_failed"
+
+
+FINDINGS = frozenset(
+    {
+        Reason.BOUND_MISSED,
+        Reason.NOT_FINITE,
+        Reason.PROPERTY_BROKEN,
+        Reason.REGRESSION,
+        Reason.INFERIORITY_NOT_EXCLUDED,
+    }
+)
+"""What a fair measurement can find wrong with a model; at chance it has no retention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +105,9 @@ class Judgement:
     verdict: Verdict
     reason: Reason
     message: str = ""
+
+
+PASSED = Judgement(Verdict.PASS, Reason.OK)
 
 
 def judge(
@@ -137,7 +164,7 @@ def judge(
     if missed:
         texts = [describe_miss(estimates[bound.metric], bound, limits[bound]) for bound in missed]
         return Judgement(Verdict.FAIL, Reason.BOUND_MISSED, "; ".join(texts))
-    return Judgement(Verdict.PASS, Reason.OK)
+    return PASSED
 
 
 def _vacuous(metric: str, references: References) -> bool:
@@ -182,7 +209,7 @@ def judge_regression(found: PairedComparison, settings: Regression, *, cases: in
     alpha, margin = settings.family_alpha, settings.margin
     if settings.mode == "non_inferiority":
         if non_inferior(found, cases=cases, alpha=alpha, margin=margin):
-            return Judgement(Verdict.PASS, Reason.OK)
+            return PASSED
         upper = upper_limit(found, cases=cases, alpha=alpha)
         return Judgement(
             Verdict.FAIL,
@@ -191,7 +218,7 @@ def judge_regression(found: PairedComparison, settings: Regression, *, cases: in
             f" {_points(upper)} is not excluded; tolerated is {_points(margin)}",
         )
     if not regressed(found, alpha=alpha, margin=margin):
-        return Judgement(Verdict.PASS, Reason.OK)
+        return PASSED
     low, high = found.limits()
     return Judgement(
         Verdict.FAIL,
@@ -215,31 +242,40 @@ def judge_run(judgements: Iterable[Judgement], what: str = MEASURED) -> Judgemen
     """The verdict of a run over everything it planned: cells, properties and comparisons.
 
     A run passes where nothing failed and something was measured. What is not measured
-    counts as failed, but for optional models whose weights are absent.
+    counts as failed, but for optional models whose weights are absent. The run's reason is
+    that of its first failure to measure as it should; else of the first finding of a fair
+    measurement; else of the first that was not measured.
 
     Args:
         judgements: Over each of them.
         what: What they are over, for a person.
     """
-    counts = dict.fromkeys(Verdict, 0)
-    worst: Judgement | None = None
-    for judgement in judgements:
-        counts[judgement.verdict] += 1
-        excused = judgement.reason is Reason.WEIGHTS_ABSENT
-        if judgement.verdict is Verdict.FAIL or (
-            judgement.verdict is Verdict.NOT_MEASURED and not excused and worst is None
-        ):
-            worst = worst if worst and worst.verdict is Verdict.FAIL else judgement
+    judged = list(judgements)
+    counts = Counter(judgement.verdict for judgement in judged)
     summary = (
         f"{what}: {counts[Verdict.PASS]} passed,"
         f" {counts[Verdict.FAIL]} failed,"
         f" {counts[Verdict.NOT_MEASURED]} not measured"
     )
-    if worst is not None:
-        return Judgement(Verdict.FAIL, worst.reason, summary)
+    if amiss := [judgement for judgement in judged if _counts_against(judgement)]:
+        return Judgement(Verdict.FAIL, min(amiss, key=_gravity).reason, summary)
     if not counts[Verdict.PASS]:
         return Judgement(Verdict.FAIL, Reason.NOTHING_MEASURED, f"nothing was measured: {summary}")
     return Judgement(Verdict.PASS, Reason.OK, summary)
+
+
+def _counts_against(judgement: Judgement) -> bool:
+    excused = judgement.reason is Reason.WEIGHTS_ABSENT
+    return judgement.verdict is Verdict.FAIL or (
+        judgement.verdict is Verdict.NOT_MEASURED and not excused
+    )
+
+
+def _gravity(judgement: Judgement) -> int:
+    """0 for what explains the others: a missed bound says little where order is mixed up."""
+    if judgement.verdict is not Verdict.FAIL:
+        return 2
+    return 1 if judgement.reason in FINDINGS else 0
 
 
 def judge_failure(error: GateError, *, optional: bool) -> Judgement:

@@ -81,7 +81,7 @@ def assert_cases_agree(repository, results):
         else:
             assert mine == expected[name]
     for name in expected.keys() - told.keys():
-        assert reasons(expected[name]) <= {"not_run", "interrupted", "incomplete"}
+        assert reasons(expected[name]) <= {"not_run", "interrupted", "record_missing"}
 
 
 def assert_comparisons_agree(of_run, page, terminal, comparison):

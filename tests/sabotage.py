@@ -46,7 +46,7 @@ SABOTAGES = {
         Sabotage("constant_reports", "every report embeds alike", "scores_constant"),
         Sabotage("nan_scores", "a model of its own scores gives NaN", "model_failed"),
         Sabotage("neighbours", "an embedding depends on its batch", "property_broken"),
-        Sabotage("shuffled_gallery", "embeddings come in another order", "bound_missed"),
+        Sabotage("shuffled_gallery", "embeddings come in another order", "embeddings_misordered"),
         Sabotage(
             "false_fingerprint",
             "a model claims another's fingerprint and so its stored embeddings",
@@ -68,16 +68,23 @@ SABOTAGES = {
         # --- runs
         Sabotage("deselected", "a case is deselected", "not_run"),
         Sabotage("skipped", "a case is skipped by a hook of the repository", "not_run"),
-        Sabotage("fewer_measurements", "a case reports one measurement of two", "incomplete"),
-        Sabotage("fewer_queries", "a case reports one query less", "incomplete"),
-        Sabotage("empty_level", "the case of a level reports no measurement", "incomplete"),
-        Sabotage("no_record", "a case passes and reports nothing", "incomplete"),
-        Sabotage("missing_metric", "the metric of a bound is not reported", "incomplete"),
-        Sabotage("nan_metric", "the metric of a bound is reported as NaN", "incomplete"),
-        Sabotage("dropped_bound", "a case forgets the bound that it misses", "incomplete"),
-        Sabotage("false_pass", "a case that misses its bound says that it passes", "incomplete"),
-        Sabotage("untried_property", "a property passes without an example", "incomplete"),
-        Sabotage("missing_ranks", "a run that is kept lacks a ranking", "incomplete"),
+        Sabotage(
+            "fewer_measurements", "a case reports one measurement of two", "measurement_missing"
+        ),
+        Sabotage("fewer_queries", "a case reports one query less", "queries_missing"),
+        Sabotage("empty_level", "the case of a level reports no measurement", "level_missing"),
+        Sabotage("no_record", "a case passes and reports nothing", "record_missing"),
+        Sabotage(
+            "malformed_record",
+            "a record does not say how many queries there were",
+            "record_malformed",
+        ),
+        Sabotage("missing_metric", "the metric of a bound is not reported", "metric_missing"),
+        Sabotage("nan_metric", "the metric of a bound is reported as NaN", "metric_missing"),
+        Sabotage("dropped_bound", "a case forgets the bound that it misses", "bound_dropped"),
+        Sabotage("false_pass", "a case that misses its bound says that it passes", "false_pass"),
+        Sabotage("untried_property", "a property passes without an example", "nothing_tried"),
+        Sabotage("missing_ranks", "a run that is kept lacks a ranking", "ranks_missing"),
         Sabotage("teardown_error", "a case passes and its teardown does not", "crashed"),
         Sabotage("interrupted", "Ctrl-C in the middle", "interrupted"),
         Sabotage("stopped", "-x stops the run before the gate's cases", "interrupted"),
@@ -94,7 +101,7 @@ SABOTAGES = {
         Sabotage(
             "report_folder_taken",
             "results cannot be written where they belong",
-            "report_failed",
+            "report_unwritable",
             "refused",
         ),
         # --- files
@@ -122,7 +129,7 @@ SABOTAGES = {
             "computed anew and said",
             "mended",
         ),
-        Sabotage("short_entry", "a sound entry of the store lacks a row", "store_stale"),
+        Sabotage("short_entry", "a sound entry of the store lacks a row", "store_malformed"),
         Sabotage("stale_entry", "a sound entry of the store is of other weights", "store_stale"),
         Sabotage("other_baseline", "the baseline is of another set", "baseline_mismatch"),
         Sabotage("no_baseline", "there is no such baseline", "unknown_baseline", "refused"),
@@ -131,7 +138,7 @@ SABOTAGES = {
             "truncated_baseline", "the baseline is cut short", "baseline_unreadable", "refused"
         ),
         Sabotage("flipped_baseline", "a bit of it is flipped", "baseline_damaged", "refused"),
-        Sabotage("nan_baseline", "its ranks are NaN", "baseline_damaged", "refused"),
+        Sabotage("nan_baseline", "its ranks are NaN", "baseline_malformed", "refused"),
         Sabotage("no_thresholds", "there is no file", "thresholds_unreadable", "refused"),
         Sabotage("no_yaml", "the file is no YAML", "not_yaml", "refused"),
         Sabotage("clean_level", "level 0 is missing", "clean_level_missing", "refused"),
@@ -159,21 +166,26 @@ ENDS = {
 
 
 def table():
-    """The whole of ``docs/sabotages.md``."""
+    """The whole of ``docs/sabotages.md``: a row a reason, with all that is given it."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for sabotage in SABOTAGES.values():
+        ways.setdefault((sabotage.code, sabotage.end), []).append(sabotage.what)
     rows = [
-        f"| {s.what} | {s.end} | {s.code if s.end == 'mended' else f'`{s.code}`'} |"
-        for s in SABOTAGES.values()
+        f"| {code if end == 'mended' else f'`{code}`'} | {'; '.join(done)} | {end} |"
+        for (code, end), done in ways.items()
     ]
+    reasons = sum(end != "mended" for _, end in ways)
     return "\n".join(
         [
             "# Nothing unmeasured passes",
             "",
-            f"{len(SABOTAGES)} ways to make a run say nothing and pass, each a test:",
-            "`pytest tests/test_sabotage_*.py`. Made by `python tests/sabotage.py`.",
+            f"{len(SABOTAGES)} ways to make a run say nothing and pass, each a test, with",
+            f"{reasons} reasons: `pytest tests/test_sabotage_*.py`. Made by",
+            "`python tests/sabotage.py`. What stands in one row has one cause.",
             "",
             *(f"- **{end}**: {what}." for end, what in ENDS.items()),
             "",
-            "| What is done | The run | Reason |",
+            "| Reason | What is done | The run |",
             "| --- | --- | --- |",
             *rows,
             "",

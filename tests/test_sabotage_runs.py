@@ -12,6 +12,7 @@ MEDDLING = {
     "fewer_queries": "for cell in cells: cell['n'] -= 1",
     "empty_level": "if level: del cells[:]",
     "no_record": "if level: report = id",
+    "malformed_record": "for cell in cells: del cell['n']",
     "missing_metric": "for cell in cells: del cell['metrics']['hit@5']",
     "nan_metric": "for cell in cells: cell['metrics']['hit@5']['value'] = float('nan')",
     "untried_property": "if own: own['examples'] = 0",

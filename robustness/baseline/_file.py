@@ -155,7 +155,7 @@ def load(path: Path) -> Run:
         return _run(json.loads(text), tensors)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BaselineError(
-            f"baseline {path} is incomplete: {error}; save it again", "baseline_damaged"
+            f"baseline {path} is incomplete: {error}; save it again", "baseline_malformed"
         ) from error
 
 

@@ -68,7 +68,8 @@ def begin(results: dict[str, Any], directory: Path) -> None:
         _write_json(data, unreported(results, message, Reason.UNFINISHED))
     except OSError as error:
         forget(directory)
-        raise ReportError(f"results {data} cannot be written: {_said(error)}") from error
+        message = f"results {data} cannot be written: {_said(error)}"
+        raise ReportError(message, "report_unwritable") from error
     # One that cannot be removed cannot be written either, which the run's end reports.
     with suppress(OSError):
         (directory / "report.html").unlink(missing_ok=True)
