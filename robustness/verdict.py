@@ -271,11 +271,9 @@ def _counts_against(judgement: Judgement) -> bool:
     )
 
 
-def _gravity(judgement: Judgement) -> int:
-    """0 for what explains the others: a missed bound says little where order is mixed up."""
-    if judgement.verdict is not Verdict.FAIL:
-        return 2
-    return 1 if judgement.reason in FINDINGS else 0
+def _gravity(judgement: Judgement) -> tuple[bool, bool]:
+    """Least for what explains the others: a missed bound says little where order is mixed up."""
+    return judgement.verdict is not Verdict.FAIL, judgement.reason in FINDINGS
 
 
 def judge_failure(error: GateError, *, optional: bool) -> Judgement:

@@ -8,11 +8,26 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from robustness.errors import (
+    EmbeddingError,
+    EvaluationSetError,
+    UsageError,
+    WeightsError,
+    WeightsNotFoundError,
+)
 from robustness.metrics import LABEL_MEANS
 from robustness.paired import ALPHA, NON_INFERIORITY_ALPHA, Answers, adjust, compare_case
 from robustness.statistics import Estimate
 from robustness.thresholds import Bound, Regression
-from robustness.verdict import Judgement, Reason, Verdict, judge, judge_regression, judge_run
+from robustness.verdict import (
+    Judgement,
+    Reason,
+    Verdict,
+    judge,
+    judge_failure,
+    judge_regression,
+    judge_run,
+)
 
 HIT = Bound("hit@10", at_least=True, limit=0.8, line=7)
 RANK = Bound("median_rank", at_least=False, limit=5, line=9)
@@ -186,8 +201,28 @@ def test_a_run_counts_what_it_judged():
     )
 
 
-@pytest.mark.parametrize("parts", list(permutations([PASS, MISSED, BARE, NOT_RUN, ABSENT])))
-def test_the_first_failure_is_the_reason(parts):
+FINDINGS = [
+    Judgement(Verdict.FAIL, reason, "x")
+    for reason in (
+        Reason.BOUND_MISSED,
+        Reason.NOT_FINITE,
+        Reason.PROPERTY_BROKEN,
+        Reason.REGRESSION,
+        Reason.INFERIORITY_NOT_EXCLUDED,
+    )
+]
+MISORDERED = Judgement(Verdict.FAIL, Reason.EMBEDDINGS_MISORDERED, "x")
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=[f.reason for f in FINDINGS])
+def test_what_kept_from_measuring_is_the_reason_before_what_was_found(finding):
+    for parts in permutations([PASS, MISSED, finding, BARE, MISORDERED, NOT_RUN, ABSENT]):
+        expected = next(part for part in parts if part in (BARE, MISORDERED))
+        assert judge_run(parts).reason is expected.reason
+
+
+@pytest.mark.parametrize("parts", list(permutations([PASS, MISSED, FINDINGS[2], NOT_RUN, ABSENT])))
+def test_the_first_finding_is_the_reason_where_all_was_measured(parts):
     expected = next(part for part in parts if part.verdict is Verdict.FAIL)
     assert judge_run(parts).reason is expected.reason
 
@@ -196,3 +231,27 @@ def test_the_first_failure_is_the_reason(parts):
 def test_what_did_not_run_is_the_reason_where_nothing_failed(parts):
     judgement = judge_run(parts)
     assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.NOT_RUN)
+
+
+# --- what kept from measuring ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optional", [True, False])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (EvaluationSetError("x"), Reason.EVALSET_FAILED),
+        (EmbeddingError("x", "embedding_not_finite"), Reason.EMBEDDING_NOT_FINITE),
+        (WeightsError("x"), Reason.WEIGHTS_UNUSABLE),
+        (UsageError("x"), Reason.MODEL_FAILED),
+    ],
+)
+def test_an_error_fails_with_its_own_reason(error, reason, optional):
+    assert judge_failure(error, optional=optional) == Judgement(Verdict.FAIL, reason, "x")
+
+
+def test_absent_weights_are_excused_where_the_model_is_optional():
+    error = WeightsNotFoundError("x")
+    absent = Reason.WEIGHTS_ABSENT
+    assert judge_failure(error, optional=True) == Judgement(Verdict.NOT_MEASURED, absent, "x")
+    assert judge_failure(error, optional=False) == Judgement(Verdict.FAIL, absent, "x")

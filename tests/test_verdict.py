@@ -78,21 +78,6 @@ def test_a_run_passes_only_where_something_passed_and_nothing_is_amiss(parts):
         assert judgement.reason is (Reason.NOT_RUN if missing else Reason.NOTHING_MEASURED)
 
 
-MISORDERED = Judgement(Verdict.FAIL, Reason.EMBEDDINGS_MISORDERED, "x")
-BROKEN = Judgement(Verdict.FAIL, Reason.PROPERTY_BROKEN, "x")
-
-
-@pytest.mark.parametrize(
-    "parts", list(product([PASS, FAIL, BROKEN, MISORDERED, NOT_RUN], repeat=4))
-)
-def test_the_reason_of_a_run_is_the_first_that_explains_the_others(parts):
-    """What keeps from measuring comes before what was found, and that before what is not there."""
-    ranks = {MISORDERED: 0, FAIL: 1, BROKEN: 1, NOT_RUN: 2}
-    amiss = [part for part in parts if part != PASS]
-    expected = next((part for rank in range(3) for part in amiss if ranks[part] == rank), PASS)
-    assert judge_run(parts).reason is expected.reason
-
-
 def test_an_empty_run_fails():
     judgement = judge_run([])
     assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.NOTHING_MEASURED)
