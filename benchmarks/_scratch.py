@@ -68,6 +68,9 @@ def run_gate(folder: Path, device: str) -> tuple[float, dict[str, Any]]:
     What Python imports is imported before the clock starts. The search's own cases are left
     out: the peers do not search.
     """
+    from robustness.parallel import wait_briefly
+
+    wait_briefly()
     import open_clip  # noqa: F401
     import pytest
 

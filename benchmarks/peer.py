@@ -5,7 +5,9 @@ DataLoader with its own number of workers, over JPEGs of 2048 x 2500 that are op
 RGB, occluded by a square drawn into the picture, and put through the model's own transform.
 The gate runs as ``pytest -m robustness`` on a manifest of the same files, from an empty store:
 hashing, decoding, writing the store, intervals and report are inside the clock. Both load the
-model inside it, and compute in float32. Every run is a process of its own, in turns.
+model inside it. Every run is a process of its own, in turns. The gate computes in float32, as it
+does by default; so does clip_benchmark, unless --amp leaves it its own default, autocast, which
+on the CPU is to bfloat16.
 
 The models are an open_clip ViT-B-32 with weights from a seed, and the embedded encoder,
 wrapped for clip_benchmark.
@@ -46,13 +48,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--workers", type=int, default=4, help="the peer's; its default is 4")
+    parser.add_argument("--amp", action="store_true", help="leave the peer its default, autocast")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     levels = [float(level) for level in given.levels.split(",")]
     if given.one:
         way, model = given.one
-        task = Task(model, given.folder, levels, given.device, given.workers)
+        task = Task(model, given.folder, levels, given.device, given.workers, given.amp)
         print(json.dumps(WAYS[way](task)))
         return
     pin(given.cores)
@@ -62,6 +65,7 @@ def main() -> None:
         write_table(folder, given.images)
         vit_checkpoint(folder / "vit.safetensors")
         passed = ["--levels", given.levels, "--device", given.device, "--workers", given.workers]
+        passed += ["--amp"] if given.amp else []
         for model in given.models.split(","):
             write_repository(
                 folder / model, model, "manifest:../table.csv", levels, folder / "vit.safetensors"
@@ -76,6 +80,7 @@ class Task:
     levels: Sequence[float]
     device: str
     workers: int
+    amp: bool
 
 
 def write_table(folder: Path, images: int) -> None:
@@ -187,7 +192,7 @@ def by_clip_benchmark(task: Task) -> Figures:
         )
         found.append(
             zeroshot_retrieval.evaluate(
-                model, loader, tokenizer, task.device, amp=False, recall_k_list=RECALL
+                model, loader, tokenizer, task.device, amp=task.amp, recall_k_list=RECALL
             )
         )
     seconds = time.perf_counter() - started

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 EMBEDDING_DIM = 192
 MAX_TOKENS = 160
@@ -46,7 +48,7 @@ class Vocabulary:
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Sequential:
     layer = nn.Conv2d(inputs, outputs, size, stride, padding=(size - 1) // 2, bias=False)
-    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class _Residual(nn.Module):
@@ -58,7 +60,7 @@ class _Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(self.first(x)))
+        return F.relu(x + self.second(self.first(x)), inplace=True)
 
 
 class ImageTower(nn.Module):
@@ -120,6 +122,17 @@ class Network(nn.Module):
         super().__init__()
         self.image = ImageTower()
         self.text = TextTower(tokens)
+
+    def fused(self) -> Network:
+        """The same for embedding alone: each batch norm a part of the convolution before it."""
+        network = deepcopy(self).eval()
+        for layers in network.image.modules():
+            if isinstance(layers, nn.Sequential):
+                convolution, norm = layers[:2]
+                if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    layers[0], layers[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+        network.image.to(memory_format=torch.channels_last)
+        return network
 
     def stored(self) -> dict[str, Tensor]:
         """The tensors of the weights file: all but the counters of the batch norms."""

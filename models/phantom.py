@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models._phantom_network import EMBEDDING_DIM, MAX_TOKENS, TOKEN, Network, Vocabulary
+from models._phantom_pixels import DEVIATION, MEAN, PIXELS, shrink
 from models._pixels import check
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
@@ -30,14 +31,10 @@ WEIGHTS = Path(__file__).with_name("phantom.safetensors")
 VOCABULARY_KEY = "vocabulary"
 """The entry of the file's metadata that holds the words: a JSON list of strings."""
 
-PIXELS = 112
-"""Height and width of the model's input."""
-
 TOGETHER = 2**23
-"""Pixels averaged at once on the host: with more, new memory costs more than the sums."""
+"""Pixels averaged at once on the host: with more, memory costs more than the sums."""
 
-_MEAN, _DEVIATION = 0.45, 0.25
-_SCHEMA = f"phantom-encoder-1 area {PIXELS} mean {_MEAN} deviation {_DEVIATION} {TOKEN.pattern}"
+_SCHEMA = f"phantom-encoder-1 area {PIXELS} mean {MEAN} deviation {DEVIATION} {TOKEN.pattern}"
 
 
 class PhantomEncoder(DualEncoder):
@@ -61,7 +58,7 @@ class PhantomEncoder(DualEncoder):
         device: str,
         details: dict[str, str],
     ) -> None:
-        self._network = network.to(device).eval().requires_grad_(requires_grad=False)
+        self._network = network.fused().to(device).requires_grad_(requires_grad=False)
         self._vocabulary = vocabulary
         self.fingerprint = fingerprint
         self.text_policy = TextPolicy(
@@ -89,11 +86,13 @@ class PhantomEncoder(DualEncoder):
         check(images)
         pixels = torch.empty(len(images), 1, PIXELS, PIXELS, device=self.device)
         for (height, width), indexes in _alike([image.shape for image in images]).items():
-            step = max(1, TOGETHER // (height * width))
+            step = min(len(indexes), max(1, TOGETHER // (height * width)))
+            levels = torch.empty(step, height, width)
             for start in range(0, len(indexes), step):
                 some = indexes[start : start + step]
-                stack = torch.from_numpy(np.stack([images[index] for index in some]))
-                pixels[some, 0] = shrink(stack.to(self.device))
+                for place, index in enumerate(some):
+                    levels[place] = torch.from_numpy(np.require(images[index], requirements="W"))
+                pixels[some, 0] = shrink(levels[: len(some)].to(self.device))
         return pixels
 
     def preprocess_on_device(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
@@ -125,40 +124,6 @@ def _alike(sizes: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]
     for index, size in enumerate(sizes):
         groups.setdefault(size, []).append(index)
     return groups
-
-
-def shrink(images: Tensor) -> Tensor:
-    """Letterboxes images on a black square, averages by area to 112 x 112, standardises.
-
-    The sums are of whole numbers and exact, whatever the size and the order of addition,
-    so an image's pixels cannot depend on the batch around it.
-
-    Args:
-        images: uint8 ``[B, height, width]``.
-
-    Returns:
-        float32 ``[B, 112, 112]``.
-    """
-    height, width = images.shape[1:]
-    side = max(height, width)
-    rows = _overlap(side, height).to(images.device)
-    columns = _overlap(side, width).to(images.device)
-    across = images.float() @ columns.T
-    sums = rows.double() @ across.double()
-    return ((sums / (255.0 * side * side) - _MEAN) / _DEVIATION).float()
-
-
-def _overlap(side: int, length: int) -> Tensor:
-    """How much of each output cell each pixel fills, ``[112, length]``, in whole units.
-
-    The square's side is cut into ``112 * side`` units: a pixel is 112 of them long, a
-    cell ``side`` of them.
-    """
-    start = (side - length) // 2
-    pixel = (torch.arange(length) + start) * PIXELS
-    cell = (torch.arange(PIXELS) * side)[:, None]
-    ends = torch.minimum(pixel + PIXELS, cell + side)
-    return (ends - torch.maximum(pixel, cell)).clamp(min=0).float()
 
 
 def load(weights: str | Path | None = None, device: str = "cpu", **options: Any) -> PhantomEncoder:

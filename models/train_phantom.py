@@ -27,7 +27,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models._phantom_network import EMBEDDING_DIM, Network, Vocabulary
-from models.phantom import PIXELS, VOCABULARY_KEY, WEIGHTS, shrink
+from models._phantom_pixels import PIXELS, shrink
+from models.phantom import VOCABULARY_KEY, WEIGHTS
 from robustness.evalset.phantom import Purpose, Study, labels
 
 logger = logging.getLogger(__name__)

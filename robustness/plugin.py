@@ -12,6 +12,7 @@ from robustness import environment, options
 from robustness.console import terminal_of
 from robustness.errors import UsageError
 from robustness.options import asked_for, plan_of, refused
+from robustness.parallel import wait_briefly
 from robustness.plan import Plan
 from robustness.profile import STARTING, Profile
 from robustness.properties import PROPERTIES
@@ -137,9 +138,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
     """The run's gate: models and the evaluation set, loaded once a process."""
-    # Read when torch loads: threads that spin while they wait take ten times as long wherever
-    # something else wants the cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     profile = Profile()
     with profile.phase(STARTING):
         from robustness.devices import measuring

@@ -11,8 +11,9 @@ from gate_repository import MODELS, Repository, noisy
 from sabotaged import MODELS as SABOTAGED_MODELS
 from sabotaged import THRESHOLDS, Sabotaged, sabotage_of
 
-# Read when torch loads: threads that spin while they wait take four times the processor's time.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from robustness.parallel import wait_briefly
+
+wait_briefly()
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
 
 from robustness.embedding._ahead import ahead
-from robustness.parallel import each
+from robustness.parallel import each, wait_briefly
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, ("PASSIVE", "3000")),
+        ({"GOMP_SPINCOUNT": "7"}, ("PASSIVE", "7")),
+        ({"OMP_WAIT_POLICY": "active"}, ("active", None)),
+    ],
+)
+def test_threads_wait_briefly_unless_the_caller_says_how(monkeypatch, before, after):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    wait_briefly()
+    assert tuple(map(os.environ.get, ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))) == after
 
 
 @pytest.fixture(params=[1, 3])

@@ -361,7 +361,7 @@ def test_training_runs_twice_to_the_same_weights(tmp_path):
 
     studies = [phantom.Study(0, index, phantom.Purpose.TRAINING) for index in range(128)]
     images = torch.from_numpy(np.stack([study.image() for study in studies]))
-    from models.phantom import shrink
+    from models._phantom_pixels import shrink
 
     data = train_phantom.TrainingSet(
         shrink(images),
