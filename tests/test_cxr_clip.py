@@ -2,74 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-from typing import NamedTuple
-
 import published
 import pytest
-import reference_towers
-from published import FULL, SMALL
-from reference_towers import SHAPES, TEXTS, difference, radiographs, shapes, token_ids, unit
+from cxr_clip_cases import LOADER, Case, build, prepare, small_case
+from published import FULL
+from reference_towers import SHAPES, TEXTS, difference, radiographs, token_ids, unit
 
 from robustness.encoder import load
-from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+from robustness.errors import WeightsError
 from robustness.evalset import Report
 
-LOADER = "models.cxr_clip:load"
 TOLERANCE = 5e-5
 WRONG = 1e-3
 """How far a sprung trap moves an embedding at least, here: twenty times the tolerance."""
 
 
-class Case(NamedTuple):
-    encoder: object
-    variant: str
-    path: object
-    state: dict
-    vocabulary: object
-    towers: tuple
-
-
-def prepare(variant, size, folder):
-    """A checkpoint in the published form, and the reference towers with the same weights."""
-    state = published.draw(published.cxr_clip(variant, size), seed=12)
-    path = published.cxr_clip_tar(folder / f"{variant}.tar", state)
-    image = (
-        reference_towers.resnet_pool(state, "image_encoder.resnet.")
-        if variant == "resnet"
-        else reference_towers.swin_tokens(state, "image_encoder.image_encoder.", size)
-    )
-    text = reference_towers.bert_states(state, "text_encoder.text_encoder.", size)
-    return path, state, (image, text)
-
-
-def build(path, vocabulary, variant):
-    from models import _bert, _checkpoint, cxr_clip
-
-    words = _bert.load_tokenizer(vocabulary, SMALL.vocabulary, cxr_clip.MAX_TOKENS)
-    return cxr_clip.build(_checkpoint.read(path), words, shapes(SMALL), variant)
+@pytest.fixture(scope="module", params=["swin", "resnet"])
+def case(request, tmp_path_factory):
+    return small_case(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    return published.write_vocabulary(tmp_path_factory.mktemp("vocabulary") / "vocab.txt")
-
-
-@pytest.fixture(scope="module")
-def swin(tmp_path_factory, vocabulary):
-    path, state, towers = prepare("swin", SMALL, tmp_path_factory.mktemp("swin"))
-    return Case(build(path, vocabulary, "swin"), "swin", path, state, vocabulary, towers)
-
-
-@pytest.fixture(scope="module")
-def resnet(tmp_path_factory, vocabulary):
-    path, state, towers = prepare("resnet", SMALL, tmp_path_factory.mktemp("resnet"))
-    return Case(build(path, vocabulary, "resnet"), "resnet", path, state, vocabulary, towers)
-
-
-@pytest.fixture(params=["swin", "resnet"])
-def case(request):
-    return request.getfixturevalue(request.param)
+def swin(tmp_path_factory):
+    return small_case("swin", tmp_path_factory.mktemp("swin"))
 
 
 # --- the references --------------------------------------------------------------------
@@ -239,109 +194,6 @@ def test_trap_resampling_is_bilinear(swin):
 
 def test_trap_batch_norm_is_in_eval_mode(case):
     assert not any(module.training for module in case.encoder._network.modules())
-
-
-# --- the file --------------------------------------------------------------------------
-
-
-def test_the_published_file_needs_no_omegaconf(swin):
-    import torch
-
-    assert "omegaconf" not in sys.modules
-    with pytest.raises(Exception, match="omegaconf"):
-        torch.load(swin.path, weights_only=True)
-    # The fixture read it: all of its tensors, and nothing of its optimizer.
-    from models import _checkpoint
-
-    assert _checkpoint.read(swin.path).state.keys() == swin.state.keys()
-
-
-def test_a_plain_state_dict_is_taken(swin, tmp_path):
-    import torch
-
-    torch.save(swin.state, tmp_path / "plain.pt")
-    encoder = build(tmp_path / "plain.pt", swin.vocabulary, "swin")
-    assert encoder.fingerprint == swin.encoder.fingerprint
-    assert encoder.details["weights_sha256"] != swin.encoder.details["weights_sha256"]
-
-
-def test_keys_of_a_newer_transformers_are_taken(swin, tmp_path):
-    import torch
-    from transformers import SwinModel
-
-    prefix = "image_encoder.image_encoder."
-    tower = swin.encoder._network.image_encoder["image_encoder"]
-    assert isinstance(tower, SwinModel)
-    state = {key: value for key, value in swin.state.items() if not key.startswith(prefix)}
-    state |= {f"{prefix}{key}": value for key, value in tower.state_dict().items()}
-    torch.save(state, tmp_path / "new.pt")
-    encoder = build(tmp_path / "new.pt", swin.vocabulary, "swin")
-    assert encoder.fingerprint == swin.encoder.fingerprint
-
-
-def test_one_changed_weight_changes_the_fingerprint(swin, tmp_path):
-    state = dict(swin.state)
-    key = "text_encoder.text_encoder.encoder.layer.3.output.dense.bias"
-    state[key] = state[key].clone()
-    state[key][0] += 1e-3
-    path = published.cxr_clip_tar(tmp_path / "changed.tar", state)
-    assert build(path, swin.vocabulary, "swin").fingerprint != swin.encoder.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda state: state.pop("logit_scale"), "1 missing keys ['logit_scale']"),
-        (lambda state: state.update(extra=state["logit_scale"]), "1 unexpected ['extra']"),
-    ],
-    ids=["missing", "unexpected"],
-)
-def test_a_checkpoint_that_does_not_fit(swin, tmp_path, change, reason):
-    state = dict(swin.state)
-    change(state)
-    path = published.cxr_clip_tar(tmp_path / "changed.tar", state)
-    with pytest.raises(WeightsError) as caught:
-        build(path, swin.vocabulary, "swin")
-    assert reason in str(caught.value)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_another_model_and_the_wrong_variant(case, tmp_path):
-    words = published.write_full_vocabulary(tmp_path / "full.txt")
-    other = {"swin": "resnet", "resnet": "swin"}[case.variant]
-    with pytest.raises(WeightsError, match=f"image tower is {case.variant}, not {other} as asked"):
-        load(LOADER, weights=case.path, tokenizer=words, variant=other)
-    medclip = published.medclip_zip(tmp_path / "medclip.zip", {"x": case.state["logit_scale"]})
-    with pytest.raises(WeightsError, match=r"another model: no key is image_encoder"):
-        load(LOADER, weights=medclip, tokenizer=words)
-
-
-def test_files_that_cannot_be_used(swin, tmp_path, monkeypatch):
-    words = published.write_full_vocabulary(tmp_path / "full.txt")
-    short = tmp_path / "short.tar"
-    short.write_bytes(swin.path.read_bytes()[:100_000])
-    with pytest.raises(WeightsError, match="short.tar.*truncated"):
-        load(LOADER, weights=short, tokenizer=words)
-    with pytest.raises(WeightsError, match="is a directory"):
-        load(LOADER, weights=tmp_path, tokenizer=words)
-    with pytest.raises(WeightsError, match="entries, the text tower 28,996"):
-        load(LOADER, weights=swin.path, tokenizer=swin.vocabulary)
-    monkeypatch.delenv("ROBUSTNESS_WEIGHTS", raising=False)
-    with pytest.raises(WeightsNotFoundError, match="CXR-CLIP.*swint_mcc.tar.*https.*CC BY-NC"):
-        load(LOADER)
-    with pytest.raises(UsageError, match="no option 'colour'; it takes tokenizer, variant"):
-        load(LOADER, weights=swin.path, colour="blue")
-
-
-def test_the_folder_of_weights_is_searched(swin, tmp_path, monkeypatch):
-    monkeypatch.setenv("ROBUSTNESS_WEIGHTS", str(tmp_path))
-    (tmp_path / "swint_m.tar").symlink_to(swin.path)
-    with pytest.raises(WeightsNotFoundError, match="r50_mcc.tar"):
-        load(LOADER, variant="resnet")
-    # Found, and then refused only for its vocabulary.
-    with pytest.raises(WeightsError, match="vocab.txt"):
-        load(LOADER, tokenizer=swin.vocabulary)
 
 
 # --- what the result says --------------------------------------------------------------
