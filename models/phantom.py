@@ -91,7 +91,9 @@ class PhantomEncoder(DualEncoder):
             for start in range(0, len(indexes), step):
                 some = indexes[start : start + step]
                 for place, index in enumerate(some):
-                    levels[place] = torch.from_numpy(np.require(images[index], requirements="CW"))
+                    levels[place] = torch.from_numpy(
+                        np.require(images[index], requirements=("C", "W"))
+                    )
                 pixels[some, 0] = shrink(levels[: len(some)].to(self.device))
         return pixels
 
