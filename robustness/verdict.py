@@ -214,8 +214,8 @@ def judge_regression(found: PairedComparison, settings: Regression, *, cases: in
         return Judgement(
             Verdict.FAIL,
             Reason.INFERIORITY_NOT_EXCLUDED,
-            f"{settings.metric} fell by {_points(found.drop)}, and a fall of up to"
-            f" {_points(upper)} is not excluded; tolerated is {_points(margin)}",
+            f"{settings.metric} fell by {points(found.drop)}, and a fall of up to"
+            f" {points(upper)} is not excluded; tolerated is {points(margin)}",
         )
     if not regressed(found, alpha=alpha, margin=margin):
         return PASSED
@@ -223,13 +223,14 @@ def judge_regression(found: PairedComparison, settings: Regression, *, cases: in
     return Judgement(
         Verdict.FAIL,
         Reason.REGRESSION,
-        f"{settings.metric} fell by {_points(found.drop)} [{100 * low:.1f}, {100 * high:.1f}],"
-        f" tolerated is {_points(margin)}; p = {found.adjusted_p:.2g} (sign flips, Holm over"
+        f"{settings.metric} fell by {points(found.drop)} [{100 * low:.1f}, {100 * high:.1f}],"
+        f" tolerated is {points(margin)}; p = {found.adjusted_p:.2g} (sign flips, Holm over"
         f" {cases} cases), level {alpha:g}",
     )
 
 
-def _points(share: float) -> str:
+def points(share: float) -> str:
+    """A difference of fractions as a person reads it, such as ``1.4 points``."""
     text = f"{100 * share:.1f}".removesuffix(".0")
     return f"{text} point" if text == "1" else f"{text} points"
 

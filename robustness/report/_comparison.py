@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robustness.report._words import points
+from robustness.verdict import points
 
 SHOWN = 8
 """The lines that a terminal shows of one kind; the rest is counted, and on the page."""

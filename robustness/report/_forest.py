@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustness.report._comparison import Item, place, worst_first
-from robustness.report._words import points
+from robustness.verdict import points
 
 WIDTH, HEIGHT, EDGE = 240, 22, 14
 

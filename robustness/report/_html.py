@@ -15,7 +15,8 @@ from robustness.report._comparison import (
     place,
     worst_first,
 )
-from robustness.report._words import points
+from robustness.report._words import half_lost
+from robustness.verdict import points
 
 WORST_FIRST = ("fail", "not_measured", "pass")
 
@@ -88,6 +89,7 @@ def html(results: dict[str, Any]) -> str:
         "tenths": _tenths,
         "falls": _falls,
         "number": _time.number,
+        "half_lost": lambda curve: half_lost(curve, results["cases"]),
     }
     return environment.get_template("report.html.jinja").render(
         results=results,

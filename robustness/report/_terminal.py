@@ -8,6 +8,7 @@ from typing import Any
 from robustness.metrics import HEADLINE
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
+from robustness.report._words import half_lost, span
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""
@@ -90,7 +91,8 @@ def _notes(results: dict[str, Any]) -> list[str]:
     lines = []
     if any(cell["verdict"] == "fail" for cell in results["cases"]):
         lines.append("* a measurement at this level failed, in some fill or direction")
-    lines += [_curve_line(c) for c in results["curves"] if c["direction"] == SHOWN]
+    cells = results["cases"]
+    lines += [_curve_line(c, cells) for c in results["curves"] if c["direction"] == SHOWN]
     properties = results["properties"]
     held = sum(p["verdict"] == "pass" for p in properties)
     lines.append(f"properties: {held} of {len(properties)} hold")
@@ -132,20 +134,8 @@ def _not_measured(items: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _curve_line(curve: dict[str, Any]) -> str:
-    half = curve["level_of_half_loss"]
-    where = (
-        f"half of it is lost at level {half['value']:.2f} {_span(half)}"
-        if half["value"] is not None
-        else "less than half of it is lost at every level measured"
-    )
+def _curve_line(curve: dict[str, Any], cells: list[dict[str, Any]]) -> str:
     area = curve["area_under_curve"]
-    mean = "unknown" if area["value"] is None else f"{area['value']:.3f} {_span(area)}"
-    return f"{curve['model']} {curve['pattern']} {curve['fill']}: mean over levels {mean}; {where}"
-
-
-def _span(estimate: dict[str, Any]) -> str:
-    low, high = (
-        "-" if estimate[end] is None else f"{estimate[end]:.2f}" for end in ("low", "high")
-    )
-    return f"[{low}, {high}]"
+    mean = "unknown" if area["value"] is None else f"{area['value']:.3f} {span(area)}"
+    name = f"{curve['model']} {curve['pattern']} {curve['fill']}"
+    return f"{name}: mean over levels {mean}; {half_lost(curve, cells)}"

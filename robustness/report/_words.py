@@ -1,9 +1,42 @@
-"""Numbers as a person reads them."""
+"""What curves say, as the terminal and the page tell it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-def points(share: float) -> str:
-    """A difference of fractions in points, such as ``1.4 points``."""
-    text = f"{100 * share:.1f}".removesuffix(".0")
-    return f"{text} point" if text == "1" else f"{text} points"
+from robustness.metrics import HEADLINE
+
+PLACE = ("model", "pattern", "fill", "direction")
+
+
+def half_lost(curve: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> str:
+    """Where half of what a curve begins with is lost.
+
+    Args:
+        curve: A curve of ``results.json``.
+        cells: Its cases.
+    """
+    if _at_chance(curve, cells):
+        return "with nothing hidden it is not told from chance"
+    half = curve["level_of_half_loss"]
+    if half["value"] is None:
+        return "less than half of it is lost at every level measured"
+    return f"half of it is lost at level {half['value']:.2f} {span(half)}"
+
+
+def _at_chance(curve: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether what guessing gets lies within the clean interval, or above it."""
+    return any(
+        cell["metrics"][HEADLINE]["low"] <= cell["chance"][HEADLINE]
+        for cell in cells
+        if cell["level"] == 0 and all(cell[name] == curve[name] for name in PLACE)
+    )
+
+
+def span(estimate: Mapping[str, Any]) -> str:
+    """An interval, such as ``[0.52, 0.57]``; a dash for an end that is not known."""
+    low, high = (
+        "-" if estimate[end] is None else f"{estimate[end]:.2f}" for end in ("low", "high")
+    )
+    return f"[{low}, {high}]"
