@@ -1,0 +1,161 @@
+"""What runs where the images lie, on each device there is: the CPU, and a GPU if there is one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from decoded_images import Source, pixels
+from test_ranking import brute_force, grid_rows
+
+from robustness.occlusion import FILLS, PATTERNS, Occlusion
+
+SIZES = [(300, 260), (97, 131), (512, 512), (200, 640)]
+OCCLUSIONS = [Occlusion("square", 0.0), Occlusion("square", 0.3), Occlusion("grid", 0.5, "grey", 7)]
+
+
+@pytest.fixture(params=["cpu", "cuda:0"])
+def device(request):
+    import torch
+
+    from robustness.devices import measuring
+
+    if request.param != "cpu" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    with measuring(1):
+        yield request.param
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, size, np.uint8) for size in SIZES]
+
+
+def on_device(preprocess, images, device):
+    from robustness.embedding.canvas import lay
+
+    canvas = lay(images, pinned=device != "cpu")
+    return preprocess(canvas.images.to(device, non_blocking=True), canvas.sizes).cpu()
+
+
+def test_pixels_are_those_of_the_host(device, images):
+    """A grey level more or less would be .004 and more."""
+    import torch
+
+    from models import clip, cxr_clip, cxr_repair, medclip
+    from models.phantom import load
+
+    here, there = load(), load(device=device)
+    for host, made in [
+        (here.preprocess, there.preprocess_on_device),
+        *(
+            (preprocessing.host, preprocessing.device)
+            for preprocessing in (
+                clip._preprocessing(224),
+                *cxr_clip._PREPROCESSING.values(),
+                medclip._PREPROCESSING,
+                cxr_repair._preprocessing(224, antialias=False),
+                cxr_repair._preprocessing(224, antialias=True),
+            )
+        ),
+    ]:
+        found = on_device(made, images, device)
+        torch.testing.assert_close(found, host(images), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("fill", FILLS)
+def test_what_is_hidden_is_what_apply_hides(device, images, pattern, fill):
+    from robustness.embedding.canvas import lay
+    from robustness.occlusion._device import apply_on_device
+
+    occlusion = Occlusion(pattern, 0.37, fill, 5)
+    canvas = lay(images, pinned=device != "cpu")
+    names = [f"image-{number}" for number in range(len(images))]
+    hidden = apply_on_device(occlusion, canvas.images.to(device), names, canvas.sizes).cpu().numpy()
+    for rows, image, name in zip(hidden, images, names, strict=True):
+        found = rows[: image.shape[0], : image.shape[1]]
+        assert np.array_equal(found, occlusion.apply(image, name))
+
+
+@pytest.mark.parametrize("room", [0, 100, 10**6])
+def test_images_arrive_whole_streamed_or_kept(device, room):
+    from robustness.embedding.canvas import Canvases
+
+    source = Source(40)
+    batches = [source.pairs[start : start + 4] for start in range(0, 40, 4)]
+    canvases = Canvases(device, room=room)
+    for _ in range(2):
+        # Taken together first: what a later batch is laid into must not be an earlier one's.
+        laid = list(canvases(batches, source.decode))
+        assert {str(canvas.images.device) for canvas in laid} == {device}
+        numbers = iter(range(40))
+        for canvas in laid:
+            for image, (height, width) in zip(canvas.images.cpu(), canvas.sizes, strict=True):
+                assert np.array_equal(image[:height, :width].numpy(), pixels(next(numbers)))
+    assert set(source.decoded.values()) <= ({2} if room == 0 else {1} if room > 1000 else {1, 2})
+
+
+@pytest.mark.parametrize("block", [None, (64, 48)])
+def test_ranks_are_those_of_float64(device, block):
+    """Scores that no device rounds, many of them equal."""
+    import torch
+
+    from robustness.ranking import rank_both, rank_counts
+
+    rng = np.random.default_rng(3)
+    one, other = grid_rows(rng, 300), grid_rows(rng, 200)
+    of_image = [np.array([number % 200]) for number in range(300)]
+    of_report = [np.flatnonzero(np.arange(300) % 200 == number) for number in range(200)]
+    there = torch.from_numpy(one).to(device), torch.from_numpy(other).to(device)
+    forth, back = rank_both(*there, of_image, of_report, block=block)
+    for counts, queries, gallery, right in (
+        (forth, one, other, of_image),
+        (back, other, one, of_report),
+        (rank_counts(*there, of_image), one, other, of_image),
+        (rank_counts(*there[::-1], of_report), other, one, of_report),
+    ):
+        found = counts.greater.tolist(), counts.equal.tolist(), counts.tied.tolist()
+        assert found == tuple(brute_force(queries, gallery, right))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precision):
+    from models.phantom import load
+    from robustness.embedded import Embedded
+    from robustness.embedding import Store, embed_images, embed_reports
+    from robustness.evalset import load as load_evalset
+
+    evalset, here = load_evalset("phantom:10"), load()
+    texts = list(dict.fromkeys(pair.report.text(("findings",)) for pair in evalset.pairs))
+    made = Embedded(
+        load(device=device), evalset, texts, Store(tmp_path),
+        batch_size=4, precision=precision, on_device=True,
+    )  # fmt: skip
+    atol = 1e-4 if precision == "float32" else 0.05
+    made.prepare(OCCLUSIONS)
+    for occlusion in OCCLUSIONS:
+        alone = [
+            embed_images(here, [occlusion.apply(evalset.decode(pair), pair.image_id)])
+            for pair in evalset.pairs
+        ]
+        np.testing.assert_allclose(made.images(occlusion)[0], np.concatenate(alone), 0, atol)
+    np.testing.assert_allclose(made.reports, embed_reports(here, texts), 0, atol)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_the_gate_finds_what_it_finds_on_the_cpu(device, repository, pytester, workers):
+    def values():
+        return np.array([c["metrics"]["hit@10"]["value"] for c in repository.results()["cases"]])
+
+    assert repository.gate("--robustness-device=cpu").ret == 0
+    expected = values()
+    outcome = repository.gate(
+        f"--robustness-device={device}",
+        f"--robustness-store={repository.path / 'own'}",
+        *workers,
+        run=pytester.runpytest_subprocess,
+    )
+    assert outcome.ret == 0
+    assert set(repository.results()["environment"]["device"]) == {device}
+    np.testing.assert_allclose(values(), expected, 0, 1.5 / 48)
