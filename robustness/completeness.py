@@ -13,9 +13,10 @@ from itertools import zip_longest
 from typing import Any
 
 from robustness.counts import RankCounts
+from robustness.metrics import HEADLINE, HEADLINE_CUTOFF, hit_at
 from robustness.plan import Case, Plan
-from robustness.results import Record
-from robustness.thresholds import DIRECTIONS, Bound, Cell
+from robustness.results import Record, judgement_of
+from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
 from robustness.verdict import Judgement, Reason, Verdict
 
 COORDINATES = ("model", "pattern", "fill", "level", "direction")
@@ -72,6 +73,7 @@ def _see_cells(plan: Plan, case: Case, record: Record) -> None:
     kind = plan.evalset.partition(":")[0]
     for found, wanted in zip(cells, planned, strict=True):
         where = f"{wanted.fill}, {wanted.direction}"
+        _see_excuse(plan, found, found["metrics"], where)
         passes = Verdict(found["verdict"]) is Verdict.PASS
         if found["metrics"]:
             _see_size(found, record["protocol"]["model"], where)
@@ -79,6 +81,19 @@ def _see_cells(plan: Plan, case: Case, record: Record) -> None:
             raise _WrongError(Reason.MEASUREMENT_MISSING, f"{where}: nothing was measured")
         if passes:
             _see_bounds(found, plan.thresholds.bounds(wanted, kind), where)
+
+
+def _see_excuse(plan: Plan, found: Record, measured: Mapping[str, Any], where: str) -> None:
+    """Whether what is said not to be measured may be: an optional model without its weights."""
+    if judgement_of(found).verdict is not Verdict.NOT_MEASURED:
+        return
+    absent = found["reason"] == Reason.WEIGHTS_ABSENT and not measured
+    if not (absent and plan.models[found["model"]].optional):
+        raise _WrongError(
+            Reason.FALSE_EXCUSE,
+            f"{where}: it is said not to be measured ({found['reason']}); only an optional model"
+            " without its weights need not be",
+        )
 
 
 def _place(found: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -106,7 +121,10 @@ def _see_bounds(found: Record, bounds: Sequence[Bound], where: str) -> None:
             Reason.BOUND_DROPPED, f"{where}: it passes by {len(held)} bounds; {len(bounds)} apply"
         )
     for bound in bounds:
-        value, limit = found["metrics"].get(bound.metric, {}).get("value"), held[str(bound)]
+        value = found["metrics"].get(bound.metric, {}).get("value")
+        # What another model has is in that model's own record; all else is known here.
+        known = bound.reference in {None, CHANCE}
+        limit = bound.against({CHANCE: found["chance"]}) if known else held[str(bound)]
         if value is None or limit is None or not math.isfinite(value):
             raise _WrongError(
                 Reason.METRIC_MISSING,
@@ -138,18 +156,26 @@ def _see_rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> None:
                 Reason.RANKS_MISSING,
                 f"{len(rankings)} rankings are reported, {len(cells)} were made",
             )
-        if len(RankCounts.of(ranking["counts"], ranking["gallery_size"])) != found["n"]:
+        where = f"{found['fill']}, {found['direction']}"
+        counts = RankCounts.of(ranking["counts"], ranking["gallery_size"])
+        if len(counts) != found["n"]:
+            raise _WrongError(Reason.RANKS_MISSING, f"{where}: not every query's rank is reported")
+        told, counted = found["metrics"][HEADLINE]["value"], hit_at(counts, HEADLINE_CUTOFF)
+        if not math.isclose(told, counted, abs_tol=1e-6):
             raise _WrongError(
-                Reason.RANKS_MISSING,
-                f"{found['fill']}, {found['direction']}: not every query's rank is reported",
+                Reason.RANKS_CONTRADICT,
+                f"{where}: {HEADLINE} is {told:.3f}, and {counted:.3f} by the ranks reported",
             )
 
 
-def property_problem(record: Record) -> Judgement | None:
+def property_problem(plan: Plan, record: Record) -> Judgement | None:
     """What is wrong with a property's record; nothing where nothing is."""
     try:
+        _see_excuse(plan, record, {}, record["property"])
         if Verdict(record["verdict"]) is Verdict.PASS and not record["examples"] > 0:
             return Judgement(Verdict.FAIL, Reason.NOTHING_TRIED, "no occlusion was tried")
+    except _WrongError as wrong:
+        return wrong.judgement
     except (LookupError, TypeError, ValueError) as error:
         return _malformed(error)
     return None

@@ -189,7 +189,9 @@ class Gate:
         references = {CHANCE: measurement.chance}
         try:
             references |= self._references(subject, cell, bounds)
-            judgement = judge(measurement.estimates, bounds, references)
+            judgement = judge(
+                measurement.estimates, bounds, references, gallery=measurement.counts.gallery_size
+            )
         except GateError as error:
             judgement = Judgement(Verdict.FAIL, Reason.REFERENCE_FAILED, str(error))
         if cell.level == 0 and (constant := _constant(measured)):

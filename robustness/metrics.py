@@ -33,6 +33,9 @@ RSUM_CUTOFFS = (1, 5, 10)
 HEADLINE = "hit@10"
 """The metric that tables, curves and the level of half loss speak of."""
 
+HEADLINE_CUTOFF = int(HEADLINE.partition("@")[2])
+"""Its k."""
+
 MEANS = (*(f"hit@{k}" for k in CUTOFFS), *(f"recall@{k}" for k in CUTOFFS), "mrr")
 """The metrics that are means over queries, each 0 to 1."""
 
@@ -231,6 +234,13 @@ def uninformed_gains(gains: PlaceGains) -> PlaceGains:
 # --- over the levels -------------------------------------------------------------------
 
 
+ROUNDING = 1e-9
+"""What two sums of the same shares may differ by."""
+
+HALF_ROUNDING = 1e-6
+"""How far a curve of six decimals may lie above its half."""
+
+
 def retention(value: Values | float, clean: Values | float, chance: float) -> Values:
     """What is left of a metric's distance from chance: (value - chance) / (clean - chance).
 
@@ -244,7 +254,8 @@ def retention(value: Values | float, clean: Values | float, chance: float) -> Va
         chance or below it, since nothing can be said of what such a model retains.
     """
     value, clean = np.asarray(value, dtype=float), np.asarray(clean, dtype=float)
-    room = np.where(clean > chance, clean - chance, np.nan)
+    # Means differ in their last bits by the order of addition: that is no knowledge.
+    room = np.where(clean - chance > ROUNDING, clean - chance, np.nan)
     return (value - chance) / room
 
 
@@ -275,17 +286,19 @@ def level_of_half_loss(levels: Sequence[float], curve: Values) -> Values:
 
     Returns:
         float64 ``[...]``, between two levels by a straight line; inf where more than
-        half is left at every level; NaN where the first value is 0.
+        half is left at every level; NaN where the first value is 0 or there is one level.
     """
     curve = np.atleast_2d(np.asarray(curve, dtype=float))
+    if len(levels) == 1:
+        return np.full(len(curve), np.nan)
     half = curve[:, :1] / 2
-    below = curve <= half
+    below = curve <= half + HALF_ROUNDING
     first = np.argmax(below, axis=1)
     row = np.arange(len(curve))
     at = np.asarray(levels, dtype=float)
     high, low = curve[row, first - 1], curve[row, first]
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = (high - half[:, 0]) / (high - low)
+        part = np.minimum((high - half[:, 0]) / (high - low), 1)
     crossing = at[first - 1] + part * (at[first] - at[first - 1])
     found = np.where(below.any(axis=1), crossing, np.inf)
     return np.where(curve[:, 0] > 0, found, np.nan)

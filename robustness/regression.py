@@ -11,6 +11,7 @@ from typing import Any
 
 from robustness.baseline import Key, ModelRun, Run, differences
 from robustness.paired import (
+    ALPHA,
     Answers,
     PairedComparison,
     adjust,
@@ -49,9 +50,18 @@ def compare(run: Run, baseline: Run, settings: Regression) -> list[Record]:
             found |= _cases(model, own, baseline.models[model], settings)
     adjusted = dict(zip(found, adjust(list(found.values())), strict=True)) if found else {}
     return refused + [
-        _record(place, comparison, settings, cases=len(adjusted))
+        _record(place, comparison, settings, len(adjusted), _gallery(run.models[place[0]], place))
         for place, comparison in adjusted.items()
     ]
+
+
+def _gallery(own: ModelRun, place: Place) -> int:
+    """How many items the smaller direction ranks."""
+    return min(
+        counts.gallery_size
+        for key, counts in own.ranks.items()
+        if (key.pattern, key.fill, key.level) == place[1:]
+    )
 
 
 def _cases(
@@ -87,12 +97,16 @@ def _refused(model: str, differing: list[str]) -> Record:
     return {"model": model, **judgement_record(judgement)}
 
 
-def _record(place: Place, found: PairedComparison, settings: Regression, *, cases: int) -> Record:
+def _record(
+    place: Place, found: PairedComparison, settings: Regression, cases: int, gallery: int
+) -> Record:
     model, pattern, fill, level = place
     low, high = found.limits()
-    smallest = smallest_drop(
-        found, cases=cases, alpha=settings.family_alpha, margin=settings.margin
-    )
+    # What is seen is a regression, at the level of one, whatever is asked for.
+    alpha = settings.family_alpha if settings.mode == "regression" else ALPHA
+    judgement = judge_regression(found, settings, cases=cases, gallery=gallery)
+    vacuous = judgement.reason is Reason.COMPARISON_VACUOUS
+    smallest = smallest_drop(found, cases=cases, alpha=alpha, margin=settings.margin)
     return {
         "model": model,
         "pattern": pattern,
@@ -104,9 +118,9 @@ def _record(place: Place, found: PairedComparison, settings: Regression, *, case
         "drops": found.drops,
         "p": found.p,
         "adjusted_p": found.adjusted_p,
-        "smallest_drop": number(smallest),
+        "smallest_drop": None if vacuous else number(smallest),
         "not_excluded": _not_excluded(found, settings, cases),
-        **judgement_record(judge_regression(found, settings, cases=cases)),
+        **judgement_record(judgement),
     }
 
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from robustness.gate import Gate
     from robustness.measure import Subject
 
-HEADLINE_CUTOFF = int(metrics.HEADLINE.partition("@")[2])
-
 ALONE = 6
 """Images whose embeddings are compared alone and in company."""
 
@@ -217,7 +215,8 @@ def _more_never_helps(subject: Subject, properties: Properties, occlusion: Occlu
     subset = _subset(subject, properties)
     less = replace(occlusion, level=occlusion.level / 2)
     low, high = (
-        metrics.hit_at(subject.rank_subset(o, subset), HEADLINE_CUTOFF) for o in (less, occlusion)
+        metrics.hit_at(subject.rank_subset(o, subset), metrics.HEADLINE_CUTOFF)
+        for o in (less, occlusion)
     )
     room = low + properties.noise - high
     if not room >= 0:
@@ -235,13 +234,13 @@ def _blind_is_chance(subject: Subject, properties: Properties, occlusion: Occlus
     to_report = subject.rank_subset(blind, subset)
     images, _ = subject.images(blind, subset)
     to_image = _to_subset(subject, images, subset)
-    chance = metrics.hit_at(metrics.uninformed(to_image), HEADLINE_CUTOFF)
+    chance = metrics.hit_at(metrics.uninformed(to_image), metrics.HEADLINE_CUTOFF)
     # Without sight the best a model can do is to answer with the commonest reports.
     commonest = Counter(int(subject.matching.text_of_image[i]) for i in subset)
-    constant = sum(n for _, n in commonest.most_common(HEADLINE_CUTOFF)) / len(subset)
+    constant = sum(n for _, n in commonest.most_common(metrics.HEADLINE_CUTOFF)) / len(subset)
     found = {
-        "image to report": (metrics.hit_at(to_report, HEADLINE_CUTOFF), 0.0, constant),
-        "report to image": (metrics.hit_at(to_image, HEADLINE_CUTOFF), chance, chance),
+        "image to report": (metrics.hit_at(to_report, metrics.HEADLINE_CUTOFF), 0.0, constant),
+        "report to image": (metrics.hit_at(to_image, metrics.HEADLINE_CUTOFF), chance, chance),
     }
     room = float("inf")
     for direction, (value, low, high) in found.items():

@@ -66,7 +66,7 @@ class Session:
             mine = record["property"]
             name = f"{mine['model']}-{mine['property']}"
             self._properties[mine["model"], mine["property"]] = mine
-            problem = completeness.property_problem(mine)
+            problem = completeness.property_problem(self.plan, mine)
         else:
             name = record["case"]
             problem = completeness.problem(self.plan, self._planned[name], record)
@@ -254,6 +254,9 @@ class Session:
                 text = json.dumps(record["protocol"], sort_keys=True)
                 if seen.setdefault(model, text) != text:
                     return f"{model} or its evaluation set"
+                evalset = json.dumps(record["protocol"]["evalset"], sort_keys=True)
+                if seen.setdefault("", evalset) != evalset:
+                    return "the evaluation set"
         loaded: dict[str, list[str]] = {}
         for activity in self._activity.values():
             for model, fingerprints in activity["fingerprints"].items():

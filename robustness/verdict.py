@@ -63,8 +63,10 @@ class Reason(StrEnum):
     QUERIES_MISSING = "queries_missing"
     METRIC_MISSING = "metric_missing"
     RANKS_MISSING = "ranks_missing"
+    RANKS_CONTRADICT = "ranks_contradict"
     BOUND_DROPPED = "bound_dropped"
     FALSE_PASS = "false_pass"  # noqa: S105 - a reason, no password
+    FALSE_EXCUSE = "false_excuse"
     NOTHING_TRIED = "nothing_tried"
     NOT_RUN = "not_run"
     NOTHING_MEASURED = "nothing_measured"
@@ -75,6 +77,7 @@ class Reason(StrEnum):
     PAGE_FAILED = "page_failed"
     REGRESSION = "regression"
     INFERIORITY_NOT_EXCLUDED = "inferiority_not_excluded"
+    COMPARISON_VACUOUS = "comparison_vacuous"
     BASELINE_MISMATCH = "baseline_mismatch"
     BASELINE_FAILED = "baseline_failed"
     UPDATE_FAILED = "update_failed"
@@ -90,6 +93,23 @@ FINDINGS = frozenset(
     }
 )
 """What a fair measurement can find wrong with a model; at chance it has no retention."""
+
+OF_RECORDS = frozenset(
+    {
+        Reason.RECORD_MISSING,
+        Reason.RECORD_MALFORMED,
+        Reason.LEVEL_MISSING,
+        Reason.MEASUREMENT_MISSING,
+        Reason.QUERIES_MISSING,
+        Reason.METRIC_MISSING,
+        Reason.RANKS_MISSING,
+        Reason.RANKS_CONTRADICT,
+        Reason.BOUND_DROPPED,
+        Reason.FALSE_PASS,
+        Reason.FALSE_EXCUSE,
+    }
+)
+"""What is wrong with a case's record, of which the case itself says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +134,8 @@ def judge(
     estimates: Mapping[str, Estimate],
     bounds: Sequence[Bound],
     references: References | None = None,
+    *,
+    gallery: float = math.inf,
 ) -> Judgement:
     """Holds the metrics of one cell against its bounds.
 
@@ -124,6 +146,7 @@ def judge(
         estimates: Every metric of the cell.
         bounds: What is required of it.
         references: The metrics of chance and of the other models that bounds refer to.
+        gallery: How many items are ranked.
     """
     if not bounds:
         return Judgement(
@@ -148,7 +171,7 @@ def judge(
             f"{adrift[0].metric} of {adrift[0].reference} is not a number here, so bound"
             f" {adrift[0]} (line {adrift[0].line}) cannot be held",
         )
-    vacuous = [bound for bound in bounds if _vacuous(bound.metric, references or {})]
+    vacuous = [bound for bound in bounds if _vacuous(bound.metric, references or {}, gallery)]
     if vacuous:
         return Judgement(
             Verdict.FAIL,
@@ -167,8 +190,11 @@ def judge(
     return PASSED
 
 
-def _vacuous(metric: str, references: References) -> bool:
+def _vacuous(metric: str, references: References, gallery: float) -> bool:
     """Whether guessing does as well as can be done: hit@10 among ten items is 1."""
+    name, _, cutoff = metric.partition("@")
+    if name == "precision" and int(cutoff) >= gallery:
+        return True
     low, high = RANGES[metric]
     best = low if metric in LOWER_IS_BETTER else high
     return references.get(CHANCE, {}).get(metric) == best
@@ -198,15 +224,20 @@ def describe_miss(estimate: Estimate, bound: Bound, limit: float) -> str:
     )
 
 
-def judge_regression(found: PairedComparison, settings: Regression, *, cases: int) -> Judgement:
+def judge_regression(
+    found: PairedComparison, settings: Regression, *, cases: int, gallery: float = math.inf
+) -> Judgement:
     """Holds one case's comparison with a baseline against what is tolerated.
 
     Args:
         found: The comparison, its p-value adjusted.
         settings: The mode, the margin and the level.
         cases: How many cases the run compares.
+        gallery: How many items the smaller direction ranks.
     """
     alpha, margin = settings.family_alpha, settings.margin
+    if why := _undecidable(found, settings, cases, gallery):
+        return Judgement(Verdict.FAIL, Reason.COMPARISON_VACUOUS, why)
     if settings.mode == "non_inferiority":
         if non_inferior(found, cases=cases, alpha=alpha, margin=margin):
             return PASSED
@@ -227,6 +258,25 @@ def judge_regression(found: PairedComparison, settings: Regression, *, cases: in
         f" tolerated is {points(margin)}; p = {found.adjusted_p:.2g} (sign flips, Holm over"
         f" {cases} cases), level {alpha:g}",
     )
+
+
+def _undecidable(found: PairedComparison, settings: Regression, cases: int, gallery: float) -> str:
+    """Why no candidate, however bad, would have failed; empty where one would have."""
+    cutoff = int(settings.metric.partition("@")[2])
+    if cutoff >= gallery:
+        return (
+            f"{settings.metric} among {gallery:g} items is 1 whatever the model answers; compare"
+            " by a smaller cutoff, or on a larger set"
+        )
+    alpha = settings.family_alpha
+    # The least p-value of sign flips is that of all signs alike, and Holm multiplies it.
+    needed = math.ceil(math.log2(cases / alpha))
+    if settings.mode == "regression" and found.clusters < needed:
+        return (
+            f"{found.clusters} patients, counted as one where they share a report text, cannot"
+            f" show a fall in {cases} cases at level {alpha:g}, however deep; it takes {needed}"
+        )
+    return ""
 
 
 def points(share: float) -> str:

@@ -83,8 +83,27 @@ SABOTAGES = {
         Sabotage("nan_metric", "the metric of a bound is reported as NaN", "metric_missing"),
         Sabotage("dropped_bound", "a case forgets the bound that it misses", "bound_dropped"),
         Sabotage("false_pass", "a case that misses its bound says that it passes", "false_pass"),
+        Sabotage(
+            "forged_limit",
+            "a case that misses its bound reports another limit and passes",
+            "false_pass",
+        ),
+        Sabotage(
+            "false_excuse",
+            "a case that misses its bound says that it was not measured",
+            "false_excuse",
+        ),
+        Sabotage(
+            "false_excuse_unmeasured",
+            "a case that misses its bound says that its weights are absent",
+            "false_excuse",
+        ),
+        Sabotage(
+            "false_excuse_of_property", "a property says that it was not searched", "false_excuse"
+        ),
         Sabotage("untried_property", "a property passes without an example", "nothing_tried"),
         Sabotage("missing_ranks", "a run that is kept lacks a ranking", "ranks_missing"),
+        Sabotage("forged_ranks", "a run that is kept has other ranks", "ranks_contradict"),
         Sabotage("teardown_error", "a case passes and its teardown does not", "crashed"),
         Sabotage("interrupted", "Ctrl-C in the middle", "interrupted"),
         Sabotage("stopped", "-x stops the run before the gate's cases", "interrupted"),
@@ -96,6 +115,7 @@ SABOTAGES = {
             "the weights change between two workers' loading them",
             "inconsistent",
         ),
+        Sabotage("two_sets", "two models are measured on different sets", "inconsistent"),
         Sabotage("page_broken", "the page cannot be drawn", "page_failed"),
         Sabotage("report_folder_lost", "the report's folder is gone at the end", "report_failed"),
         Sabotage(
@@ -132,6 +152,7 @@ SABOTAGES = {
         Sabotage("short_entry", "a sound entry of the store lacks a row", "store_malformed"),
         Sabotage("stale_entry", "a sound entry of the store is of other weights", "store_stale"),
         Sabotage("other_baseline", "the baseline is of another set", "baseline_mismatch"),
+        Sabotage("undecidable", "too few patients for any fall to be shown", "comparison_vacuous"),
         Sabotage("no_baseline", "there is no such baseline", "unknown_baseline", "refused"),
         Sabotage("garbage_baseline", "the baseline is garbage", "baseline_unreadable", "refused"),
         Sabotage(

@@ -11,6 +11,7 @@ from test_regression import N, a_run
 
 from robustness.baseline import Key
 from robustness.paired import (
+    ALPHA,
     Answers,
     adjust,
     compare_case,
@@ -68,12 +69,12 @@ def test_a_record_holds_what_was_compared(settings):
         assert record["drop"] == {"value": found.drop, "low": low, "high": high}
         assert record["drops"] == found.drops
         assert (record["p"], record["adjusted_p"]) == (found.p, found.adjusted_p)
-        alpha = settings.family_alpha
+        alpha = settings.family_alpha if settings.mode == "regression" else ALPHA
         assert record["smallest_drop"] == smallest_drop(
             found, cases=2, alpha=alpha, margin=settings.margin
         )
         strict = settings.mode == "non_inferiority"
-        upper = upper_limit(found, cases=2, alpha=alpha) if strict else None
+        upper = upper_limit(found, cases=2, alpha=settings.family_alpha) if strict else None
         assert record["not_excluded"] == upper
     assert [record["level"] for record in records] == [0.0, 0.3]
     assert json.loads(json.dumps(records)) == records

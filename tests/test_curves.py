@@ -15,7 +15,7 @@ from robustness.metrics import area_under_curve, level_of_half_loss, retention
 def test_retention_is_undone_by_what_it_is_of(values, clean, chance):
     kept = retention(np.array(values), clean, chance)
     assert kept.shape == (len(values),)
-    if clean <= chance:
+    if clean - chance <= 1e-9:
         assert np.isnan(kept).all()
     else:
         assert chance + kept * (clean - chance) == pytest.approx(values)
@@ -75,3 +75,13 @@ def test_half_loss_is_that_of_walking_the_curve(levels, data):
 def test_half_loss_at_the_edges(curve, expected):
     (found,) = level_of_half_loss([0, 0.2, 0.4], np.array(curve))
     assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_one_level_tells_of_no_loss():
+    assert np.isnan(level_of_half_loss([0.0], [0.8])).all()
+
+
+def test_a_half_that_is_lost_but_for_rounding_is_lost():
+    """A third, in six decimals, and half of it."""
+    assert level_of_half_loss([0, 0.4, 0.8], [0.333333, 0.166667, 0.1]) == pytest.approx(0.4)
+    assert level_of_half_loss([0, 0.4], [0.333333, 0.16667]) == np.inf

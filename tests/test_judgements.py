@@ -160,7 +160,7 @@ def test_what_is_not_excluded_is_said_in_points():
 
 @pytest.mark.parametrize("mode", ["regression", "non_inferiority"])
 @pytest.mark.parametrize(
-    ("alpha", "margin"), [(None, 0.01), (0.5, 0.01), (1e-9, 0.01), (0.5, 0.05)]
+    ("alpha", "margin"), [(None, 0.01), (0.4, 0.01), (1e-9, 0.01), (0.4, 0.05)]
 )
 def test_level_margin_and_number_of_cases_are_those_given(mode, alpha, margin):
     """Beside the decision in its own words, on both sides of every setting."""
@@ -178,6 +178,24 @@ def test_level_margin_and_number_of_cases_are_those_given(mode, alpha, margin):
                 assert judgement.message
             else:
                 assert judgement == Judgement(Verdict.PASS, Reason.OK, "")
+
+
+@pytest.mark.parametrize(("gallery", "vacuous"), [(9, True), (10, True), (11, False)])
+def test_a_precision_over_all_items_holds_nothing(gallery, vacuous):
+    """It is the share that agrees in the whole gallery, in whatever order."""
+    bound = Bound("precision@10", at_least=True, limit=0.4, line=3)
+    judgement = judge(estimates(precision_at_10=0.5), [bound], gallery=gallery)
+    assert judgement.reason is (Reason.BOUND_VACUOUS if vacuous else Reason.OK)
+
+
+@pytest.mark.parametrize("at_least", [True, False])
+@pytest.mark.parametrize("limit", [0.5, 100000.5])
+def test_a_value_that_misses_its_bound_by_rounding_is_on_it(at_least, limit):
+    bound = Bound("median_rank", at_least, limit, line=3)
+    side = -1 if at_least else 1
+    assert bound.margin(limit * (1 + side * 1e-12)) == 0
+    assert bound.margin(limit * (1 + side * 1e-8)) < 0
+    assert bound.margin(limit * (1 - side * 1e-8)) > 0
 
 
 # --- a run -------------------------------------------------------------------------------

@@ -95,3 +95,18 @@ def test_one_measurement_at_chance_refuses_the_bound_of_all():
 def test_a_bound_at_chance_says_nothing(chance, written):
     found = observe("hit@10", [cell(**{"hit@10": chance})], 0.0)
     assert isinstance(found, str) is not written
+
+
+def test_a_metric_of_labels_rests_on_the_queries_that_have_some():
+    """Of 8 of 8 right the score interval's lower end is 1 / (1 + z^2 / 8)."""
+    found = observe("precision@1", [cell("precision@1", 1, 1, 1) | {"labelled": 8}], 0.0)
+    assert str(found.bound) == "precision@1 >= 0.675"
+    assert found.said.endswith("n = 8)")
+
+
+def test_retention_is_no_surer_than_what_is_retained():
+    """3 of 3 right, of which the lower end is .438, at a chance of .02."""
+    one = {"value": 1.0, "low": 1.0, "high": 1.0}
+    found = observe("retention(hit@10)", [cell(n=3) | {"metrics": {
+        "hit@10": one, "retention(hit@10)": one}}], 0.0)  # fmt: skip
+    assert str(found.bound) == "retention(hit@10) >= 0.427"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_baseline import DIRECTIONS, make_run, model_run
+from test_baseline import DIRECTIONS
 
 from robustness.baseline import Key, ModelRun, Run
 from robustness.counts import RankCounts
@@ -126,8 +126,8 @@ def test_runs_of_other_queries_are_refused():
 
 
 def test_one_model_refused_does_not_hide_another():
-    then = make_run()
-    now = make_run(phantom=model_run(), other=model_run(seed=5))
+    then, own = a_run(), a_run(seed=2).models["phantom"]
+    now = replace(then, models={"phantom": own, "other": own})
     records = compare(now, then, Regression())
     assert [r["reason"] for r in records if r["model"] == "other"] == ["baseline_mismatch"]
     assert {r["verdict"] for r in records if r["model"] == "phantom"} == {"pass"}
@@ -142,3 +142,34 @@ def test_more_cases_ask_for_a_smaller_p():
     )
     assert max(r["adjusted_p"] / r["p"] for r in few) == pytest.approx(2)
     assert max(r["adjusted_p"] / r["p"] for r in many) == pytest.approx(4)
+
+
+@pytest.mark.parametrize(("n", "decided"), [(17, False), (18, True)])
+def test_too_few_patients_to_fail_anything_fail(n, decided):
+    """The least p-value of n sign flips is 2^-n; two cases at level 1e-5 need 2^-18."""
+    records = compare(a_run(n=n), a_run(n=n), Regression())
+    assert {record["reason"] == "comparison_vacuous" for record in records} == {not decided}
+    if not decided:
+        assert {record["verdict"] for record in records} == {"fail"}
+        assert "17 patients, counted as one where they share" in records[0]["message"]
+        assert records[0]["message"].endswith("however deep; it takes 18")
+        assert records[0]["smallest_drop"] is None
+
+
+def test_few_patients_are_enough_where_a_fall_must_be_excluded():
+    settings = Regression(mode="non_inferiority")
+    records = compare(a_run(n=17), a_run(n=17), settings)
+    assert {record["reason"] for record in records} == {"inferiority_not_excluded"}
+
+
+@pytest.mark.parametrize("mode", ["regression", "non_inferiority"])
+@pytest.mark.parametrize(("cutoff", "vacuous"), [(100, True), (50, True), (10, False)])
+def test_a_cutoff_that_takes_in_all_items_fails(mode, cutoff, vacuous):
+    settings = Regression(mode=mode, metric=f"hit@{cutoff}", margin=0.5)
+    records = compare(a_run(n=50), a_run(n=50), settings)
+    assert {record["reason"] == "comparison_vacuous" for record in records} == {vacuous}
+    if vacuous:
+        assert records[0]["message"] == (
+            f"hit@{cutoff} among 50 items is 1 whatever the model answers; compare by a smaller"
+            " cutoff, or on a larger set"
+        )

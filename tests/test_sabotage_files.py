@@ -205,6 +205,11 @@ def test_other_baseline(sabotaged, kept):
     assert "images and reports is" in text
 
 
+def test_undecidable(sabotaged, kept):
+    """Two cases and 16 patients: the least p-value that Holm can give is 3e-5."""
+    assert "it takes 18" in sabotaged.caught("--robustness-compare=main")
+
+
 def test_no_baseline(sabotaged):
     sabotaged.caught("--robustness-compare=main")
 

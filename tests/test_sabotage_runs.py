@@ -42,6 +42,39 @@ def test_false_pass(sabotaged):
     sabotaged.caught()
 
 
+def test_forged_limit(sabotaged):
+    sabotaged.edit("hit@5 >= 0.4", "hit@1 >= 1")
+    sabotaged.meddle(
+        "for cell in cells: cell.update(verdict='pass', reason='ok');"
+        " cell['bounds'][0]['limit'] = 0"
+    )
+    sabotaged.caught()
+
+
+EXCUSES = {"false_excuse": "", "false_excuse_unmeasured": "; cell['metrics'] = {}"}
+
+
+@pytest.mark.parametrize("kept", EXCUSES.values(), ids=EXCUSES)
+def test_an_excuse(sabotaged, kept):
+    sabotaged.edit("hit@5 >= 0.4", "hit@1 >= 1")
+    excuse = "verdict='not_measured', reason='weights_absent'"
+    sabotaged.meddle(f"for cell in cells * bool(level): cell.update({excuse}){kept}")
+    assert "only an optional model" in sabotaged.caught()
+
+
+def test_false_excuse_of_property(sabotaged):
+    sabotaged.meddle("if own: own.update(verdict='not_measured', reason='weights_absent')")
+    assert "only an optional model" in sabotaged.caught()
+
+
+def test_forged_ranks(sabotaged):
+    sabotaged.meddle(
+        "for each in record.get('ranks', []):"
+        " each['counts']['greater'] = [12] * len(each['counts']['greater'])"
+    )
+    assert "by the ranks reported" in sabotaged.caught("--robustness-save=kept")
+
+
 def test_deselected(sabotaged):
     assert "not measured: 6 (not run: deselected or skipped)" in sabotaged.caught("-k", "square-0")
 
@@ -113,6 +146,16 @@ def test_weights_replaced(sabotaged):
     weights = "--robustness-weights=my_sabotage:replaced=weights.txt"
     text = sabotaged.caught(weights, "-n", "2", model="my_sabotage:replaced", apart=True)
     assert "processes of this run measured different things" in text
+
+
+def test_two_sets(sabotaged):
+    """What a process that read another set would report of its model."""
+    sabotaged.edit("models:\n", "models:\n  other: {loader: models.phantom:load}\n")
+    sabotaged.meddle(
+        "if level is not None and cells[0]['model'] == 'other':"
+        " record['protocol']['evalset']['fingerprint'] = 'of another set'"
+    )
+    assert "measured different things: the evaluation set" in sabotaged.caught()
 
 
 def test_page_broken(sabotaged, monkeypatch):

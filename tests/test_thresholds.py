@@ -150,7 +150,7 @@ CARELESS = [
     ("bounds:", "regression: {mode: strict}\nbounds:", 15, "unknown mode 'strict'; allowed: reg"),
     ("bounds:", "regression: {margin: 1.5}\nbounds:", 15, "margin is 1.5; allowed is 0 to below"),
     ("bounds:", "regression: {margin: 1}\nbounds:", 15, "below 1, and 1 point is written 0.01"),
-    ("bounds:", "regression: {alpha: 0}\nbounds:", 15, "alpha is 0; allowed is above 0 and"),
+    ("bounds:", "regression: {alpha: 0}\nbounds:", 15, "alpha is 0; allowed is above 0,"),
     ("bounds:", "regression: {metric: rsum}\nbounds:", 15, "unknown metric 'rsum'; allowed: hit"),
     ("bounds:", "regression: {tolerance: 1}\nbounds:", 15, "unknown key 'tolerance' in the file"),
     ("version: 1", "version: 1\n\tx: 2", 2, "no YAML: found character '\\t'"),

@@ -73,10 +73,10 @@ def test_each_mode_has_a_level_of_its_own():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("regression: {alpha: 0}", "alpha is 0; allowed is above 0 and below 1"),
-        ("regression: {alpha: 1}", "alpha is 1; allowed is above 0 and below 1"),
-        ("regression: {alpha: 1.5}", "alpha is 1.5; allowed is above 0 and below 1"),
-        ("regression: {alpha: -0.1}", "alpha is -0.1; allowed is above 0 and below 1"),
+        ("regression: {alpha: 0}", "alpha is 0; allowed is above 0, below 0.5"),
+        ("regression: {alpha: 0.5}", "alpha is 0.5; allowed is above 0, below 0.5"),
+        ("regression: {alpha: 1.5}", "alpha is 1.5; allowed is above 0, below 0.5"),
+        ("regression: {alpha: -0.1}", "alpha is -0.1; allowed is above 0, below 0.5"),
         ("regression: {margin: -0.1}", "margin is -0.1; allowed is 0 to"),
         ("update: {slack: 1.1}", "the file.update.slack is 1.1; allowed is 0 to 1"),
         ("update: {slack: -0.1}", "the file.update.slack is -0.1; allowed is 0 to 1"),
@@ -94,7 +94,7 @@ def test_numbers_out_of_range(tmp_path, line, message):
 @pytest.mark.parametrize(
     "line",
     [
-        "regression: {alpha: 0.999}",
+        "regression: {alpha: 0.499}",
         "regression: {alpha: 1.0e-9}",
         "regression: {margin: 0}",
         "update: {slack: 0}",

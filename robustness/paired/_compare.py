@@ -53,6 +53,10 @@ class PairedComparison:
         reach = self._reach(NORMAL.inv_cdf((1 + confidence) / 2))
         return max(self.drop - reach, -1.0), min(self.drop + reach, 1.0)
 
+    def upper_limit(self, error: float) -> float:
+        """What the drop exceeds with a probability of ``error``, below .5, at most."""
+        return min(self.drop + self._reach(-NORMAL.inv_cdf(error)), 1.0)
+
     def _reach(self, z: float) -> float:
         """How far a limit lies from the estimate.
 

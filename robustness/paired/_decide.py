@@ -47,7 +47,7 @@ def regressed(found: PairedComparison, *, alpha: float = ALPHA, margin: float = 
         margin: The drop of hit@10 that may be, as a fraction.
 
     Raises:
-        ValueError: The p-value is not adjusted, alpha is not between 0 and 1, or the margin
+        ValueError: The p-value is not adjusted, alpha is not between 0 and 0.5, or the margin
             is not from 0 to below 1.
     """
     if found.adjusted_p is None:
@@ -85,7 +85,7 @@ def upper_limit(
     found: PairedComparison, *, cases: int, alpha: float = NON_INFERIORITY_ALPHA
 ) -> float:
     """The drop that a case does not exceed, at a level that holds for all the cases at once."""
-    return found.limits(1 - 2 * alpha / cases)[1]
+    return found.upper_limit(alpha / cases)
 
 
 def smallest_drop(
@@ -134,7 +134,7 @@ def smallest_drop(
     # One cluster shows nothing, and a baseline without hits has none to lose.
     if math.isinf(found.standard_error) or not (found.fall and found.hit):
         return math.inf
-    critical = NORMAL.inv_cdf(1 - alpha / cases)
+    critical = -NORMAL.inv_cdf(alpha / cases)
 
     def seen(drop: float) -> float:
         share = min(2 * drop / found.hit, 1.0)
@@ -154,8 +154,8 @@ def smallest_drop(
 
 
 def _require(alpha: float, margin: float, cases: int = 1) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}; it is between 0 and 1")
+    if not 0 < alpha < 0.5:  # noqa: PLR2004 - beyond it a limit is no limit
+        raise ValueError(f"alpha is {alpha}; it is between 0 and 0.5")
     if not 0 <= margin < 1:
         raise ValueError(f"margin is {margin}; it is a fraction from 0 to below 1")
     if cases < 1:

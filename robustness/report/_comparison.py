@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robustness.verdict import points
+from robustness.verdict import Reason, points
 
 SHOWN = 8
 """The lines that a terminal shows of one kind; the rest is counted, and on the page."""
@@ -55,6 +55,8 @@ def _failure(case: Item) -> str:
     """A failed case in as few words as tell it from its neighbours."""
     if "drop" not in case:
         return str(case["message"])
+    if case["reason"] == Reason.COMPARISON_VACUOUS:
+        return f"{place(case)}: {case['message']}"
     if case["not_excluded"] is not None:
         fell = points(case["drop"]["value"])
         return f"{place(case)}: {fell}, up to {100 * case['not_excluded']:.1f} not excluded"

@@ -9,6 +9,7 @@ from robustness.metrics import HEADLINE
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
 from robustness.report._words import half_lost, span
+from robustness.verdict import OF_RECORDS
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""
@@ -101,6 +102,8 @@ def _notes(results: dict[str, Any]) -> list[str]:
         for p in properties
         if p["verdict"] == "fail"
     ]
+    refused = Counter(c["message"] for c in results["cases"] if c["reason"] in OF_RECORDS)
+    lines += [f"not counted: {n} ({cause})" for cause, n in refused.items()]
     damaged = results["timing"]["store"]["damaged"]
     if damaged:
         lines.append(f"store: damaged entries computed anew: {damaged}")

@@ -206,8 +206,8 @@ def _slack(node: Node) -> float:
 
 def _level_of_error(node: Node) -> float:
     alpha = node.number()
-    if not 0 < alpha < 1:
-        raise node.error(f"{node.name} is {alpha:g}; allowed is above 0 and below 1", OUT_OF_RANGE)
+    if not 0 < alpha < 0.5:  # noqa: PLR2004 - an error that is likelier than not
+        raise node.error(f"{node.name} is {alpha:g}; allowed is above 0, below 0.5", OUT_OF_RANGE)
     return alpha
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from robustness.metrics import RANGES
+from robustness.metrics import LABEL_MEANS, RANGES
 from robustness.statistics import CONFIDENCE
 from robustness.thresholds._values import Bound
 
@@ -51,7 +51,8 @@ class Observed:
     @property
     def said(self) -> str:
         """The bound and what was observed, for a person."""
-        return f"{self.text} (observed {self.seen}, n = {self.cell['n']})"
+        n = asked(self.bound.metric, self.cell)
+        return f"{self.text} (observed {self.seen}, n = {n})"
 
 
 def observe(
@@ -97,6 +98,12 @@ def observe(
     return Observed(Bound(metric, at_least, limit, line=0), worst)
 
 
+def asked(metric: str, cell: Found) -> int:
+    """How many queries a metric rests on: those with labels, or all."""
+    bare = metric.removeprefix("retention(").removesuffix(")")
+    return int(cell["labelled" if bare in LABEL_MEANS else "n"])
+
+
 def _lower_end(metric: str, cell: Found) -> float:
     """The interval's lower end, and no higher than a score interval's (Wilson 1927).
 
@@ -105,10 +112,16 @@ def _lower_end(metric: str, cell: Found) -> float:
     """
     estimate = cell["metrics"][metric]
     low: float = estimate["low"]
+    bare = metric.removeprefix("retention(").removesuffix(")")
+    if bare != metric and bare in cell["metrics"] and estimate["value"] > 0:
+        # Of the occluded value alone: how sure the clean one is, the interval tells.
+        value, chance = cell["metrics"][bare]["value"], cell["chance"][bare]
+        kept = (_lower_end(bare, cell) - chance) * estimate["value"] / (value - chance)
+        return float(min(low, kept))
     if RANGES[metric] != (0.0, 1.0):
         return low
     value, z2 = estimate["value"], NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
-    n = cell["n"]
+    n = asked(metric, cell)
     spread = math.sqrt(max(value * (1 - value), 0) * z2 / n + (z2 / (2 * n)) ** 2)
     return float(min(low, (value + z2 / (2 * n) - spread) / (1 + z2 / n)))
 
@@ -118,7 +131,7 @@ def _unresolved(metric: str, cell: Found, limit: float, slack: float) -> str:
     chance = 0.0 if metric.startswith("retention(") else cell["chance"].get(metric, 0.0)
     if limit > chance:
         return ""
-    estimate, n = cell["metrics"][metric], cell["n"]
+    estimate, n = cell["metrics"][metric], asked(metric, cell)
     # An interval narrows with the root of n; the bound must come to lie above chance.
     room = estimate["value"] - slack - chance - 10**-DIGITS
     if room <= 0:

@@ -177,7 +177,7 @@ def _regression() -> Schema:
             "alpha": {
                 "type": "number",
                 "exclusiveMinimum": 0,
-                "exclusiveMaximum": 1,
+                "exclusiveMaximum": 0.5,
                 "description": "The family-wise error level over all the cases of a run.",
             },
         }

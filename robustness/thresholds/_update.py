@@ -14,7 +14,7 @@ from pathlib import Path
 from robustness.errors import GateError
 from robustness.metrics import HEADLINE
 from robustness.thresholds._file import load
-from robustness.thresholds._observed import MARK, Found, Observed, observe
+from robustness.thresholds._observed import MARK, Found, Observed, asked, observe
 from robustness.thresholds._values import DIRECTIONS, Bound, Cell, Rule, Thresholds
 from robustness.thresholds._yaml import Node, read
 
@@ -165,7 +165,8 @@ def _signed(written: Sequence[Observed], stamp: Stamp) -> str:
     model = written[0].cell["model"]
     observed = "; ".join(each.seen for each in written)
     weights = stamp.weights.get(model, "unknown")[:12]
-    return f"{MARK} {stamp.date}: {observed}, n = {written[0].cell['n']}, weights {weights}"
+    n = asked(written[0].bound.metric, written[0].cell)
+    return f"{MARK} {stamp.date}: {observed}, n = {n}, weights {weights}"
 
 
 # --- bounds that are not there ------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robustness.metrics import CUTOFFS, HEADLINE
+from robustness.metrics import CUTOFFS, HEADLINE, ROUNDING
 from robustness.paired import ALPHA, MARGIN, NON_INFERIORITY_ALPHA
 
 DIRECTIONS = ("image_to_report", "report_to_image")
@@ -47,10 +47,11 @@ class Bound:
     @property
     def demand(self) -> str:
         """All of it but the metric."""
-        limit = f"{self.limit:g}"
+        limit = _exactly(self.limit)
         if self.reference is not None:
-            times = "" if self.factor == 1 else f"{self.factor:g} * "
-            plus = f" {'-' if self.limit < 0 else '+'} {abs(self.limit):g}" if self.limit else ""
+            times = "" if self.factor == 1 else f"{_exactly(self.factor)} * "
+            sign = "-" if self.limit < 0 else "+"
+            plus = f" {sign} {_exactly(abs(self.limit))}" if self.limit else ""
             limit = f"{times}{self.reference}{plus}"
         return f"{'>=' if self.at_least else '<='} {limit}"
 
@@ -69,7 +70,14 @@ class Bound:
             limit: What :meth:`against` found; the bound's own number where there is none.
         """
         limit = self.limit if limit is None else limit
-        return value - limit if self.at_least else limit - value
+        room = value - limit if self.at_least else limit - value
+        # A mean of shares misses the share by its last bits.
+        return 0.0 if abs(room) <= ROUNDING * max(1.0, abs(limit)) else room
+
+
+def _exactly(number: float) -> str:
+    """A number so that reading it gives it again, but for its last bit: 0.8, 1, 100000.5."""
+    return f"{number:.15g}"
 
 
 @dataclass(frozen=True, slots=True)
