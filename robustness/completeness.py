@@ -16,6 +16,7 @@ from robustness.counts import RankCounts
 from robustness.metrics import HEADLINE, HEADLINE_CUTOFF, hit_at
 from robustness.plan import Case, Plan
 from robustness.results import Record, judgement_of
+from robustness.statistics import REPLICATES
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
 from robustness.verdict import Judgement, Reason, Verdict
 
@@ -39,6 +40,7 @@ def problem(plan: Plan, case: Case, record: Record) -> Judgement | None:
             _see_curve(plan, case, record)
             if plan.needs_ranks:
                 _see_rankings(record["cells"], record["ranks"])
+                _see_queries(record["queries"], record["protocol"]["model"]["images"])
     except _WrongError as wrong:
         return wrong.judgement
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -142,6 +144,8 @@ def _see_curve(plan: Plan, case: Case, record: Record) -> None:
     points = [(point["fill"], point["direction"]) for point in record["curve"]]
     if points != [(cell.fill, cell.direction) for cell in plan.cells(case)]:
         raise _WrongError(Reason.MEASUREMENT_MISSING, "a point of its curve is missing")
+    if any(len(point["resampled"]) != REPLICATES for point in record["curve"]):
+        raise _WrongError(Reason.MEASUREMENT_MISSING, "a point of its curve lacks resamples")
 
 
 def _see_rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> None:
@@ -166,6 +170,14 @@ def _see_rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> None:
                 Reason.RANKS_CONTRADICT,
                 f"{where}: {HEADLINE} is {told:.3f}, and {counted:.3f} by the ranks reported",
             )
+
+
+def _see_queries(queries: Mapping[str, Any], images: int) -> None:
+    """Whether it is known of every image whose it is and which text it came with."""
+    if not len(queries["patients"]) == len(queries["text_of_image"]) == images:
+        raise _WrongError(
+            Reason.RANKS_MISSING, f"patients and texts of {images} images are not all reported"
+        )
 
 
 def property_problem(plan: Plan, record: Record) -> Judgement | None:

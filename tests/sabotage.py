@@ -103,6 +103,8 @@ SABOTAGES = {
         ),
         Sabotage("untried_property", "a property passes without an example", "nothing_tried"),
         Sabotage("missing_ranks", "a run that is kept lacks a ranking", "ranks_missing"),
+        Sabotage("missing_patients", "a run that is kept lacks a patient", "ranks_missing"),
+        Sabotage("missing_resamples", "a point of a curve lacks resamples", "measurement_missing"),
         Sabotage("forged_ranks", "a run that is kept has other ranks", "ranks_contradict"),
         Sabotage("teardown_error", "a case passes and its teardown does not", "crashed"),
         Sabotage("interrupted", "Ctrl-C in the middle", "interrupted"),

@@ -16,6 +16,8 @@ MEDDLING = {
     "missing_metric": "for cell in cells: del cell['metrics']['hit@5']",
     "nan_metric": "for cell in cells: cell['metrics']['hit@5']['value'] = float('nan')",
     "untried_property": "if own: own['examples'] = 0",
+    "missing_patients": "if cells: del record['queries']['patients'][0]",
+    "missing_resamples": "for each in record.get('curve', []): del each['resampled'][5:]",
     "missing_ranks": "if cells: record['ranks'].pop()",
 }
 
