@@ -15,10 +15,10 @@ from typing import Any
 from robustness.counts import RankCounts
 from robustness.metrics import HEADLINE, HEADLINE_CUTOFF, hit_at
 from robustness.plan import Case, Plan
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import Record, judgement_of
 from robustness.statistics import REPLICATES
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
-from robustness.verdict import Judgement, Reason, Verdict
 
 COORDINATES = ("model", "pattern", "fill", "level", "direction")
 

@@ -17,9 +17,9 @@ from robustness import baseline, regression
 from robustness.errors import GateError
 from robustness.files import shortest, write_whole
 from robustness.plan import Plan
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record
 from robustness.thresholds import Stamp, updated
-from robustness.verdict import Judgement, Reason, Verdict
 
 
 def kept_run(

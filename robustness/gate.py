@@ -22,6 +22,7 @@ from robustness.occlusion import Occlusion
 from robustness.plan import Case, Plan
 from robustness.profile import LOADING, READING, Profile
 from robustness.progress import Stream
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.remembered import load_or_recall
 from robustness.results import (
     Record,
@@ -33,7 +34,7 @@ from robustness.results import (
     ranking_record,
 )
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
-from robustness.verdict import Judgement, Reason, Verdict, judge, judge_failure
+from robustness.verdict import judge, judge_failure
 
 Measured = dict[str, Measurement]
 """A measurement, by direction."""

@@ -20,9 +20,10 @@ from robustness.paired import (
     smallest_drop,
     upper_limit,
 )
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record, number
 from robustness.thresholds import Regression
-from robustness.verdict import Judgement, Reason, Verdict, judge_regression
+from robustness.verdict import judge_regression
 
 Place = tuple[str, str, str, float]
 """Model, pattern, fill and level: what both directions of a case share."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from robustness.plan import Plan
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.statistics import Estimate
 from robustness.thresholds import Bound, Cell, References
-from robustness.verdict import Judgement, Reason, Verdict
 
 if TYPE_CHECKING:
     from robustness.counts import RankCounts

@@ -21,10 +21,11 @@ from robustness.freshness import noted, see_store
 from robustness.occlusion import SCHEMA, Occlusion
 from robustness.progress import progress
 from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
+from robustness.reasons import PASSED, Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record, number
 from robustness.strategies import occlusions
 from robustness.thresholds import Properties
-from robustness.verdict import PASSED, Judgement, Reason, Verdict, judge_failure
+from robustness.verdict import judge_failure
 
 if TYPE_CHECKING:
     from robustness.gate import Gate

@@ -19,13 +19,14 @@ from robustness.curves import curves_of
 from robustness.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import Case, Plan
 from robustness.properties import PROPERTIES
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     Record,
     cell_record,
     judgement_of,
     judgement_record,
 )
-from robustness.verdict import MEASURED, Judgement, Reason, Verdict, judge_run
+from robustness.verdict import MEASURED, judge_run
 
 RESULTS_SCHEMA = "robustness-results-1"
 

@@ -17,17 +17,10 @@ from robustness.errors import (
 )
 from robustness.metrics import LABEL_MEANS
 from robustness.paired import ALPHA, NON_INFERIORITY_ALPHA, Answers, adjust, compare_case
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.statistics import Estimate
 from robustness.thresholds import Bound, Regression
-from robustness.verdict import (
-    Judgement,
-    Reason,
-    Verdict,
-    judge,
-    judge_failure,
-    judge_regression,
-    judge_run,
-)
+from robustness.verdict import judge, judge_failure, judge_regression, judge_run
 
 HIT = Bound("hit@10", at_least=True, limit=0.8, line=7)
 RANK = Bound("median_rank", at_least=False, limit=5, line=9)

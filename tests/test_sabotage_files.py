@@ -17,7 +17,7 @@ from sabotage import SABOTAGES, TABLE, table
 from robustness import baseline, evalset
 from robustness.baseline import _file as baseline_file
 from robustness.embedding import Store
-from robustness.verdict import Reason
+from robustness.reasons import Reason
 
 # --- the thresholds file ---------------------------------------------------------------
 

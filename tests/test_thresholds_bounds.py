@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from robustness.errors import UsageError
 from robustness.metrics import RANGES
+from robustness.reasons import Reason, Verdict
 from robustness.statistics import Estimate
 from robustness.thresholds import Bound, Cell, load
-from robustness.verdict import Reason, Verdict, judge
+from robustness.verdict import judge
 
 FILE = """\
 version: 1

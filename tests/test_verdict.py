@@ -7,9 +7,10 @@ from itertools import product
 
 import pytest
 
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.statistics import Estimate
 from robustness.thresholds import Bound
-from robustness.verdict import Judgement, Reason, Verdict, judge, judge_run
+from robustness.verdict import judge, judge_run
 
 HIT = Bound("hit@10", at_least=True, limit=0.8, line=7)
 RANK = Bound("median_rank", at_least=False, limit=5, line=9)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robustness.verdict import Reason, points
+from robustness.reasons import Reason
+from robustness.verdict import points
 
 SHOWN = 8
 """The lines that a terminal shows of one kind; the rest is counted, and on the page."""

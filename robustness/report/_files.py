@@ -9,9 +9,9 @@ from typing import Any
 
 from robustness.errors import ReportError
 from robustness.files import write_whole
+from robustness.reasons import Judgement, Reason, Verdict
 from robustness.report._html import html
 from robustness.results import judgement_record
-from robustness.verdict import Judgement, Reason, Verdict
 
 
 def write(results: dict[str, Any], directory: Path) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 from robustness.metrics import HEADLINE
+from robustness.reasons import OF_RECORDS
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
 from robustness.report._words import half_lost, span
-from robustness.verdict import OF_RECORDS
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""

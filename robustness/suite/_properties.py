@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from robustness.reasons import Verdict
 from robustness.report import describe_property
 from robustness.results import judgement_of
-from robustness.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
