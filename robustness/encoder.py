@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.errors import LoaderError
+from robustness.errors import LoaderError, WeightsNotFoundError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,6 +151,7 @@ def load(
     Raises:
         LoaderError: The name is malformed or nothing importable, or the loader takes no
             such option or returns something else than a DualEncoder.
+        WeightsNotFoundError: The checkpoint is not there.
         WeightsError: The checkpoint cannot be used; raised by the loader.
     """
     module_name, colon, function_name = loader.partition(":")
@@ -178,7 +179,15 @@ def load(
             f"model loader {loader!r} does not take what it is given: {error}; it takes weights,"
             " device and the options of its own"
         ) from error
-    encoder = function(weights=weights, device=device, **options)
+    try:
+        encoder = function(weights=weights, device=device, **options)
+    except FileNotFoundError as error:
+        if weights is None or str(error.filename) != str(weights):
+            raise
+        raise WeightsNotFoundError(
+            f"model loader {loader!r}: weights {str(weights)!r} are not there; name the checkpoint"
+            " with --robustness-weights"
+        ) from error
     if not isinstance(encoder, DualEncoder):
         raise LoaderError(
             f"model loader {loader!r} returned {type(encoder).__name__}, not a DualEncoder;"

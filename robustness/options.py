@@ -215,12 +215,26 @@ def folder(config: pytest.Config, name: str) -> Path:
     return config.invocation_params.dir / Path(path).expanduser()
 
 
+def _require_values(config: pytest.Config) -> None:
+    """Refuses an option whose value is empty, as a variable that is not set leaves it."""
+    for name, settings in OPTIONS:
+        value = config.getoption(_dest(name))
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(item, str) and not item.strip() for item in values):
+            if settings.get("const") == value:
+                continue
+            raise UsageError(
+                f"--robustness-{name} is empty; give it a value, or leave it out", "option_empty"
+            )
+
+
 def read_plan(config: pytest.Config) -> Plan:
     """The plan that the options ask for; opens the thresholds file.
 
     Raises:
         UsageError: Something asked for is malformed or unknown.
     """
+    _require_values(config)
     file: str | None = config.getoption(_dest("thresholds"))
     thresholds = (
         config.rootpath / "thresholds.yaml"

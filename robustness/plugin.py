@@ -18,7 +18,7 @@ from robustness.profile import STARTING, Profile
 from robustness.properties import PROPERTIES
 from robustness.report import case_properties, forget
 from robustness.reporter import Reporter
-from robustness.results import fails
+from robustness.results import fails, said_of
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PLAN_ERROR: pytest.StashKey[UsageError] = pytest.StashKey()
 _RECORD: pytest.StashKey[Any] = pytest.StashKey()
-_BROKEN: pytest.StashKey[bool] = pytest.StashKey()
+_BROKEN: pytest.StashKey[str] = pytest.StashKey()
 
 
 # --- options ---------------------------------------------------------------------------
@@ -172,8 +172,8 @@ def pytest_runtest_makereport(
     report.robustness_name = item.callspec.id if hasattr(item, "callspec") else item.name
     record = item.stash.get(_RECORD, None)
     if report.failed and not (record and fails(record)):
-        item.stash[_BROKEN] = True
-    report.robustness_broken = item.stash.get(_BROKEN, False)
+        item.stash[_BROKEN] = said_of(call)
+    report.robustness_broken = item.stash.get(_BROKEN, "")
     if call.when == "call":
         report.robustness_record = record
     if call.when != "setup" and (record or report.robustness_broken):

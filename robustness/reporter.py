@@ -64,7 +64,7 @@ class Reporter:
         elif report.when == "call" and report.passed:
             found.add_silent(name)
         if report.robustness_broken:
-            found.add_broken(name)
+            found.add_broken(name, report.robustness_broken)
 
     def _collected(self) -> Session:
         if self._session is None:

@@ -53,6 +53,23 @@ def fails(record: Mapping[str, Any]) -> bool:
     return any(item["verdict"] == Verdict.FAIL for item in items)
 
 
+def said_of(call: Any) -> str:
+    """The error that ended a case, in one line.
+
+    Args:
+        call: A ``pytest.CallInfo``.
+    """
+    if call.excinfo is None:
+        return "an error"
+    text = " ".join(str(call.excinfo.value).split())
+    return f"{call.excinfo.typename}: {shortened(text)}" if text else str(call.excinfo.typename)
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """A text, cut where it is longer than what a line should hold."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def bound_record(bound: Bound, references: References) -> Record:
     """A bound, with its limit as a number where what it refers to is known."""
     return {

@@ -49,7 +49,7 @@ class Session:
         self._seconds: dict[str, float] = {}
         self._setup = 0.0
         self._activity: dict[str, Record] = {}
-        self._broken: set[str] = set()
+        self._broken: dict[str, str] = {}
         self._incomplete: dict[str, Judgement] = {}
         self._lost: list[str] = []
         # Read now: what is on the disk when the run ends may be another file.
@@ -81,9 +81,9 @@ class Session:
         """Takes note of what was made before a case: the first of a process loads torch."""
         self._setup += seconds
 
-    def add_broken(self, name: str) -> None:
+    def add_broken(self, name: str, error: str) -> None:
         """Takes note of a case that an error of the code's own ended, before or after it."""
-        self._broken.add(name)
+        self._broken[name] = error
 
     def add_silent(self, name: str) -> None:
         """Takes note of a case that passed without a record."""
@@ -198,9 +198,8 @@ class Session:
 
     def _missing(self, name: str, absent: Judgement) -> Judgement:
         if name in self._broken:
-            return Judgement(
-                Verdict.FAIL, Reason.CRASHED, f"{name} ended with an error; see its failure"
-            )
+            text = f"{name} ended with an error, see its failure: {self._broken[name]}"
+            return Judgement(Verdict.FAIL, Reason.CRASHED, text)
         if name in self._incomplete:
             found = self._incomplete[name]
             return replace(found, message=f"{name}: {found.message}")

@@ -65,7 +65,7 @@ def test_a_part_of_the_cases_is_no_pass(repository):
 def test_nothing_selected_is_no_pass(repository):
     outcome = repository.gate("-k", "no-such-case")
     assert outcome.ret != 0
-    assert "does a test file say 'from robustness.suite import *'?" in said(outcome)
+    assert "does no test file say 'from robustness.suite import *'?" in said(outcome)
     assert repository.results()["verdict"] == "fail"
 
 
@@ -103,6 +103,8 @@ def test_a_loader_with_a_bug_shows_its_traceback_and_fails(changed):
     assert outcome.ret == 1
     assert "a bug in the loader" in said(outcome)
     assert changed.results()["reason"] == "crashed"
+    messages = {case["message"] for case in changed.results()["cases"]}
+    assert all(m.endswith("see its failure: RuntimeError: a bug in the loader") for m in messages)
 
 
 def test_a_worker_that_dies(changed, pytester):

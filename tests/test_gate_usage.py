@@ -93,3 +93,29 @@ def test_inputs_that_cannot_be_measured(repository, arguments, message):
     results = repository.results()
     assert results["verdict"] == "fail"
     assert not any(item["verdict"] == "pass" for item in results["cases"] + results["properties"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["models", "evalset", "thresholds", "weights", "option", "device", "store", "report", "save"],
+)
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_value_that_a_variable_left_empty_is_refused(repository, name, value):
+    outcome = repository.gate(f"--robustness-{name}={value}")
+    assert outcome.ret == 4
+    assert f"--robustness-{name} is empty; give it a value, or leave it out" in said(outcome)
+
+
+def test_a_checkpoint_that_is_not_there_is_no_bug_of_the_loader(repository, pytester):
+    (repository.path / "my_loader.py").write_text(
+        "from pathlib import Path\n"
+        "def load(weights=None, device='cpu'):\n"
+        "    return Path(weights).read_bytes()\n"
+    )
+    pytester.syspathinsert()
+    asked = "--robustness-models=my_loader:load"
+    outcome = repository.gate(asked, "--robustness-weights=my_loader:load=nowhere.pt")
+    assert outcome.ret == 1
+    assert_no_traceback(said(outcome))
+    assert "nowhere.pt' are not there; name the checkpoint with" in said(outcome)
+    assert repository.results()["reason"] == "weights_absent"

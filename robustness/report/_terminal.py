@@ -133,7 +133,10 @@ def _not_measured(items: list[dict[str, Any]]) -> list[str]:
     counts = Counter(item["message"] for item in missing)
     lines = [f"not measured: {n} ({cause})" for cause, n in counts.items()]
     if all(item["reason"] == "not_run" for item in items):
-        lines.append("no case was run: does a test file say 'from robustness.suite import *'?")
+        lines.append(
+            "no case was run: were all deselected, or does no test file say"
+            " 'from robustness.suite import *'?"
+        )
     return lines
 
 
