@@ -171,7 +171,7 @@ def test_a_full_disk_leaves_no_part_of_a_file(small, monkeypatch):
     assert not kept(small)
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", "", "a b"])
+@pytest.mark.parametrize("name", ["a/b", "..", "a b"])
 def test_names_that_cannot_be(small, name):
     outcome = small.gate(f"--robustness-save={name}")
     assert outcome.ret == 4
