@@ -187,7 +187,7 @@ def test_a_value_that_misses_its_bound_by_rounding_is_on_it(at_least, limit):
     bound = Bound("median_rank", at_least, limit, line=3)
     side = -1 if at_least else 1
     assert bound.margin(limit * (1 + side * 1e-12)) == 0
-    assert bound.margin(limit * (1 + side * 1e-8)) < 0
+    assert bound.margin(limit + side * 1.5e-9 * max(1, limit)) < 0
     assert bound.margin(limit * (1 - side * 1e-8)) > 0
 
 

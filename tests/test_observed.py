@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from scipy.stats import binomtest
 
 from robustness.thresholds._observed import observe
 
@@ -104,9 +107,30 @@ def test_a_metric_of_labels_rests_on_the_queries_that_have_some():
     assert found.said.endswith("n = 8)")
 
 
-def test_retention_is_no_surer_than_what_is_retained():
-    """3 of 3 right, of which the lower end is .438, at a chance of .02."""
-    one = {"value": 1.0, "low": 1.0, "high": 1.0}
-    found = observe("retention(hit@10)", [cell(n=3) | {"metrics": {
-        "hit@10": one, "retention(hit@10)": one}}], 0.0)  # fmt: skip
-    assert str(found.bound) == "retention(hit@10) >= 0.427"
+def retained(metric, value, kept, low, **changes):
+    """A cell whose ``metric`` keeps a share of what its clean value has over chance."""
+    found = cell(f"retention({metric})", kept, low, 1.0, **changes)
+    found["metrics"][metric] = {"value": value, "low": value, "high": value}
+    return found
+
+
+@pytest.mark.parametrize(("right", "n"), [(3, 3), (51, 100), (30, 100)])
+def test_retention_is_no_surer_than_what_is_retained(right, n):
+    """The clean value is 1 here, and chance .02."""
+    value = right / n
+    kept = (value - 0.02) / 0.98
+    found = observe("retention(hit@10)", [retained("hit@10", value, kept, kept, n=n)], 0.0)
+    low = binomtest(right, n).proportion_ci(method="wilson").low
+    assert found.bound.limit == math.floor((low - 0.02) / 0.98 * 1000) / 1000
+
+
+def test_retention_of_a_metric_of_labels_rests_on_the_queries_that_have_some():
+    one = retained("precision@1", 1.0, 1.0, 1.0, **{"precision@1": 0.1}) | {"labelled": 8}
+    found = observe("retention(precision@1)", [one], 0.0)
+    low = binomtest(8, 8).proportion_ci(method="wilson").low
+    assert found.bound.limit == math.floor((low - 0.1) / 0.9 * 1000) / 1000
+    assert found.said.endswith("n = 8)")
+
+
+def test_what_is_at_chance_retains_nothing_that_could_be_bound():
+    assert "no n would tell" in observe("retention(hit@10)", [retained("hit@10", 0.02, 0, -0.1)], 0)

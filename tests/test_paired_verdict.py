@@ -159,6 +159,7 @@ def test_the_smallest_drop_of_equal_models_is_not_the_margin():
     ("asked", "message"),
     [
         ({"alpha": 0.0}, "alpha is 0.0"),
+        ({"alpha": 0.5}, "alpha is 0.5"),
         ({"alpha": 1.0}, "alpha is 1.0"),
         ({"alpha": math.nan}, "alpha is nan"),
         ({"margin": -0.01}, "margin is -0.01"),
