@@ -82,7 +82,8 @@ def load(
     shaping = [source.config, pixels, words, tokenize.context_length]
     model = model.eval().requires_grad_(requires_grad=False).to(device)
     encoder = _hub_shared.HubEncoder(
-        like_open_clip(pixels) or image_transform_v2(PreprocessCfg(**pixels), is_train=False),
+        like_open_clip(pixels)
+        or _hub_shared.OneByOne(image_transform_v2(PreprocessCfg(**pixels), is_train=False)),
         model.encode_image,
         lambda texts: model.encode_text(tokenize(texts).to(device)),
         fingerprint=_checkpoint.fingerprint(

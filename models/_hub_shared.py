@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models import _checkpoint, _pixels
-from models._preprocessing import Preprocessing, Size
+from models._preprocessing import Size
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import WeightsError, WeightsNotFoundError
 from robustness.parallel import each
@@ -25,12 +25,59 @@ TEXT_FILES = ("*.json", "*.txt", "*.model")
 """Configurations and vocabularies, as repositories of models name them."""
 
 
+class Pixels(Protocol):
+    """How radiographs become a model's input.
+
+    Attributes:
+        on_device: Whether :meth:`device` is offered.
+    """
+
+    @property
+    def on_device(self) -> bool:
+        """See above."""
+        ...
+
+    def host(self, images: Sequence[_pixels.Grey]) -> Tensor:
+        """Uint8 ``[height, width]`` each to float32 ``[B, 3, side, side]``, on the host."""
+        ...
+
+    def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """The same where the images lie; see ``DualEncoder.preprocess_on_device``."""
+        ...
+
+
+class OneByOne:
+    """Another library's preprocessing, which takes one Pillow image at a time.
+
+    Args:
+        prepare: An RGB image to float32 ``[3, side, side]``.
+    """
+
+    on_device = False
+
+    def __init__(self, prepare: Callable[[Image.Image], Tensor]) -> None:
+        self._prepare = prepare
+
+    def host(self, images: Sequence[_pixels.Grey]) -> Tensor:
+        """See :class:`Pixels`.
+
+        Raises:
+            ValueError: An image is not uint8, not two-dimensional, or empty.
+        """
+        _pixels.check(images)
+        rows = each(lambda image: self._prepare(Image.fromarray(image).convert("RGB")), images)
+        return torch.stack(rows) if rows else torch.empty(0)
+
+    def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """Not offered."""
+        raise NotImplementedError
+
+
 class HubEncoder(DualEncoder):
     """A model from the hub, its weights loaded; see :class:`~robustness.encoder.DualEncoder`.
 
     Args:
-        preprocessing: How radiographs become pixels, on the host and on a device; or what does
-            so for one Pillow image, to float32 ``[3, side, side]`` on the host.
+        preprocessing: How radiographs become pixels.
         images: Pixels on the device to ``[B, D]``.
         texts: Texts to ``[B, D]``.
         fingerprint: The hash of the weights and of everything else that shapes an embedding.
@@ -41,7 +88,7 @@ class HubEncoder(DualEncoder):
 
     def __init__(  # noqa: PLR0913 - what the interface asks for
         self,
-        preprocessing: Preprocessing | Callable[[Image.Image], Tensor],
+        preprocessing: Pixels,
         images: Callable[[Tensor], Tensor],
         texts: Callable[[list[str]], Tensor],
         *,
@@ -51,7 +98,7 @@ class HubEncoder(DualEncoder):
         details: dict[str, str],
     ) -> None:
         self._preprocessing = preprocessing
-        self.on_device = isinstance(preprocessing, Preprocessing)
+        self.on_device = preprocessing.on_device
         self._images = images
         self._texts = texts
         self.fingerprint = fingerprint
@@ -73,18 +120,11 @@ class HubEncoder(DualEncoder):
         Raises:
             ValueError: An image is not uint8, not two-dimensional, or empty.
         """
-        prepare = self._preprocessing
-        if isinstance(prepare, Preprocessing):
-            return prepare.host(images).to(self.device)
-        _pixels.check(images)
-        rows = each(lambda image: prepare(Image.fromarray(image).convert("RGB")), images)
-        return torch.stack(rows).to(self.device) if rows else torch.empty(0, device=self.device)
+        return self._preprocessing.host(images).to(self.device)
 
     def preprocess_on_device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
         """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
-        if isinstance(self._preprocessing, Preprocessing):
-            return self._preprocessing.device(images, sizes)
-        return super().preprocess_on_device(images, sizes)
+        return self._preprocessing.device(images, sizes)
 
     @torch.inference_mode()
     def encode_images(self, pixels: Tensor) -> Tensor:

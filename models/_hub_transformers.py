@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from models import _checkpoint, _hub_shared
+from models._preprocessing import Size
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 
 CLASSES = {
@@ -73,7 +75,7 @@ def load(
     }
     model = model.eval().requires_grad_(requires_grad=False).to(device)
     return _hub_shared.HubEncoder(
-        lambda image: _pixels_of(processor, image),
+        (_OnDevice if _works_on_device(processor) else _OneByOne)(processor),
         lambda pixels: _pooled(model.get_image_features(pixel_values=pixels)),
         lambda texts: _pooled(model.get_text_features(**reader.read(texts, device))),
         fingerprint=_checkpoint.fingerprint(
@@ -131,9 +133,35 @@ def _pooled(output: Any) -> Tensor:
     return features
 
 
-def _pixels_of(processor: Any, image: Image.Image) -> Tensor:
-    pixels: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
-    return pixels
+class _OneByOne(_hub_shared.OneByOne):
+    """An image processor of transformers, given one image at a time."""
+
+    def __init__(self, processor: Any) -> None:
+        super().__init__(lambda image: self._of([image])[0])
+        self._processor = processor
+
+    def _of(self, images: list[Any], **form: str) -> Tensor:
+        pixels: Tensor = self._processor(images=images, return_tensors="pt", **form)["pixel_values"]
+        return pixels
+
+
+class _OnDevice(_OneByOne):
+    """One that computes where its images lie."""
+
+    on_device = True
+
+    def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """See :class:`models._hub_shared.Pixels`."""
+        shown = zip(images, sizes, strict=True)
+        channels = [image[:height, :width].expand(3, -1, -1) for image, (height, width) in shown]
+        return self._of(channels, input_data_format="channels_first")
+
+
+def _works_on_device(processor: Any) -> bool:
+    if getattr(processor, "backend", None) != "torchvision":
+        return False
+    # On a GPU torchvision has no Lanczos, and transformers would take another filter there.
+    return getattr(processor, "resample", None) != Image.Resampling.LANCZOS
 
 
 def _folder(name: str, weights: Path | None) -> tuple[Path, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from PIL import Image
@@ -148,7 +148,10 @@ class Preprocessing:
         std: What each channel is then divided by.
         scale: What grey levels are divided by.
         finish: What is done last, to float32 ``[B, 3, side, side]``; None for nothing.
+        on_device: That :meth:`device` is offered.
     """
+
+    on_device: ClassVar[bool] = True
 
     geometry: Geometry
     mean: Channels

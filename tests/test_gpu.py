@@ -63,6 +63,19 @@ def test_pixels_are_those_of_the_host(device, images):
         torch.testing.assert_close(found, host(images), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["CLIPImageProcessor", "SiglipImageProcessor"])
+def test_transformers_pixels_are_within_a_grey_level_of_the_host_s(device, images, name):
+    """On a GPU torchvision resamples in float32 and rounds, on the CPU in whole numbers."""
+    import transformers
+
+    from models._hub_transformers import _OnDevice
+
+    made = _OnDevice(getattr(transformers, name)(do_normalize=False, do_rescale=False))
+    found, host = on_device(made.device, images, device), made.host(images)
+    assert found.shape == host.shape
+    assert (found.float() - host.float()).abs().max() <= (0 if device == "cpu" else 1)
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("fill", FILLS)
 def test_what_is_hidden_is_what_apply_hides(device, images, pattern, fill):
