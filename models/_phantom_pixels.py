@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor
 
 PIXELS = 112
@@ -12,9 +13,6 @@ PIXELS = 112
 
 MEAN, DEVIATION = 0.45, 0.25
 """Of brightness; what is taken off it, and what it is then divided by."""
-
-BAND = 16
-"""Cells that one product sums: with more, more of what is multiplied is 0."""
 
 
 def shrink(images: Tensor) -> Tensor:
@@ -30,41 +28,42 @@ def shrink(images: Tensor) -> Tensor:
         float32 ``[B, 112, 112]``.
     """
     side = max(images.shape[1:])
-    across = _sums(images.float(), side)
-    down = _sums(across.double().transpose(1, 2), side).transpose(1, 2)
-    return ((down / (255.0 * side * side) - MEAN) / DEVIATION).float()
+    down = _sums(images.float(), side)
+    across = _sums(down.double().transpose(1, 2), side).transpose(1, 2)
+    return ((across / (255.0 * side * side) - MEAN) / DEVIATION).float()
 
 
-def _sums(values: Tensor, side: int) -> Tensor:
-    """Sums each row into the cells it lies under: ``[B, rows, length]`` to ``[B, rows, 112]``."""
-    sums = values.new_zeros(*values.shape[:2], PIXELS)
-    for cells, pixels, overlap in _bands(side, values.shape[2]):
-        sums[..., cells] = values[..., pixels] @ overlap.to(values)
-    return sums
+def _sums(lines: Tensor, side: int) -> Tensor:
+    """Sums lines into the cells they lie under: ``[B, lines, width]`` to ``[B, 112, width]``."""
+    images, length, width = lines.shape
+    which, overlap, starts = (part.to(lines.device) for part in _cells(side, length))
+    image = torch.arange(images, device=lines.device)[:, None]
+    sums = F.embedding_bag(
+        (which + image * length).flatten(),
+        lines.reshape(-1, width),
+        (starts + image * len(which)).flatten(),
+        mode="sum",
+        per_sample_weights=overlap.to(lines.dtype).repeat(images),
+    )
+    return sums.view(images, PIXELS, width)
 
 
 @lru_cache(maxsize=64)
-def _bands(side: int, length: int) -> list[tuple[slice, slice, Tensor]]:
-    """Cells, the pixels they lie over, and how much of each they cover: ``[pixels, cells]``."""
-    overlap = _overlap(side, length)
-    bands = []
-    for first in range(0, PIXELS, BAND):
-        some = overlap[:, first : first + BAND]
-        under = some.any(1).nonzero().ravel().tolist()
-        if under:
-            pixels = slice(under[0], under[-1] + 1)
-            bands.append((slice(first, first + BAND), pixels, some[pixels].contiguous()))
-    return bands
-
-
-def _overlap(side: int, length: int) -> Tensor:
-    """How much of each output cell each pixel fills, ``[length, 112]``, in whole units.
+def _cells(side: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The pixels under each cell, one cell after another.
 
     The square's side is cut into ``112 * side`` units: a pixel is 112 of them long, a
     cell ``side`` of them.
+
+    Returns:
+        Pixels, int64 ``[P]``; how many units of each lie in the cell, float32 ``[P]``; and the
+        place among them where each cell's begin, int64 ``[112]``.
     """
     start = (side - length) // 2
-    pixel = ((torch.arange(length) + start) * PIXELS)[:, None]
-    cell = torch.arange(PIXELS) * side
+    pixel = (torch.arange(length) + start) * PIXELS
+    cell = torch.arange(PIXELS)[:, None] * side
     ends = torch.minimum(pixel + PIXELS, cell + side)
-    return (ends - torch.maximum(pixel, cell)).clamp(min=0).float()
+    overlap = (ends - torch.maximum(pixel, cell)).clamp(min=0)
+    under, which = overlap.nonzero(as_tuple=True)
+    counts = torch.bincount(under, minlength=PIXELS)
+    return which, overlap[under, which].float(), counts.cumsum(0) - counts
