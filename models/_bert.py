@@ -1,4 +1,4 @@
-"""Bio_ClinicalBERT, the text tower of MedCLIP and of CXR-CLIP, and what both encoders share."""
+"""Bio_ClinicalBERT, the text tower of MedCLIP and of CXR-CLIP, and what both models share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertTokenizer
 from transformers.utils.hub import cached_file
 
-from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 
 HUB_ID = "emilyalsentzer/Bio_ClinicalBERT"
@@ -164,53 +161,6 @@ class Network(nn.Module, ABC):
 def build_bert(config: BertConfig) -> BertModel:
     """The text tower; its pooler is unused but is published with it."""
     return BertModel(config, add_pooling_layer=True)
-
-
-class ClinicalEncoder(DualEncoder):
-    """A dual encoder whose text tower is Bio_ClinicalBERT; ``preprocess`` is the model's own.
-
-    Args:
-        network: The towers, weights in place.
-        tokenizer: The tokenizer that goes with them.
-        fingerprint: The hash of the weights and of everything else that shapes an embedding.
-        text_policy: Which text the model reads.
-        device: A torch device.
-        details: Facts for the result.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        tokenizer: Tokenizer,
-        fingerprint: str,
-        text_policy: TextPolicy,
-        device: str,
-        details: dict[str, str],
-    ) -> None:
-        # eval() matters: a ResNet in training mode embeds an image by its batch.
-        self._network = network.to(device).eval().requires_grad_(requires_grad=False)
-        self._tokenizer = tokenizer
-        self.fingerprint = fingerprint
-        self.text_policy = text_policy
-        self.embedding_dim = EMBEDDING_DIM
-        self.device = device
-        self.details = details
-
-    @torch.inference_mode()
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """Embeds preprocessed images: float32 ``[B, 512]``, rows of unit L2 norm."""
-        if not len(pixels):
-            return torch.empty(0, EMBEDDING_DIM, device=self.device)
-        return F.normalize(self._network.image_features(pixels.to(self.device)), dim=1)
-
-    @torch.inference_mode()
-    def encode_reports(self, texts: Sequence[str]) -> Tensor:
-        """Embeds report texts: float32 ``[B, 512]``, rows of unit L2 norm; a text may be empty."""
-        if not texts:
-            return torch.empty(0, EMBEDDING_DIM, device=self.device)
-        ids, mask = self._tokenizer(texts)
-        features = self._network.text_features(ids.to(self.device), mask.to(self.device))
-        return F.normalize(features, dim=1)
 
 
 def choose(loader: str, option: str, value: object, allowed: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models import _checkpoint, _hub_shared
+from models._encoder import OneByOne, TwoTowers
 from models._preprocessing import like_open_clip
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 
@@ -51,7 +52,7 @@ def load(
     sections: tuple[str, ...],
     tokenizer: Path | None,
     device: str,
-) -> _hub_shared.HubEncoder:
+) -> TwoTowers:
     """Loads a model of open_clip; see :func:`models.hub.load`.
 
     Args:
@@ -80,12 +81,14 @@ def load(
         _hub_shared.check_vocabulary(inner, model.vocab_size, str(tokenizer or name))
     words = _hub_shared.identity(inner) if inner is not None else "open_clip's byte pairs"
     shaping = [source.config, pixels, words, tokenize.context_length]
-    model = model.eval().requires_grad_(requires_grad=False).to(device)
-    encoder = _hub_shared.HubEncoder(
-        like_open_clip(pixels)
-        or _hub_shared.OneByOne(image_transform_v2(PreprocessCfg(**pixels), is_train=False)),
-        model.encode_image,
-        lambda texts: model.encode_text(tokenize(texts).to(device)),
+    return TwoTowers(
+        f"open_clip:{name}",
+        model,
+        pixels=like_open_clip(pixels)
+        or OneByOne(image_transform_v2(PreprocessCfg(**pixels), is_train=False)),
+        images=model.encode_image,
+        texts=lambda texts: model.encode_text(tokenize(texts).to(device)),
+        embedding_dim=source.config["embed_dim"],
         fingerprint=_checkpoint.fingerprint(
             _SCHEMA, model.state_dict(), json.dumps(shaping, sort_keys=True)
         ),
@@ -99,9 +102,8 @@ def load(
             "quick_gelu": str(bool(source.config.get("quick_gelu"))).lower(),
             "preprocessing": json.dumps(pixels, sort_keys=True),
         },
+        checkpoint=source.checkpoint,
     )
-    encoder.checkpoint = source.checkpoint
-    return encoder
 
 
 def _source(name: str, weights: Path | None) -> _Source:

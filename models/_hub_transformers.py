@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from models import _checkpoint, _hub_shared
+from models._encoder import OneByOne, TwoTowers
 from models._preprocessing import Size
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 
@@ -43,7 +44,7 @@ def load(
     tokenizer: Path | None,
     device: str,
     backend: str | None,
-) -> _hub_shared.HubEncoder:
+) -> TwoTowers:
     """Loads a model of transformers; see :func:`models.hub.load`.
 
     Args:
@@ -73,11 +74,13 @@ def load(
         "words": _hub_shared.identity(reader.tokenizer),
         "reading": [reader.limit, reader.padding, *reader.inputs],
     }
-    model = model.eval().requires_grad_(requires_grad=False).to(device)
-    return _hub_shared.HubEncoder(
-        (_OnDevice if _works_on_device(processor) else _OneByOne)(processor),
-        lambda pixels: _pooled(model.get_image_features(pixel_values=pixels)),
-        lambda texts: _pooled(model.get_text_features(**reader.read(texts, device))),
+    return TwoTowers(
+        f"transformers:{name}",
+        model,
+        pixels=(_OnDevice if _works_on_device(processor) else _OneByOne)(processor),
+        images=lambda pixels: _pooled(model.get_image_features(pixel_values=pixels)),
+        texts=lambda texts: _pooled(model.get_text_features(**reader.read(texts, device))),
+        embedding_dim=_embedding_dim(model.config, kind),
         fingerprint=_checkpoint.fingerprint(
             _SCHEMA, model.state_dict(), json.dumps(shaping, sort_keys=True)
         ),
@@ -93,6 +96,7 @@ def load(
             "text_padding": str(reader.padding),
             "text_inputs": ",".join(reader.inputs),
         },
+        checkpoint=None,
     )
 
 
@@ -127,13 +131,18 @@ class _Reader:
         return {name: encoded[name].to(device) for name in self.inputs}
 
 
+def _embedding_dim(config: Any, kind: str) -> int:
+    # SigLIP's towers have no projection beyond their own pooling.
+    return int(config.vision_config.hidden_size if kind == "siglip" else config.projection_dim)
+
+
 def _pooled(output: Any) -> Tensor:
     # transformers has returned the tensor itself and, since, a structure that holds it.
     features: Tensor = getattr(output, "pooler_output", output)
     return features
 
 
-class _OneByOne(_hub_shared.OneByOne):
+class _OneByOne(OneByOne):
     """An image processor of transformers, given one image at a time."""
 
     def __init__(self, processor: Any) -> None:
@@ -151,7 +160,7 @@ class _OnDevice(_OneByOne):
     on_device = True
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """See :class:`models._hub_shared.Pixels`."""
+        """See :class:`models._encoder.Pixels`."""
         shown = zip(images, sizes, strict=True)
         channels = [image[:height, :width].expand(3, -1, -1) for image, (height, width) in shown]
         return self._of(channels, input_data_format="channels_first")

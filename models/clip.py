@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models import _checkpoint, _clip, _hub_open_clip
+from models._encoder import TwoTowers
 from models._preprocessing import Preprocessing, ShortSide
 from robustness.errors import WeightsNotFoundError
 
@@ -30,9 +31,7 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 _OPTIONS = ("architecture",)
 
 
-def load(
-    weights: str | Path | None = None, device: str = "cpu", **options: Any
-) -> _clip.ClipEncoder:
+def load(weights: str | Path | None = None, device: str = "cpu", **options: Any) -> TwoTowers:
     """Loads CLIP.
 
     Args:
@@ -49,6 +48,7 @@ def load(
     """
     name = _clip.architecture(options, _OPTIONS, "models.clip:load")
     return _clip.encoder(
+        "CLIP",
         _find(weights, name),
         name,
         _clip.Shaping(_preprocessing, f"short side bicubic, centre crop, {MEAN}, {STD}"),

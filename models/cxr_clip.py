@@ -15,21 +15,19 @@ published recalls on MIMIC-CXR only once that was known (issue 10 there).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import BertConfig, SwinConfig
 
 from models import _bert, _checkpoint, _vision
-from models._bert import EMBEDDING_DIM, ClinicalEncoder, Network, Tokenizer
+from models._bert import EMBEDDING_DIM, Network, Tokenizer
 from models._checkpoint import Checkpoint
-from models._preprocessing import Preprocessing, ShortSide, Size
+from models._encoder import TwoTowers
+from models._preprocessing import Preprocessing, ShortSide
 from models._vision import PIXELS, VARIANTS, Shapes, published_shapes
 from robustness.encoder import TextPolicy
 
@@ -112,30 +110,6 @@ class CxrClipNetwork(Network):
         return torch.as_tensor(self.text_projection["projection"](features))
 
 
-class CxrClipEncoder(ClinicalEncoder):
-    """CXR-CLIP, its weights loaded; see :class:`~models._bert.ClinicalEncoder`."""
-
-    on_device = True
-
-    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Shrinks each image's short side to 224, then cuts out the central square.
-
-        Args:
-            images: uint8 ``[height, width]`` each, 0 black; sizes may differ.
-
-        Returns:
-            float32 ``[B, 3, 224, 224]`` on the model's device.
-
-        Raises:
-            ValueError: An image is not uint8, not two-dimensional, or empty.
-        """
-        return _PREPROCESSING[self.details["variant"]].host(images).to(self.device)
-
-    def preprocess_on_device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
-        return _PREPROCESSING[self.details["variant"]].device(images, sizes)
-
-
 def load(
     weights: str | Path | None = None,
     device: str = "cpu",
@@ -143,7 +117,7 @@ def load(
     tokenizer: str | Path | None = None,
     variant: str | None = None,
     **unknown: Any,
-) -> CxrClipEncoder:
+) -> TwoTowers:
     """Loads CXR-CLIP; which image tower it has is read off the checkpoint.
 
     Args:
@@ -177,7 +151,7 @@ def build(
     shapes: Shapes,
     variant: str,
     device: str = "cpu",
-) -> CxrClipEncoder:
+) -> TwoTowers:
     """Puts a checkpoint into towers of the given shapes; :func:`load` gives the published ones.
 
     Raises:
@@ -191,9 +165,13 @@ def build(
     _checkpoint.load_strictly(
         network, state, path=path, tolerated=(*_bert.TOLERATED, *_vision.SWIN_TOLERATED)
     )
-    encoder = CxrClipEncoder(
+    return TwoTowers(
+        "CXR-CLIP",
         network,
-        tokenizer,
+        pixels=_PREPROCESSING[variant],
+        images=network.image_features,
+        texts=lambda texts: network.text_features(*(part.to(device) for part in tokenizer(texts))),
+        embedding_dim=EMBEDDING_DIM,
         fingerprint=_checkpoint.fingerprint(
             _SCHEMA, network.state_dict(), variant, tokenizer.sha256
         ),
@@ -212,6 +190,5 @@ def build(
             "variant": variant,
             "tokenizer_sha256": tokenizer.sha256,
         },
+        checkpoint=path,
     )
-    encoder.checkpoint = path
-    return encoder

@@ -19,6 +19,7 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 
 from models import _checkpoint, _clip
+from models._encoder import TwoTowers
 from models._preprocessing import Letterbox, Preprocessing
 from robustness.errors import UsageError
 
@@ -37,9 +38,7 @@ STD = (83.43944,) * 3
 _OPTIONS = ("antialias", "architecture")
 
 
-def load(
-    weights: str | Path | None = None, device: str = "cpu", **options: Any
-) -> _clip.ClipEncoder:
+def load(weights: str | Path | None = None, device: str = "cpu", **options: Any) -> TwoTowers:
     """Loads CXR-RePaiR, or CheXzero.
 
     Args:
@@ -66,6 +65,7 @@ def load(
     antialias = given == "true"
     shaping = f"lanczos {CANVAS}, {MEAN}, {STD}, bicubic antialias {antialias}"
     return _clip.encoder(
+        "CXR-RePaiR",
         _checkpoint.find("CXR-RePaiR", weights, (FILENAME,), WHERE),
         name,
         _clip.Shaping(partial(_preprocessing, antialias=antialias), shaping),

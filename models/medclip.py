@@ -19,20 +19,18 @@ one text at a time; ``padding="upstream"`` brings the dependence back, to repeat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import BertConfig, SwinConfig
 
 from models import _bert, _checkpoint, _vision
-from models._bert import EMBEDDING_DIM, ClinicalEncoder, Network, Tokenizer
+from models._bert import EMBEDDING_DIM, Network, Tokenizer
 from models._checkpoint import Checkpoint
-from models._preprocessing import BlackSquare, Preprocessing, Size
+from models._encoder import TwoTowers
+from models._preprocessing import BlackSquare, Preprocessing
 from models._vision import PIXELS, VARIANTS, Shapes, published_shapes
 from robustness.encoder import TextPolicy
 
@@ -104,31 +102,6 @@ class MedClipNetwork(Network):
         return torch.as_tensor(self.text_model["projection_head"](mean))
 
 
-class MedClipEncoder(ClinicalEncoder):
-    """MedCLIP, its weights loaded; see :class:`~models._bert.ClinicalEncoder`."""
-
-    on_device = True
-
-    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Lays each image on a black square of at least 224, then shrinks that to 224.
-
-        Args:
-            images: uint8 ``[height, width]`` each, 0 black; sizes may differ. A small image
-                is padded and not enlarged.
-
-        Returns:
-            float32 ``[B, 3, 224, 224]`` on the model's device.
-
-        Raises:
-            ValueError: An image is not uint8, not two-dimensional, or empty.
-        """
-        return _PREPROCESSING.host(images).to(self.device)
-
-    def preprocess_on_device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
-        return _PREPROCESSING.device(images, sizes)
-
-
 def load(
     weights: str | Path | None = None,
     device: str = "cpu",
@@ -137,7 +110,7 @@ def load(
     variant: str | None = None,
     padding: str = "masked",
     **unknown: Any,
-) -> MedClipEncoder:
+) -> TwoTowers:
     """Loads MedCLIP; which image tower it has is read off the checkpoint.
 
     Args:
@@ -175,7 +148,7 @@ def build(
     device: str = "cpu",
     *,
     padding: str = "masked",
-) -> MedClipEncoder:
+) -> TwoTowers:
     """Puts a checkpoint into towers of the given shapes; :func:`load` gives the published ones.
 
     Raises:
@@ -191,9 +164,13 @@ def build(
     _checkpoint.load_strictly(
         network, state, path=path, tolerated=(*_bert.TOLERATED, *_vision.SWIN_TOLERATED)
     )
-    encoder = MedClipEncoder(
+    return TwoTowers(
+        "MedCLIP",
         network,
-        tokenizer,
+        pixels=_PREPROCESSING,
+        images=network.image_features,
+        texts=lambda texts: network.text_features(*(part.to(device) for part in tokenizer(texts))),
+        embedding_dim=EMBEDDING_DIM,
         fingerprint=_checkpoint.fingerprint(
             _SCHEMA, network.state_dict(), variant, padding, tokenizer.sha256
         ),
@@ -213,6 +190,5 @@ def build(
             "tokenizer_sha256": tokenizer.sha256,
             "padding": padding,
         },
+        checkpoint=path,
     )
-    encoder.checkpoint = path
-    return encoder

@@ -193,7 +193,7 @@ def test_trap_resampling_is_bilinear(swin):
 
 
 def test_trap_batch_norm_is_in_eval_mode(case):
-    assert not any(module.training for module in case.encoder._network.modules())
+    assert not any(module.training for module in case.encoder.network.modules())
 
 
 # --- what the result says --------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_keys_of_a_newer_transformers_are_taken(swin, tmp_path):
     from transformers import SwinModel
 
     prefix = "image_encoder.image_encoder."
-    tower = swin.encoder._network.image_encoder["image_encoder"]
+    tower = swin.encoder.network.image_encoder["image_encoder"]
     assert isinstance(tower, SwinModel)
     state = {key: value for key, value in swin.state.items() if not key.startswith(prefix)}
     state |= {f"{prefix}{key}": value for key, value in tower.state_dict().items()}

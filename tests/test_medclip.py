@@ -173,7 +173,7 @@ def test_the_padding_of_upstream_is_an_option(swin):
 
     ids = token_ids(swin.vocabulary, texts[0], 77)
     padded = torch.nn.functional.pad(ids, (0, 77 - ids.shape[1]))
-    model = upstream._network.text_model["model"]
+    model = upstream.network.text_model["model"]
     mask = (torch.arange(77) < ids.shape[1]).long()[None]
     states = model(padded, attention_mask=mask, output_hidden_states=True).hidden_states
     mean = sum(states[layer].mean(dim=1) for layer in (1, 2, -1)) / 3
@@ -201,7 +201,7 @@ def test_trap_small_images_are_padded_and_not_enlarged(case):
 
 
 def test_trap_batch_norm_is_in_eval_mode(case):
-    assert not any(module.training for module in case.encoder._network.modules())
+    assert not any(module.training for module in case.encoder.network.modules())
 
 
 @pytest.mark.parametrize("model", ["medclip", "cxr_clip"])
