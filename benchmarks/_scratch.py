@@ -40,10 +40,17 @@ def load_model(model: str, checkpoint: Path, device: str = "cpu") -> Any:
     return load(LOADERS[model], weights=checkpoint, device=device, model=VIT)
 
 
-def write_repository(
-    folder: Path, model: str, evalset: str, levels: Sequence[float], checkpoint: Path
+def write_repository(  # noqa: PLR0913 - what a benchmark chooses
+    folder: Path,
+    model: str,
+    evalset: str,
+    levels: Sequence[float],
+    checkpoint: Path,
+    *,
+    patterns: Sequence[str] = ("square",),
+    fills: Sequence[str] = ("black",),
 ) -> None:
-    """Thresholds of one pattern and one fill that every model meets, and the one line."""
+    """Thresholds that every model meets, and the one line."""
     entry: dict[str, Any] = {"loader": LOADERS[model]}
     if model != "phantom":
         entry |= {"weights": str(checkpoint), "options": {"model": VIT}}
@@ -51,7 +58,11 @@ def write_repository(
         "version": 1,
         "evalset": evalset,
         "models": {"measured": entry},
-        "occlusion": {"patterns": ["square"], "fills": ["black"], "levels": list(levels)},
+        "occlusion": {
+            "patterns": list(patterns),
+            "fills": list(fills),
+            "levels": list(levels),
+        },
         "bounds": [{"require": ["hit@10 >= 0"]}],
         "properties": {"bound": "hit@10 >= 0", "subset": 16, "examples": 1},
     }
@@ -62,7 +73,7 @@ def write_repository(
     (folder / "pytest.ini").write_text("[pytest]\n")
 
 
-def run_gate(folder: Path, device: str) -> tuple[float, dict[str, Any]]:
+def run_gate(folder: Path, device: str, precision: str = "float32") -> tuple[float, dict[str, Any]]:
     """Runs ``pytest -m robustness`` in this process; its seconds, and its results.
 
     What Python imports is imported before the clock starts. The search's own cases are left
@@ -83,9 +94,8 @@ def run_gate(folder: Path, device: str) -> tuple[float, dict[str, Any]]:
     said = io.StringIO()
     started = time.perf_counter()
     with redirect_stdout(said):
-        status = pytest.main(
-            ["-m", "robustness", "-k", "test_occlusion", f"--robustness-device={device}"]
-        )
+        asked = [f"--robustness-device={device}", f"--robustness-precision={precision}"]
+        status = pytest.main(["-m", "robustness", "-k", "test_occlusion", *asked])
     seconds = time.perf_counter() - started
     written = folder / ".robustness" / "report" / "results.json"
     results = json.loads(written.read_text()) if written.exists() else {"cases": []}

@@ -111,8 +111,8 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
         called,
         model,
         pixels=shaping.preprocessing(side),
-        images=model.encode_image,
-        texts=lambda texts: model.encode_text(tokenize(texts).to(device)),
+        images=CLIP.encode_image,
+        texts=lambda network, texts: network.encode_text(tokenize(texts).to(device)),
         embedding_dim=model.text_projection.shape[1],
         fingerprint=_checkpoint.fingerprint(_SCHEMA, model.state_dict(), *parts),
         text_policy=TextPolicy(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
@@ -72,7 +74,7 @@ class TwoTowers(DualEncoder):
         name: What the model is called in errors.
         network: The towers, in float32; moved to the device.
         pixels: How radiographs become pixels.
-        images: Pixels on the device to ``[B, D]``, by the network.
+        images: Pixels on the device, of the network's dtype, to ``[B, D]``, by the network.
         texts: Texts to ``[B, D]``, by the network.
         embedding_dim: D.
         fingerprint: The hash of the weights and of everything else that shapes an embedding.
@@ -88,8 +90,8 @@ class TwoTowers(DualEncoder):
         network: nn.Module,
         *,
         pixels: Pixels,
-        images: Callable[[Tensor], Tensor],
-        texts: Callable[[list[str]], Tensor],
+        images: Callable[[Any, Tensor], Tensor],
+        texts: Callable[[Any, list[str]], Tensor],
         embedding_dim: int,
         fingerprint: str,
         text_policy: TextPolicy,
@@ -99,6 +101,8 @@ class TwoTowers(DualEncoder):
     ) -> None:
         # eval() matters: a ResNet in training mode embeds an image by its batch.
         self.network = network.eval().requires_grad_(requires_grad=False).to(device)
+        self._computing, self._dtype = self.network, torch.float32
+        self._in_16_bits: dict[str, nn.Module] = {}
         self._name = name
         self._pixels = pixels
         self._images = images
@@ -134,16 +138,45 @@ class TwoTowers(DualEncoder):
         """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
         return self._pixels.device(images, sizes)
 
+    @contextmanager
+    def computing_in(self, precision: str) -> Iterator[None]:
+        """Computes with weights and activations in 16 bits while it lasts.
+
+        Autocast would take each weight down anew at every use, and on a CPU has PyTorch's
+        attention leave its fast path: together that costs more than the 16 bits save.
+        """
+        dtype: torch.dtype = getattr(torch, precision)
+        if precision not in self._in_16_bits:
+            self._in_16_bits = {precision: _taken_to(self.network, dtype)}
+        self._computing, self._dtype = self._in_16_bits[precision], dtype
+        try:
+            yield
+        finally:
+            self._computing, self._dtype = self.network, torch.float32
+
     @torch.inference_mode()
     def encode_images(self, pixels: Tensor) -> Tensor:
         """Embeds preprocessed images: float32 ``[B, D]``, rows of unit L2 norm."""
         if not len(pixels):
             return torch.empty(0, self.embedding_dim, device=self.device)
-        return F.normalize(self._images(pixels.to(self.device)), dim=1)
+        rows = self._images(self._computing, pixels.to(self.device, self._dtype))
+        return F.normalize(rows.float(), dim=1)
 
     @torch.inference_mode()
     def encode_reports(self, texts: Sequence[str]) -> Tensor:
         """Embeds report texts: float32 ``[B, D]``, rows of unit L2 norm; a text may be empty."""
         if not texts:
             return torch.empty(0, self.embedding_dim, device=self.device)
-        return F.normalize(self._texts(list(texts)), dim=1)
+        return F.normalize(self._texts(self._computing, list(texts)).float(), dim=1)
+
+
+def _taken_to(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of a network, its floating tensors of another type."""
+    taken: dict[int, Any] = {}
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point():
+            low = tensor.detach().to(dtype)
+            kept = isinstance(tensor, nn.Parameter)
+            taken[id(tensor)] = nn.Parameter(low, requires_grad=False) if kept else low
+    # deepcopy takes what it finds here for copied: the 32 bits are never there twice.
+    return deepcopy(network, taken)

@@ -86,8 +86,8 @@ def load(
         model,
         pixels=like_open_clip(pixels)
         or OneByOne(image_transform_v2(PreprocessCfg(**pixels), is_train=False)),
-        images=model.encode_image,
-        texts=lambda texts: model.encode_text(tokenize(texts).to(device)),
+        images=lambda network, pixels: network.encode_image(pixels),
+        texts=lambda network, texts: network.encode_text(tokenize(texts).to(device)),
         embedding_dim=source.config["embed_dim"],
         fingerprint=_checkpoint.fingerprint(
             _SCHEMA, model.state_dict(), json.dumps(shaping, sort_keys=True)

@@ -78,8 +78,10 @@ def load(
         f"transformers:{name}",
         model,
         pixels=(_OnDevice if _works_on_device(processor) else _OneByOne)(processor),
-        images=lambda pixels: _pooled(model.get_image_features(pixel_values=pixels)),
-        texts=lambda texts: _pooled(model.get_text_features(**reader.read(texts, device))),
+        images=lambda network, pixels: _pooled(network.get_image_features(pixel_values=pixels)),
+        texts=lambda network, texts: _pooled(
+            network.get_text_features(**reader.read(texts, device))
+        ),
         embedding_dim=_embedding_dim(model.config, kind),
         fingerprint=_checkpoint.fingerprint(
             _SCHEMA, model.state_dict(), json.dumps(shaping, sort_keys=True)

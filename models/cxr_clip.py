@@ -169,8 +169,10 @@ def build(
         "CXR-CLIP",
         network,
         pixels=_PREPROCESSING[variant],
-        images=network.image_features,
-        texts=lambda texts: network.text_features(*(part.to(device) for part in tokenizer(texts))),
+        images=CxrClipNetwork.image_features,
+        texts=lambda network, texts: network.text_features(
+            *(part.to(device) for part in tokenizer(texts))
+        ),
         embedding_dim=EMBEDDING_DIM,
         fingerprint=_checkpoint.fingerprint(
             _SCHEMA, network.state_dict(), variant, tokenizer.sha256

@@ -168,8 +168,10 @@ def build(
         "MedCLIP",
         network,
         pixels=_PREPROCESSING,
-        images=network.image_features,
-        texts=lambda texts: network.text_features(*(part.to(device) for part in tokenizer(texts))),
+        images=MedClipNetwork.image_features,
+        texts=lambda network, texts: network.text_features(
+            *(part.to(device) for part in tokenizer(texts))
+        ),
         embedding_dim=EMBEDDING_DIM,
         fingerprint=_checkpoint.fingerprint(
             _SCHEMA, network.state_dict(), variant, padding, tokenizer.sha256

@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from robustness.errors import GateError
+from robustness.errors import GateError, UsageError
+
+ANYWHERE = ("auto", "cpu")
+"""What every machine has."""
 
 
 def worker_index(worker: str | None) -> int:
@@ -40,10 +43,12 @@ def choose_device(name: str) -> str:
         name: A torch device, or ``auto``: CUDA where there is one, else the CPU.
 
     Raises:
-        GateError: The name is no device, or a device this machine lacks.
+        UsageError: The name is no device, or a device this machine lacks.
+        GateError: The device is there and cannot be used.
     """
     import torch
 
+    require_device(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     chosen = assign_device(name, worker_index(os.environ.get("PYTEST_XDIST_WORKER")), count)
     try:
@@ -52,9 +57,42 @@ def choose_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise GateError(
-            f"device {name!r} cannot be used: {reason}; allowed are auto, cpu, cuda, cuda:N"
+            f"device {name!r} cannot be used: {reason}; allowed are {', '.join(_allowed())}"
         ) from error
     return str(device)
+
+
+def require_device(name: str) -> None:
+    """Sees that a device is on this machine, without taking memory on it.
+
+    Imports torch only for a name other than ``auto`` and ``cpu``, which are always there.
+
+    Args:
+        name: A torch device, or ``auto``.
+
+    Raises:
+        UsageError: There is no such device here.
+    """
+    if name in ANYWHERE:
+        return
+    allowed = _allowed()
+    if name not in allowed:
+        raise UsageError(
+            f"device {name!r} cannot be used: torch finds none such here; allowed are"
+            f" {', '.join(allowed)}",
+            "unknown_device",
+        )
+
+
+def _allowed() -> list[str]:
+    """The names of the devices of this machine."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return [*ANYWHERE]
+    numbered = [f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count())]
+    return [*ANYWHERE, accelerator.type, *numbered]
 
 
 @contextmanager

@@ -169,10 +169,18 @@ class Embedded:
         if bad.size:
             raise EmbeddingError(
                 f"{self._encoder.name} embeds {bad.size} of {len(embedded)} {what}s as"
-                f" NaN or infinite, the first {names[bad[0]][:60]!r}",
+                f" NaN or infinite, the first {names[bad[0]][:60]!r}{self._advice()}",
                 "embedding_not_finite",
             )
         return embedded
+
+    def _advice(self) -> str:
+        """What to try where numbers may be lost to the precision; float16 ends at 65504."""
+        precision = self._pass.precision
+        if precision == "float32":
+            return ""
+        others = "float32" if precision == "bfloat16" else "bfloat16 or float32"
+        return f"; computed in {precision}: try {others}"
 
 
 def _normal(occlusion: Occlusion) -> Occlusion:

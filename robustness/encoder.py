@@ -10,6 +10,7 @@ import importlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,19 @@ class DualEncoder(ABC):
     @abstractmethod
     def encode_reports(self, texts: Sequence[str]) -> Tensor:
         """Embeds report texts: float32 ``[B, D]``, rows of unit L2 norm."""
+
+    def computing_in(self, precision: str) -> AbstractContextManager[object]:
+        """Where a run computes in 16 bits, what both ``encode_*`` are called within.
+
+        Autocast, unless a model has a better way. What they return may be of 16 bits here; it is
+        brought back to float32 and, where it is compared by cosine, to unit norm.
+
+        Args:
+            precision: ``bfloat16`` or ``float16``.
+        """
+        import torch
+
+        return torch.autocast(torch.device(self.device).type, dtype=getattr(torch, precision))
 
     def score(self, images: Tensor, reports: Tensor) -> Tensor:
         """Scores every image with every report; the cosine, unless a model overrides this.

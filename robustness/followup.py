@@ -19,7 +19,7 @@ from robustness.files import shortest, write_whole
 from robustness.plan import Plan
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record
-from robustness.thresholds import Stamp, updated
+from robustness.thresholds import Stamp, unwritten, updated
 
 
 def kept_run(
@@ -65,7 +65,7 @@ def follow(plan: Plan, records: Sequence[Record], results: Record, *, interrupte
         The results with what was done, under ``followup``; with a failure as their verdict
         where something was not.
     """
-    done: Record = {"saved": None, "updates": [], "problems": []}
+    done: Record = {"saved": None, "updates": [], "unwritten": None, "problems": []}
     if plan.save is not None:
         try:
             _require_whole(f"baseline {plan.save!r} is not saved", results, interrupted=interrupted)
@@ -77,6 +77,9 @@ def follow(plan: Plan, records: Sequence[Record], results: Record, *, interrupte
         try:
             _require_whole("no bound is written", results, interrupted=interrupted)
             done["updates"] = update(plan, results)
+            if not done["updates"]:
+                every = plan.update == "all"
+                done["unwritten"] = unwritten(plan.thresholds, results["cases"], every=every)
         except GateError as error:
             results = failed(results, Reason.UPDATE_FAILED, str(error))
             done["problems"].append(str(error))

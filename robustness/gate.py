@@ -255,6 +255,7 @@ class Gate:
                 "studies": len({pair.study_id for pair in self.evalset.pairs}),
                 "patients": len({pair.patient_id for pair in self.evalset.pairs}),
                 "excluded": self.evalset.excluded_by_reason,
+                "misnamed": self.evalset.misnamed,
             },
             "model": {
                 "name": model,

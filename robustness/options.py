@@ -207,6 +207,19 @@ def given(config: pytest.Config) -> tuple[str, ...]:
     return tuple(arguments)
 
 
+def typed(config: pytest.Config) -> tuple[str, ...]:
+    """The names of the robustness options on the command line itself, in no file's ``addopts``."""
+    names = (str(argument).partition("=")[0] for argument in config.invocation_params.args)
+    return tuple(dict.fromkeys(name for name in names if name.startswith("--robustness-")))
+
+
+def places(config: pytest.Config) -> tuple[str, ...]:
+    """The files, folders or cases that the command line names, as arguments; none by default."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        return ()
+    return (*(["--pyargs"] if config.option.pyargs else []), *config.args)
+
+
 def folder(config: pytest.Config, name: str) -> Path:
     """The folder of ``--robustness-store``, ``-report`` or ``-baselines``."""
     path: str | None = config.getoption(_dest(name))
@@ -259,5 +272,8 @@ def read_plan(config: pytest.Config) -> Plan:
         compare=config.getoption(_dest("compare")),
         compare_fail=config.getoption(_dest("compare-fail")),
         update=config.getoption(_dest("update")),
-        arguments=[a for a in given(config) if not a.startswith(NOT_REPEATED)],
+        arguments=[
+            *places(config),
+            *(a for a in given(config) if not a.startswith(NOT_REPEATED)),
+        ],
     )

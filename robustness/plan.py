@@ -53,7 +53,8 @@ class Plan:
         store: The folder embeddings are kept in.
         report: The folder results are written to.
         replay: The one occlusion that property cases try, instead of searching.
-        arguments: The command line's robustness options, for commands that repeat a part.
+        arguments: The command line's files and robustness options, for commands that repeat
+            a part.
         baselines: The folder baselines are kept in.
         save: The name under which the run is kept as a baseline.
         compare: The file of the baseline the run is held against.

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import pytest
 
-from robustness import environment, options
+from robustness import environment, options, preflight
 from robustness.console import terminal_of
-from robustness.errors import UsageError
+from robustness.errors import GateError, UsageError
+from robustness.frames import shown
 from robustness.options import asked_for, plan_of, refused
 from robustness.parallel import wait_briefly
 from robustness.plan import Plan
 from robustness.profile import STARTING, Profile
 from robustness.properties import PROPERTIES
 from robustness.report import case_properties, forget
-from robustness.reporter import Reporter
+from robustness.reporter import REFUSED, Reporter
 from robustness.results import fails, said_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 _PLAN_ERROR: pytest.StashKey[UsageError] = pytest.StashKey()
 _RECORD: pytest.StashKey[Any] = pytest.StashKey()
 _BROKEN: pytest.StashKey[str] = pytest.StashKey()
+
+_FIXTURES = frozenset({"robustness_case", "robustness_model", "robustness_gate"})
+"""What an item asks for that measures."""
+
+_NO_BENCHMARK = "timings need pytest-benchmark, which was turned off or is not installed"
 
 
 # --- options ---------------------------------------------------------------------------
@@ -41,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker, and reads the plan at once where the gate is asked for."""
     config.addinivalue_line("markers", "robustness: a case of the robustness gate")
     config.addinivalue_line("markers", "conformance: what every encoder must do")
+    if not _has_benchmark(config):
+        config.addinivalue_line("markers", f"benchmark: {_NO_BENCHMARK}")
     if asked_for(config, "robustness") or options.given(config):
         try:
             plan_of(config)
@@ -52,8 +60,14 @@ def pytest_configure(config: pytest.Config) -> None:
         _prepare_timings(config)
 
 
+def _has_benchmark(config: pytest.Config) -> bool:
+    return bool(config.pluginmanager.hasplugin("benchmark"))
+
+
 def _prepare_timings(config: pytest.Config) -> None:
     """Has a timing run write its JSON, and refuses one that would time nothing."""
+    if not _has_benchmark(config):
+        raise refused(UsageError(f"-m benchmark: {_NO_BENCHMARK}; leave out -p no:benchmark"))
     if getattr(config.option, "dist", "no") != "no":
         raise refused(
             UsageError(
@@ -85,7 +99,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
 def _forget(config: pytest.Config) -> None:
     """Leaves no verdict of an earlier run beside a run that cannot be."""
-    if not (hasattr(config, "workerinput") or config.option.collectonly):
+    if not config.option.collectonly:
         forget(options.folder(config, "report"))
 
 
@@ -125,11 +139,45 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuses to run gate cases whose plan could not be read."""
-    selected = any(item.get_closest_marker("robustness") for item in items)
-    if selected and _PLAN_ERROR in config.stash:
+    """Refuses to run cases whose plan could not be read; skips timings that nothing can take."""
+    if _PLAN_ERROR in config.stash and any(map(_measures, items)):
+        _refuse(config, items, pytest.UsageError(str(config.stash[_PLAN_ERROR])))
+    if not _has_benchmark(config):
+        for item in items:
+            if _is_ours(item) and "benchmark" in item.fixturenames:
+                item.add_marker(pytest.mark.skip(reason=_NO_BENCHMARK))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Refuses a run whose every case would fail for one cause, before the first of them."""
+    if session.config.option.collectonly or not any(map(_measures, session.items)):
+        return
+    try:
+        preflight.check(plan_of(session.config))
+    except GateError as error:
+        _refuse(session.config, session.items, refused(error))
+
+
+def _measures(item: pytest.Item) -> bool:
+    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _is_ours(item: pytest.Item) -> TypeGuard[pytest.Function]:
+    """Whether an item is a case of the suite, wherever it was imported to."""
+    module = str(getattr(getattr(item, "function", None), "__module__", ""))
+    return isinstance(item, pytest.Function) and module.startswith("robustness.suite.")
+
+
+def _refuse(
+    config: pytest.Config, items: Sequence[pytest.Item], error: pytest.UsageError
+) -> NoReturn:
+    """Ends the run with exit status 4; out of an xdist worker by way of its controller."""
+    if any(item.get_closest_marker("robustness") for item in items):
         _forget(config)
-        raise pytest.UsageError(str(config.stash[_PLAN_ERROR]))
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[REFUSED] = str(error)
+    raise error
 
 
 # --- running ---------------------------------------------------------------------------
@@ -166,7 +214,12 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Any, Any]:
     """Sends a case's record along with its report, across xdist's processes too."""
+    whole = item.config.getoption("fulltrace", default=False)
+    if call.excinfo is not None and _is_ours(item) and not whole:
+        call.excinfo.traceback = shown(call.excinfo.traceback)
     report = yield
+    if _measures(item):
+        report.robustness_measures = True
     if not (item.get_closest_marker("robustness") and isinstance(item, pytest.Function)):
         return report
     report.robustness_name = item.callspec.id if hasattr(item, "callspec") else item.name

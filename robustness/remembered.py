@@ -15,6 +15,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -134,6 +135,10 @@ class RememberedEncoder(DualEncoder):
     def preprocess_on_device(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
         """As the model does."""
         return self.loaded.preprocess_on_device(images, sizes)
+
+    def computing_in(self, precision: str) -> AbstractContextManager[object]:
+        """As the model does."""
+        return self.loaded.computing_in(precision)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """As the model does."""

@@ -10,9 +10,19 @@ import pytest
 
 from robustness.errors import GateError
 from robustness.files import shortest
-from robustness.options import asked_for, plan_of, refused
-from robustness.report import begin, summary, tell_junit, unreported, write
+from robustness.options import asked_for, plan_of, refused, typed
+from robustness.report import begin, forget, summary, tell_junit, unreported, write
 from robustness.session import Session
+
+REFUSED = "robustness_refused"
+"""Under which an xdist worker tells its controller why the run cannot be."""
+
+ENDED = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
+"""The exit statuses of a run that went on to its end."""
 
 
 class Reporter:
@@ -24,6 +34,7 @@ class Reporter:
         self._results: dict[str, Any] | None = None
         self._path: Path | None = None
         self._note = ""
+        self._measured = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -42,12 +53,18 @@ class Reporter:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        """Takes note of an xdist worker that died."""
+        """Takes note of an xdist worker that died, or that found that the run cannot be."""
+        refusal = getattr(node, "workeroutput", {}).get(REFUSED)
+        if refusal is not None:
+            if self._session is not None:
+                forget(self._session.plan.report)
+            raise pytest.UsageError(refusal)
         if error and self._session is not None:
             self._session.add_lost(node.gateway.id)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes in what a case measured, or that it ended without measuring."""
+        self._measured |= hasattr(report, "robustness_measures")
         name = getattr(report, "robustness_name", None)
         if name is None:
             return
@@ -94,10 +111,12 @@ class Reporter:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._note = tell_junit(self.config, results, tests_failed=bool(session.testsfailed))
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """One row a model and pattern, the properties, the verdict."""
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        """One row a model and pattern, the properties, the verdict; or that nothing was asked."""
         results = self._results
         if results is None:
+            if exitstatus in ENDED and not self._measured:
+                self._say_unused(terminalreporter)
             return
         terminalreporter.section("robustness", sep="=")
         for line in summary(results, terminalreporter._tw.fullwidth):
@@ -116,3 +135,14 @@ class Reporter:
             terminalreporter.write_line(f"results: {path}")
             if (page := path.with_name("report.html")).exists():
                 terminalreporter.write_line(f"page: {page}")
+
+    def _say_unused(self, terminalreporter: Any) -> None:
+        """Says which options of the command line had nothing to be used for."""
+        names = typed(self.config)
+        if names:
+            were = "was" if len(names) == 1 else "were"
+            terminalreporter.write_line(
+                f"warning: {', '.join(names)} {were} given, but no case of the gate ran;"
+                " add -m robustness",
+                yellow=True,
+            )

@@ -13,6 +13,9 @@ Values = NDArray[np.float64]
 REPLICATES = 1000
 CONFIDENCE = 0.95
 
+FEWEST = 2
+"""Studies that an interval takes: every resample of a single one is it, which is no certainty."""
+
 _BLOCK = 2**20
 """Numbers in one block of resampled weights: 8 MiB."""
 
@@ -60,7 +63,8 @@ class Bootstrap:
     """Resamples of whole studies, drawn once and used for every statistic.
 
     Images of one study are alike, so studies are drawn with replacement, and with a
-    study come all its images. A resample is a count of each study.
+    study come all its images. A resample is a count of each study. Of fewer than
+    :data:`FEWEST` studies that have weight, every resample is unknown (NaN).
 
     Args:
         studies: For each observation its study, ``[N]``.
@@ -86,8 +90,10 @@ class Bootstrap:
         weights = np.ones_like(values) if weights is None else weights
         total = np.bincount(self._study, weights * values, self._n_studies)
         weight = np.bincount(self._study, weights, self._n_studies)
-        with np.errstate(invalid="ignore"):
-            resampled = (self._counts @ total) / (self._counts @ weight)
+        resampled = np.full(len(self._counts), np.nan)
+        if np.count_nonzero(weight) >= FEWEST:
+            with np.errstate(invalid="ignore"):
+                resampled = (self._counts @ total) / (self._counts @ weight)
         return Replicates(float((weights * values).sum() / weights.sum()), resampled)
 
     def median(self, values: Values, weights: Values | None = None) -> Replicates:
@@ -99,14 +105,16 @@ class Bootstrap:
         order = np.argsort(values, kind="stable")
         ordered = values[order]
         study = self._study[order]
+        value = float(_sorted_medians(ordered, weights[order][None])[0])
+        if np.count_nonzero(np.bincount(self._study, weights)) < FEWEST:
+            return Replicates(value, np.full(len(self._counts), np.nan))
         # A row a resample; some at a time, so that memory does not grow with their number.
         rows = max(1, _BLOCK // len(values))
         resampled = [
             _sorted_medians(ordered, weights[order] * self._counts[start : start + rows, study])
             for start in range(0, len(self._counts), rows)
         ]
-        value = _sorted_medians(ordered, weights[order][None])
-        return Replicates(float(value[0]), np.concatenate(resampled))
+        return Replicates(value, np.concatenate(resampled))
 
 
 def _sorted_medians(ordered: Values, weights: Values) -> Values:

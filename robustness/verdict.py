@@ -105,8 +105,9 @@ def _why_unknown(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> 
 def describe_miss(estimate: Estimate, bound: Bound, limit: float) -> str:
     """A missed bound: observed with interval, the bound and its line, by how much."""
     number = "" if bound.reference is None else f" = {limit:.3f}"
+    low, high = ("-" if math.isnan(end) else f"{end:.3f}" for end in (estimate.low, estimate.high))
     return (
-        f"{bound.metric} is {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}],"
+        f"{bound.metric} is {estimate.value:.3f} [{low}, {high}],"
         f" bound {bound.demand}{number} (line {bound.line}),"
         f" missed by {-bound.margin(estimate.value, limit):.3f}"
     )

@@ -83,7 +83,7 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
         "curves": [],
         "properties": properties,
         "comparison": None,
-        "followup": {"saved": None, "updates": [], "problems": []},
+        "followup": {"saved": None, "updates": [], "unwritten": None, "problems": []},
         "protocol": {
             "thresholds_sha256": "cd" * 32,
             "evalset": {**evalset, "patients": 46, "excluded": excluded or {}},
@@ -132,7 +132,7 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
 
 # --- beside a baseline ---------------------------------------------------------------------------
 
-NOTHING = {"saved": None, "updates": [], "problems": []}
+NOTHING = {"saved": None, "updates": [], "unwritten": None, "problems": []}
 
 
 def case(drop, /, verdict="pass", half=0.03, **changes):

@@ -37,6 +37,7 @@ SABOTAGES = {
         Sabotage("infinite_embedding", "an embedding is infinite", "embedding_not_finite"),
         Sabotage("wrong_shape", "embeddings have another length", "embedding_malformed"),
         Sabotage("wrong_dtype", "embeddings are float64", "embedding_malformed"),
+        Sabotage("unnormalised", "embeddings are not of unit norm", "embedding_malformed"),
         Sabotage("constant_embedding", "every image embeds alike", "scores_constant"),
         Sabotage(
             "constant_embedding_and_no_demand",

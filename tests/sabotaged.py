@@ -29,6 +29,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+import torch
 from my_models import Changed, load_phantom
 
 class Sabotaged(Changed):
@@ -36,6 +37,8 @@ class Sabotaged(Changed):
         embedded = super().encode_images(pixels).clone()
         if self.kind == "infinite":
             embedded[0] = float("inf")
+        if self.kind == "unnormalised":
+            embedded *= torch.linspace(1, 3, len(embedded), device=self.device)[:, None]
         if self.kind == "turned":
             embedded = embedded.roll(1, 1)
         return embedded.flip(0) if self.kind == "shuffled" else embedded
@@ -50,7 +53,9 @@ class Scorer(Sabotaged):
 def _loader(kind, of=Sabotaged):
     return lambda weights=None, device="cpu": of(load_phantom(None, device), kind)
 
-infinite, shuffled, same_reports = map(_loader, ["infinite", "shuffled", "same_reports"])
+infinite, unnormalised, shuffled, same_reports = map(
+    _loader, ["infinite", "unnormalised", "shuffled", "same_reports"]
+)
 nan_scores = _loader("nan_scores", Scorer)
 
 def liar(weights=None, device="cpu"):

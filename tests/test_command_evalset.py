@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PilImage
+from table_files import pixels, write_rows
 
 from robustness import evalset
 from robustness.__main__ import main
-from robustness.commands._evalset import MOST_LABELS, NARROWEST, WIDEST, columns, fit, text
-from robustness.evalset import EvaluationSet, Exclusion, Pair, Report
+from robustness.commands._description import MOST_COLUMNS, MOST_LABELS, columns, fit, text
+from robustness.commands._evalset import NARROWEST, WIDEST
+from robustness.errors import EvaluationSetError
+from robustness.evalset import EvaluationSet, Exclusion, Pair, Report, Unread
 from robustness.evalset._describe import describe
 
 WORDS = ["reports", "min", "median", "mean", "p95", "max"]
@@ -23,8 +27,8 @@ def pair(image, *, labels=None, view="", **sections):
     return Pair(image, image, image, view, Report(**sections), "0", labels)
 
 
-def made(*pairs, excluded=()):
-    return EvaluationSet("x", pairs, lambda _: np.zeros((4, 4), np.uint8), excluded)
+def made(*pairs, excluded=(), unread=()):
+    return EvaluationSet("x", pairs, lambda _: np.zeros((4, 4), np.uint8), excluded, unread)
 
 
 # --- the text ----------------------------------------------------------------------------
@@ -102,7 +106,9 @@ def test_a_set_without_labels_says_so():
 @given(st.text(max_size=300), st.text(max_size=90), st.integers(NARROWEST, WIDEST))
 def test_no_text_widens_or_breaks_a_line(long, label, width):
     pairs = [pair(i, view=long, findings=long, labels=frozenset({label})) for i in "ab"]
-    for line in text(describe(made(*pairs, excluded=[Exclusion("a", long)])), width):
+    unread = (Unread(long), Unread(f"{label} ", "study"))
+    told = describe(made(*pairs, excluded=[Exclusion("a", long)], unread=unread))
+    for line in text(told, width):
         assert columns(line) <= width
         assert line.isprintable()
 
@@ -111,6 +117,105 @@ def test_wide_letters_take_two_columns():
     assert fit("正常な胸部X線写真", 9) == "正常な胸…"
     assert columns("正常な胸…") == 9
     assert fit("ab\x1b[2Jc\n", 20) == "ab\N{REPLACEMENT CHARACTER}[2Jc\N{REPLACEMENT CHARACTER}"
+
+
+def test_columns_that_are_not_read_are_told_near_misses_first():
+    near = (Unread("patient_id", "patient"), Unread("Stduy", "study"))
+    several = (Unread("split"), near[0], Unread("\x1b[2J"), near[1])
+    lines = text(describe(made(pair("a", findings="x"), unread=several)), WIDEST)
+    at = lines.index("columns not read: 4")
+    assert lines[at : at + 6] == [
+        "columns not read: 4",
+        "  patient_id - did you mean 'patient'?",
+        "  Stduy - did you mean 'study'?",
+        "  split",
+        "  \N{REPLACEMENT CHARACTER}[2J",
+        "",
+    ]
+    many = (*(Unread(f"c{i}") for i in range(MOST_COLUMNS + 1)), Unread("x" * 300, "view"))
+    lines = text(describe(made(pair("a", findings="x"), unread=many)), NARROWEST)
+    at = lines.index(f"columns not read: {MOST_COLUMNS + 2}")
+    assert lines[at + 1] == f"  {'x' * 29}… - did you mean 'view'?"
+    assert lines[at + MOST_COLUMNS + 1] == "  and 2 more; --json lists all"
+    assert "columns not read" not in "".join(text(describe(made(pair("a", findings="x"))), WIDEST))
+
+
+# --- every image, decoded ----------------------------------------------------------------
+
+
+@pytest.fixture
+def partly_broken(tmp_path):
+    """A table of five images, two of which cannot be read, and one that is no image at all."""
+    for i in range(600):
+        PilImage.fromarray(pixels(i)).save(tmp_path / f"{i}.png")
+    whole = (tmp_path / "7.png").read_bytes()
+    (tmp_path / "7.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "300.png").write_bytes(b"no image")
+    rows = [[f"{i}.png", f"Report {i}."] for i in range(600)]
+    return write_rows(tmp_path / "set.csv", ["image", "report"], *rows)
+
+
+def test_every_image_that_cannot_be_decoded_is_listed(partly_broken, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    spec = f"manifest:{partly_broken}"
+    assert main(["evalset", spec]) == 0
+    plain = capsys.readouterr().out
+    assert main(["evalset", spec, "--decode"]) == 1
+    out, err = capsys.readouterr()
+    assert not err
+    assert out.startswith(plain)
+    first, *reasons = out[len(plain) :].strip().splitlines()
+    assert first == "images that cannot be decoded: 2 of 600"
+    loaded = evalset.load(spec)
+    for pair_, reason in zip((loaded.pairs[7], loaded.pairs[300]), reasons, strict=True):
+        with pytest.raises(EvaluationSetError) as caught:
+            loaded.decode(pair_)
+        assert reason == f"  {caught.value}"
+        assert str(tmp_path / pair_.image_id) in reason
+    assert main(["evalset", spec, "--decode", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["not_decoded"]) == ["7.png", "300.png"]
+    assert [f"  {reason}" for reason in told["not_decoded"].values()] == reasons
+    assert sorted(tmp_path.iterdir()) == before, "nothing is written"
+
+
+def test_where_every_image_can_be_decoded_it_is_said(capsys):
+    assert main(["evalset", "phantom:3", "--decode"]) == 0
+    assert capsys.readouterr().out.endswith("\n\nimages that cannot be decoded: none of 3\n")
+    assert main(["evalset", "phantom:3", "--decode", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["not_decoded"] == {}
+
+
+def test_without_all_its_images_a_set_is_not_drawn(partly_broken, tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    drawing = ["--contact-sheet", str(sheet), "--images", "2"]
+    command = ["evalset", f"manifest:{partly_broken}", *drawing]
+    assert main([*command, "--decode"]) == 1
+    assert capsys.readouterr().err == f"contact sheet {sheet} is not drawn: see the images\n"
+    assert not sheet.exists()
+    assert main(["evalset", "phantom:3", "--decode", "--contact-sheet", str(sheet)]) == 0
+    assert sheet.exists()
+
+
+def test_progress_is_told_of_every_image_that_is_decoded_and_all_cores_decode():
+    from threading import Barrier
+
+    from robustness.environment import cores
+    from robustness.evalset._decodable import AT_ONCE, undecodable
+
+    together = Barrier(cores(), timeout=60)
+    loaded = made(*(pair(str(i), findings="x") for i in range(AT_ONCE // cores() * cores())))
+
+    def decode(own):
+        together.wait()
+        if own.image_id == "5":
+            raise EvaluationSetError("five")
+
+    told = []
+    loaded = EvaluationSet("x", loaded.pairs, decode)
+    assert undecodable(loaded, told.append) == {"5": "five"}
+    assert sum(told) == len(loaded)
 
 
 # --- where views are kept ----------------------------------------------------------------

@@ -99,7 +99,12 @@ def broken_encoders():
     return {
         "shapes": [changed("encode_images", lambda rows: rows[:, :9])],
         "finite": [changed("encode_images", with_nan), changed("encode_reports", with_nan)],
-        "unit_norm": [changed("encode_images", lambda rows: rows * 1.01)],
+        "unit_norm": [
+            changed("encode_images", lambda rows: rows * 1.01),
+            changed(
+                "encode_reports", lambda rows: rows * torch.arange(5)[: len(rows), None].sign()
+            ),
+        ],
         "distinct": [
             changed("encode_images", lambda rows: same.expand(len(rows), -1)),
             {"encode_reports": lambda self, texts: same.expand(len(texts), -1)},

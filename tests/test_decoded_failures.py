@@ -108,7 +108,8 @@ def test_images_that_cannot_be_decoded_are_counted_over_the_set(tmp_path):
         with pytest.raises(EvaluationSetError) as caught:
             evalset.decode(evalset.pairs[-1])
         assert str(caught.value) == (
-            "image image-9 cannot be decoded (and 3 more images of 384 cannot be decoded either)"
+            "image image-9 cannot be decoded (and 3 more images of 384 cannot be decoded either;"
+            " python -m robustness evalset --decode lists them)"
         )
     assert set(source.decoded.values()) == {1}
     assert not files(tmp_path)

@@ -18,7 +18,8 @@ from robustness.evalset import EvaluationSet, Exclusion, Pair, Report
 from robustness.evalset._describe import MOST_FREQUENT, describe
 
 KEYS = [
-    *("spec", "fingerprint", "studies", "images", "patients", "views", "excluded", "reports"),
+    *("spec", "fingerprint", "studies", "images", "patients", "views", "excluded"),
+    *("columns_not_read", "reports"),
     *("distinct_texts", "repeated_reports", "frequent_texts", "length", "labels", "labelled"),
     *("without_findings", "without_labels", "label_sets"),
 ]
@@ -142,7 +143,7 @@ def test_phantoms_are_counted(capsys):
     assert told["fingerprint"] == evalset.load("phantom:64:3").fingerprint
     assert told["images"] == told["studies"] == told["patients"] == told["labelled"] == 64
     assert told["views"] == Counter(p.view for p in pairs)
-    assert told["excluded"] == {}
+    assert told["excluded"] == told["columns_not_read"] == {}
     assert told["without_labels"] == 0
     assert told["without_findings"] == sum(p.labels == frozenset() for p in pairs) > 0
     for name, each in told["labels"].items():

@@ -139,6 +139,38 @@ def test_precisions_have_entries_of_their_own(counting, tmp_path):
     assert sum(counting.batches) == 2 * N
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_what_is_no_number_names_the_precision_that_it_may_come_of(
+    counting, tmp_path, monkeypatch, precision
+):
+    """In float16 what is above 65504 is infinite, and normalised it is NaN."""
+    import torch
+
+    from robustness.errors import EmbeddingError
+
+    model = type(counting.encoder)
+    encode = model.encode_images
+    low = getattr(torch, precision)
+
+    def large(self, pixels):
+        return torch.nn.functional.normalize((encode(self, pixels) * 1e6).to(low), dim=-1)
+
+    monkeypatch.setattr(model, "encode_images", large)
+    made = embedded(counting, tmp_path, precision=precision)
+    advice = "; computed in float16: try bfloat16 or float32"
+    if precision != "float16":
+        assert np.isfinite(made.images(CLEAN)[0]).all()
+        monkeypatch.setattr(model, "encode_images", lambda self, pixels: encode(self, pixels) / 0)
+        made = embedded(counting, tmp_path / "other", precision=precision)
+        advice = {"float32": "", "bfloat16": "; computed in bfloat16: try float32"}[precision]
+    with pytest.raises(EmbeddingError) as caught:
+        made.images(CLEAN)
+    assert caught.value.code == "embedding_not_finite"
+    first = counting.evalset.pairs[0].image_id
+    said = f"PhantomEncoder embeds {N} of {N} images as NaN or infinite, the first {first!r}"
+    assert str(caught.value) == said + advice
+
+
 @pytest.mark.parametrize("on_device", [False, True])
 def test_the_profile_counts_every_phase(counting, tmp_path, on_device):
     profile = Profile()

@@ -36,6 +36,42 @@ def test_the_command_a_failure_names_repeats_it(repository, pytester):
     outcome.assert_outcomes(failed=1)
 
 
+@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
+def test_the_commands_of_a_run_of_some_files_name_them(small, pytester, beside):
+    """Here no other command finds the cases: they are no part of what pytest collects itself."""
+    (small.path / "tests").mkdir()
+    (small.path / "checks of ours").mkdir()
+    (small.path / "test_release.py").rename(small.path / "checks of ours" / "release.py")
+    pytester.makeini("[pytest]\ntestpaths = tests\naddopts = -m 'not robustness'")
+    small.edit("hit@10 >= 0.4", "hit@1 >= 0.999")
+    small.edit("bound: hit@10 >= 0.3", "bound: hit@1 >= 1")
+    text = said(small.gate("checks of ours/release.py", *beside))
+    for line in ("next: pytest (.*square-30)$", "replay: pytest (.*bound.*)$"):
+        command = shlex.split(re.search(line, text, re.MULTILINE)[1])
+        assert "checks of ours/release.py" in command
+        pytester.runpytest_inprocess(*command).assert_outcomes(failed=1)
+
+
+def test_the_commands_of_a_package_of_tests_name_it(small, pytester):
+    package = small.path / "elsewhere" / "our_checks"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (small.path / "test_release.py").rename(package / "test_release.py")
+    pytester.syspathinsert(package.parent)
+    small.edit("hit@10 >= 0.4", "hit@1 >= 0.999")
+    pytester.mkdir("tests")
+    pytester.makeini("[pytest]\ntestpaths = tests")
+    text = said(small.gate("--pyargs", "our_checks.test_release"))
+    command = re.search(r"next: pytest (.*square-30)$", text, re.MULTILINE)[1]
+    pytester.runpytest_inprocess(*command.split()).assert_outcomes(failed=1)
+
+
+def test_the_commands_of_a_run_of_what_pytest_collects_name_no_file(small, pytester):
+    pytester.makeini("[pytest]\ntestpaths = .")
+    small.edit("hit@10 >= 0.4", "hit@1 >= 0.999")
+    assert re.search(r"next: pytest -m robustness --robustness-store=\S+ -k", said(small.gate()))
+
+
 def test_weights_of_lower_quality(repository, tmp_path):
     noisy(tmp_path / "noisy.safetensors", 1.5)
     outcome = repository.gate(f"--robustness-weights=phantom={tmp_path / 'noisy.safetensors'}")

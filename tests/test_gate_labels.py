@@ -19,8 +19,13 @@ LABEL_BOUNDS = "precision@5 >= 0.05, ndcg@10 >= 0.1, retention(ndcg@10) >= 0.1"
 # --- one measurement -----------------------------------------------------------------------
 
 
+def signs(bytes_):
+    """Rows of 16 bytes as rows of unit norm whose products are exact: their parity, in quarters."""
+    return (bytes_ % 2 - 0.5) / 2
+
+
 def scorer(*, by_cosine):
-    """An encoder that knows nothing, by whole numbers: its scores are exact."""
+    """An encoder that knows nothing, by whole numbers or quarters: its scores are exact."""
     import torch
 
     from robustness.encoder import DualEncoder, TextPolicy
@@ -42,11 +47,18 @@ def scorer(*, by_cosine):
             digests = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
             return torch.tensor([list(digest) for digest in digests]).float()
 
+    class Cosines(Scorer):
+        def encode_images(self, pixels):
+            return signs(super().encode_images(pixels))
+
+        def encode_reports(self, texts):
+            return signs(super().encode_reports(texts))
+
     class Distances(Scorer):
         def score(self, images, reports):
             return -(images[:, None] - reports).abs().sum(2)
 
-    return Scorer() if by_cosine else Distances()
+    return Cosines() if by_cosine else Distances()
 
 
 def subject(encoder, loaded, store):
@@ -86,7 +98,8 @@ def test_gains_of_a_model_are_those_of_its_scores(tmp_path, by_cosine):
     text = np.array([texts.index(pair.report.findings) for pair in kept])
     images = np.array([loaded.decode(pair)[:160:40, :160:40].ravel() for pair in kept], float)
     reports = np.array([list(hashlib.sha256(t.encode()).digest()[:16]) for t in texts], float)
-    scores = images @ reports.T if by_cosine else -np.abs(images[:, None] - reports).sum(2)
+    cosines = signs(images) @ signs(reports).T
+    scores = cosines if by_cosine else -np.abs(images[:, None] - reports).sum(2)
     known, answers, gains = gains_of([pair.labels for pair in kept], text)
     scores = scores[np.ix_(known, answers)]
     ranked = mine.rank(CLEAN)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gate_repository import comparable, said
+from gate_repository import assert_no_traceback, comparable, said
 
 # --- a good run ------------------------------------------------------------------------
 
@@ -160,6 +160,26 @@ def test_real_radiographs_fail_plainly(repository, open_i):
     assert clean["metrics"]["hit@10"]["value"] < 10 * clean["chance"]["hit@10"]
     excluded = results["protocol"]["evalset"]["excluded"]
     assert excluded["study without a frontal view"] > 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["-n", "2"], ["--robustness-update=new"]], ids=str)
+def test_one_study_has_values_and_no_intervals(small, pytester, arguments):
+    """And no bound: among one report, guessing does as well."""
+    small.edit("subset: 16", "subset: 2")
+    apart = pytester.runpytest_subprocess if "-n" in arguments else None
+    outcome = small.gate("--robustness-evalset=phantom:1", *arguments, run=apart)
+    assert outcome.ret == 1
+    assert_no_traceback(said(outcome))
+    results = small.results()
+    assert results["reason"] == "bound_vacuous"
+    for cell in results["cases"]:
+        assert cell["metrics"]["hit@10"] == {"value": 1, "low": None, "high": None}
+        assert cell["metrics"]["median_rank"] == {"value": 1, "low": None, "high": None}
+    for curve in results["curves"]:
+        assert curve["area_under_curve"] == {"value": 1, "low": None, "high": None}
+    assert "mean over levels 1.000 [-, -]; with nothing hidden it is not told from" in said(outcome)
+    page = (small.path / ".robustness" / "report" / "report.html").read_text()
+    assert "nan" not in page.lower()
 
 
 def test_a_damaged_store_entry_is_said(repository, tmp_path):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from gate_repository import said
+from markupsafe import escape
 from PIL import Image as PilImage
 from table_files import as_text, tar_of, write_rows
 
@@ -75,6 +76,36 @@ def metrics(cases, levels):
     }
     assert len(found) == 2 * len(levels)
     return found
+
+
+def test_a_run_says_which_columns_it_seems_to_have_missed(small):
+    """Where patients are not read, intervals and comparisons would count images."""
+    header = ["image", "finding", "impression", "patient_id", "age"]
+    rows = []
+    phantom = evalset.load("phantom:24")
+    for i, pair in enumerate(phantom.pairs):
+        PilImage.fromarray(phantom.decode(pair)).save(small.path / f"{i}.png")
+        rows.append([f"{i}.png", pair.report.findings, pair.report.findings, i // 2, 60])
+    table = write_rows(small.path / "set.csv", header, *rows)
+    line = (
+        "columns not read: 'finding' (did you mean 'findings'?), 'patient_id' (did you mean"
+        " 'patient'?); rename one, or name it by an option, such as findings=finding"
+    )
+    page = small.path / ".robustness" / "report" / "report.html"
+
+    outcome = small.gate(f"--robustness-evalset=manifest:{table}")
+    about = small.results()["protocol"]["evalset"]
+    assert about["misnamed"] == {"finding": "findings", "patient_id": "patient"}
+    assert about["patients"] == 24
+    assert said(outcome).count(line) == 1
+    assert escape(line) in page.read_text()
+
+    outcome = small.gate(
+        f"--robustness-evalset=manifest:{table},patient=patient_id,findings=finding"
+    )
+    about = small.results()["protocol"]["evalset"]
+    assert (about["misnamed"], about["patients"]) == ({}, 12)
+    assert "columns not read" not in said(outcome) + page.read_text()
 
 
 def test_a_fault_in_a_table_fails_every_case_in_one_line(repository):

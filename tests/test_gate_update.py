@@ -8,6 +8,7 @@ import re
 import pytest
 from gate_repository import assert_no_traceback, noisy, said
 from one_verdict import agreed, run, suite
+from report_results import NOTHING
 
 CLEAN = "  - {level: 0, require: [hit@10 >= 0.5]}\n"
 HIDDEN = "  - {level: 0.3, require: [hit@10 >= 0.4, retention(hit@10) >= 0.3]}\n"
@@ -65,6 +66,8 @@ def test_new_adds_what_is_missing_and_the_next_run_passes(small):
     again = small.gate("--robustness-update=new")
     assert again.ret == 0
     assert not updates(small)
+    assert "\nbounds written: 0 (every measurement has a bound)\n" in said(again)
+    assert "bounds written" not in said(small.gate())
 
 
 def test_all_writes_the_numbers_anew_and_leaves_the_rest(small):
@@ -203,7 +206,8 @@ def test_a_model_that_could_not_be_measured_gets_none(changed):
     assert outcome.ret == 1
     assert_no_traceback(said(outcome))
     assert text(changed) == before
-    assert changed.results()["followup"] == {"saved": None, "updates": [], "problems": []}
+    assert changed.results()["followup"] == NOTHING | {"unwritten": "nothing was measured"}
+    assert "bounds written: 0 (nothing was measured)" in said(outcome)
 
 
 def test_a_model_named_by_its_loader_alone_gets_none(small):

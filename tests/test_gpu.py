@@ -156,6 +156,21 @@ def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precisi
     np.testing.assert_allclose(made.reports, embed_reports(here, texts), 0, atol)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_published_model_takes_its_weights_down_there(device, tmp_path, precision):
+    from hub_models import LOADER, TEXTS, distance, radiographs, save_plain
+
+    from robustness.encoder import load
+
+    folder = save_plain(tmp_path)
+    here, there = (load(LOADER, model=f"open_clip:{folder}", device=on) for on in ("cpu", device))
+    pixels = here.preprocess(radiographs())
+    with there.computing_in(precision):
+        found = there.encode_images(pixels).cpu(), there.encode_reports(TEXTS).cpu()
+    assert 0 < distance(found[0], here.encode_images(pixels)) < 0.05
+    assert 0 < distance(found[1], here.encode_reports(TEXTS)) < 0.05
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_the_gate_finds_what_it_finds_on_the_cpu(device, repository, pytester, workers):
     def values():

@@ -80,6 +80,15 @@ def test_images_in_the_dataset(folder, shards):
     assert [pair.study_id for pair in loaded.pairs] == ["s1", "s1", "s2", "4", "5"]
 
 
+def test_columns_that_are_not_read_are_named(folder):
+    rows = [row | {"subject_id": "7", "seen": True} for row in NAMED]
+    rows = [{key: value for key, value in row.items() if key != "patient"} for row in rows]
+    saved = save(with_images(folder, rows), folder / "saved")
+    assert hf(saved).misnamed == {"subject_id": "patient"}
+    assert [each.column for each in hf(saved).unread] == ["subject_id", "seen"]
+    assert hf(saved, "patient=subject_id").misnamed == {}
+
+
 def test_images_are_those_pillow_shows(folder):
     loaded = hf(save(with_images(folder), folder / "saved"), "side=native")
     files = [NAMED[int(pair.image_id)]["image"] for pair in loaded.pairs]

@@ -14,6 +14,8 @@ from robustness.report._junit import run_properties
 def test_no_comparison_is_no_line():
     assert comparison_lines(None) == []
     assert followup_lines(NOTHING, "pass") == []
+    idle = NOTHING | {"unwritten": "it is late"}
+    assert followup_lines(idle, "pass") == ["bounds written: 0 (it is late)"]
 
 
 def test_a_run_that_passes_says_what_it_could_have_seen():

@@ -44,6 +44,21 @@ def test_what_is_at_chance_has_nothing_to_lose(above, half):
     assert told(CHANCE + above, half) == "with nothing hidden it is not told from chance"
 
 
+@pytest.mark.parametrize("half", [LOST, KEPT])
+def test_what_has_no_interval_is_not_told_from_chance(half):
+    """Such as a single study, found: it shows nothing either way."""
+    found = results([cell(0.0, 1.0), cell(0.3, 1.0)])
+    for each in found["cases"]:
+        each["metrics"]["hit@10"] = {"value": 1.0, "low": None, "high": None}
+    area = {"value": 1.0, "low": None, "high": None}
+    found["curves"] = [{**CURVE, "level_of_half_loss": half, "area_under_curve": area}]
+    words = "with nothing hidden it is not told from chance"
+    assert f"phantom square black: mean over levels 1.000 [-, -]; {words}" in summary(found, 100)
+    page = " ".join(html(found).split())
+    assert f"mean over levels 1.000, its interval unknown; {words}" in page
+    assert "()" not in page
+
+
 def test_what_is_above_chance_has():
     assert told(CHANCE + 0.0301, KEPT).startswith("less than half")
 

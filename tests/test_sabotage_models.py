@@ -12,6 +12,7 @@ MODELS = {
     "infinite_embedding": "my_sabotage:infinite",
     "wrong_shape": "my_models:shape",
     "wrong_dtype": "my_models:double",
+    "unnormalised": "my_sabotage:unnormalised",
     "constant_embedding": "my_models:constant",
     "constant_reports": "my_sabotage:same_reports",
     "nan_scores": "my_sabotage:nan_scores",

@@ -102,6 +102,28 @@ def test_a_thousand_resamples_are_drawn():
     assert len(Bootstrap(["a", "b"], seed=0).mean(np.ones(2)).resampled) == 1000
 
 
-def test_one_study_has_no_spread():
-    estimate = Bootstrap(["a", "a"], seed=0).mean(np.array([0.0, 1.0])).estimate()
-    assert (estimate.low, estimate.value, estimate.high) == (0.5, 0.5, 0.5)
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_one_study_has_no_interval(statistic):
+    """Every resample of it is it: no spread would look like certainty."""
+    of = getattr(Bootstrap(["a", "a"], seed=0, replicates=7), statistic)
+    found = of(np.array([0.0, 1.0]))
+    assert found.resampled.shape == (7,)
+    assert found.estimate().value == 0.5
+    assert np.isnan([found.estimate().low, found.estimate().high]).all()
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_one_study_that_counts_has_no_interval(statistic):
+    """Also where studies without weight lie beside it, and a resample holds the one."""
+    values, weights = np.array([0.0, 1.0, 9.0, 9.0]), np.array([1.0, 2.0, 0.0, 0.0])
+    for seed in range(9):
+        bootstrap = Bootstrap(["a", "a", "b", "c"], seed=seed, replicates=1)
+        found = getattr(bootstrap, statistic)(values, weights)
+        assert found.value == {"mean": pytest.approx(2 / 3), "median": 1}[statistic]
+        assert np.isnan(found.resampled).all()
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_two_studies_have_one(statistic):
+    found = getattr(Bootstrap(["a", "a", "b"], seed=0), statistic)(np.array([0.0, 0.0, 1.0]))
+    assert (found.estimate().low, found.estimate().high) == (0, 1)

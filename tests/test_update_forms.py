@@ -6,7 +6,7 @@ import pytest
 from test_thresholds_update import FILE, STAMP, observed
 
 from robustness.errors import GateError
-from robustness.thresholds import Stamp, load, updated
+from robustness.thresholds import Stamp, load, unwritten, updated
 
 HEAD = FILE[: FILE.index("bounds:")]
 TAIL = "properties: {bound: hit@10 >= 0.2}\n"
@@ -230,3 +230,53 @@ def test_a_comment_that_stands_apart_is_not_the_rule_s(run):
     )
     assert apart in text
     assert text.count("# --robustness-update") == 2
+
+
+# --- nothing to write -----------------------------------------------------------------------
+
+BOUNDED = "every measurement has a bound"
+
+
+def idle(path, text, *, every):
+    """Why an update of this file from what :func:`observed` saw has nothing to write."""
+    path.write_text(HEAD + "bounds:\n" + text + TAIL)
+    thresholds = load(path)
+    cells = observed(thresholds)
+    assert updated(thresholds, cells, STAMP, every=every) == (path.read_text(), [])
+    return unwritten(thresholds, cells, every=every)
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("{level: 0, require: [hit@10 >= 0.2]}", "no rule names a model; those that name one"),
+        (
+            "{model: phantom, level: 0, require: [hit@10 >= 2 * chance]}",
+            "in rules that name a model none is a number",
+        ),
+        (
+            "{model: clip, level: 0, require: [hit@10 >= 0.2]}",
+            "none that was measured is in a rule that names a model",
+        ),
+        ("{model: phantom, level: 0, require: [hit@10 >= 0.8]}", None),
+    ],
+)
+def test_nothing_to_write_is_said_with_its_cause(tmp_path, rule, why):
+    path = tmp_path / "thresholds.yaml"
+    text = f"  - {{require: [hit@10 >= 0.1]}}\n  - {rule}\n"
+    assert idle(path, text, every=False) == BOUNDED
+    said = idle(path, text, every=True)
+    if why is None:
+        assert said == "the bounds are those that this run gives"
+    else:
+        assert said.startswith(f"{BOUNDED}, and {why}")
+
+
+def test_a_run_that_measured_nothing_has_nothing_to_write(tmp_path):
+    path = tmp_path / "thresholds.yaml"
+    path.write_text(FILE)
+    thresholds = load(path)
+    cells = [cell | {"metrics": {}} for cell in observed(thresholds)]
+    for every in (False, True):
+        assert updated(thresholds, cells, STAMP, every=every) == (FILE, [])
+        assert unwritten(thresholds, cells, every=every) == "nothing was measured"

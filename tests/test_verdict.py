@@ -37,6 +37,14 @@ def test_a_miss_says_what_was_seen_what_was_asked_and_by_how_much():
     )
 
 
+def test_a_miss_without_an_interval_says_so():
+    unknown = {"hit@10": Estimate(0.75, float("nan"), float("nan"))}
+    assert judge(unknown, [HIT]).message == (
+        "hit@10 is 0.750 [-, -], bound >= 0.8 (line 7), missed by 0.050"
+    )
+    assert judge({"hit@10": Estimate(0.8, float("nan"), float("nan"))}, [HIT]) == PASS
+
+
 def test_every_missed_bound_is_said():
     judgement = judge(estimates(hit=0.1, rank=50), [HIT, RANK])
     assert "hit@10 is 0.100" in judgement.message

@@ -117,6 +117,19 @@ def test_where_a_report_may_stand(tmp_path, members, report):
     assert pair.report == report
 
 
+def test_columns_of_json_that_are_not_read_are_named(tmp_path):
+    """The image and, where it is a text, the report need no column."""
+    said = {"finding": "Clear.", "impression": "Mass.", "image": "a.png", "Reports": "x"}
+    samples = [("a", {"png": png(0), "json": said}), ("b", {"png": png(1), "json": {"pid": 3}})]
+    loaded = wds(tar_of(tmp_path / "0.tar", samples))
+    assert [(each.column, each.meant) for each in loaded.unread] == [
+        ("finding", "findings"), ("image", ""), ("Reports", "report"), ("pid", "patient"),
+    ]  # fmt: skip
+    samples[1][1]["txt"] = "Clear."
+    loaded = wds(tar_of(tmp_path / "1.tar", samples))
+    assert loaded.misnamed == {"finding": "findings", "pid": "patient"}
+
+
 @pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "tif", "tiff", "PNG", "dcm"])
 def test_extensions_of_images(tmp_path, extension):
     """The format is told from the content, as everywhere."""

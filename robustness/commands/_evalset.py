@@ -1,4 +1,7 @@
-"""``evalset``: what an evaluation set holds, in words, as JSON, as a contact sheet."""
+"""``evalset``: what an evaluation set holds, in words, as JSON, as a contact sheet.
+
+With ``--decode``, also which of its images cannot be decoded.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,10 @@ import json
 import os
 import shutil
 import sys
-import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from robustness import evalset
+from robustness.commands._description import fit, text
 from robustness.commands._terminal import Terminal, saying
 from robustness.errors import GateError, StoreError, UsageError
 from robustness.evalset import EvaluationSet, Remember
@@ -24,7 +25,6 @@ WIDEST = 100
 """Columns of the text at most, and where it does not go to a terminal."""
 
 NARROWEST = 60
-MOST_LABELS = 20
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,8 +32,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "evalset",
         help="what an evaluation set holds: studies, views, exclusions, reports, labels",
-        description="Describes an evaluation set; images are decoded only to be drawn, or where"
-        " nothing but the image tells its view.",
+        description="Describes an evaluation set; images are decoded only with --decode, to be"
+        " drawn, or where nothing but the image tells its view.",
         epilog="SPEC is one of\n"
         + "".join(f"  {form}\n" for form in evalset.KINDS.values())
         + "and may end in options, such as open_i:DIR,view=all",
@@ -41,6 +41,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("spec", metavar="SPEC", help="the evaluation set; see below")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.add_argument(
+        "--decode",
+        action="store_true",
+        help="decodes every image and lists those that cannot be; exit status 1 if there are any",
+    )
     parser.add_argument(
         "--contact-sheet", type=Path, metavar="FILE", help="draws images on a page: .png or .jpg"
     )
@@ -74,15 +79,24 @@ def run(given: argparse.Namespace) -> int:
     with saying(f"reading {fit(given.spec, WIDEST)}"):
         loaded = _load(given.spec, given.store)
         described = describe(loaded)
-    if given.contact_sheet is not None:
+    broken = _decode(loaded) if given.decode else {}
+    if given.decode:
+        described["not_decoded"] = broken
+    if given.contact_sheet is not None and broken:
+        sys.stderr.write(f"contact sheet {given.contact_sheet} is not drawn: see the images\n")
+    elif given.contact_sheet is not None:
         _draw(loaded, given.contact_sheet, given.images or IMAGES)
     if given.json:
         sys.stdout.write(json.dumps(described, indent=2) + "\n")
-        return 0
+        return 1 if broken else 0
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDEST
     lines = text(described, max(NARROWEST, min(WIDEST, width)))
+    if given.decode:
+        # The reasons are not cut to the width: they name the file, and end in what is wrong.
+        lines += ["", f"images that cannot be decoded: {len(broken) or 'none'} of {len(loaded)}"]
+        lines += [f"  {reason}" for reason in broken.values()]
     sys.stdout.write("\n".join(lines) + "\n")
-    return 0
+    return 1 if broken else 0
 
 
 def _check(sheet: Path | None, images: int | None) -> None:
@@ -126,6 +140,14 @@ def _remember(store: Path | None) -> Remember:
     return Store(STORE).fetch if os.access(STORE, os.W_OK) else forget
 
 
+def _decode(loaded: EvaluationSet) -> dict[str, str]:
+    from robustness.evalset._decodable import undecodable
+    from robustness.progress import progress
+
+    with progress(len(loaded), "decoding", "images", Terminal()) as advance:
+        return undecodable(loaded, advance)
+
+
 def _draw(loaded: EvaluationSet, file: Path, count: int) -> None:
     from robustness.evalset._sheet import contact_sheet, encode
     from robustness.files import write_whole
@@ -138,139 +160,3 @@ def _draw(loaded: EvaluationSet, file: Path, count: int) -> None:
         write_whole(file, encode(page, file.suffix.lower()))
     except OSError as error:
         raise GateError(f"contact sheet {file} cannot be written: {error.strerror}") from error
-
-
-def text(described: dict[str, Any], width: int) -> list[str]:
-    """The description as a person reads it.
-
-    Args:
-        described: What :func:`robustness.evalset._describe.describe` found.
-        width: Columns at most.
-
-    Returns:
-        The lines: blocks of aligned columns, numbers to the right.
-    """
-    blocks = [_heading(described), _views(described), _excluded(described)]
-    blocks += [_reports(described), _frequent(described), _lengths(described), _labels(described)]
-    lines: list[str] = []
-    for block in blocks:
-        lines += [*([""] if lines else []), *table(block, width)]
-    return lines
-
-
-Row = Sequence[str]
-
-
-def _heading(d: dict[str, Any]) -> list[Row]:
-    return [
-        (f"evaluation set {d['spec']}",),
-        (f"fingerprint {d['fingerprint']}",),
-        *((name, str(d[name])) for name in ("studies", "images", "patients")),
-    ]
-
-
-def _views(d: dict[str, Any]) -> list[Row]:
-    rows = [(f"  {view or '(not stated)'}", str(count)) for view, count in d["views"].items()]
-    return [("views", "images"), *rows]
-
-
-def _excluded(d: dict[str, Any]) -> list[Row]:
-    rows = [(f"  {reason}", str(count)) for reason, count in d["excluded"].items()]
-    return [("excluded", "items"), *rows] if rows else [("excluded: nothing",)]
-
-
-def _reports(d: dict[str, Any]) -> list[Row]:
-    repeated = d["repeated_reports"]
-    return [
-        ("reports, by findings and impression", str(d["reports"]), "share"),
-        ("  distinct texts", str(d["distinct_texts"]), _share(d["distinct_texts"], d["reports"])),
-        ("  same text as another study's", str(repeated), _share(repeated, d["reports"])),
-    ]
-
-
-def _frequent(d: dict[str, Any]) -> list[Row]:
-    rows = [
-        (f"  {each['text'] or '(empty)'}", str(each["reports"])) for each in d["frequent_texts"]
-    ]
-    return [("most frequent texts", "reports"), *rows] if rows else [("no text repeats",)]
-
-
-def _lengths(d: dict[str, Any]) -> list[Row]:
-    rows = [
-        (
-            f"  {name.replace('+', ' and ')}",
-            *(_number(each[key]) for key in ("reports", "min", "median", "mean", "p95", "max")),
-        )
-        for name, each in d["length"].items()
-    ]
-    return [("words", "reports", "min", "median", "mean", "95 %", "max"), *rows]
-
-
-def _labels(d: dict[str, Any]) -> list[Row]:
-    if not d["labelled"]:
-        return [("labels: this set has none",)]
-    of = d["labelled"]
-    shown = list(d["labels"].items())[:MOST_LABELS]
-    rows = [(f"  {name}", str(e["count"]), _share(e["count"], of)) for name, e in shown]
-    more = len(d["labels"]) - len(shown)
-    rest = [(f"  and {more} more names, rarer; --json lists all",)] if more else []
-    return [
-        ("labels", "images", "share"),
-        *rows,
-        *rest,
-        ("labelled", str(of), ""),
-        ("  with nothing named", str(d["without_findings"]), _share(d["without_findings"], of)),
-        ("  different label sets", str(d["label_sets"]), ""),
-        ("not labelled", str(d["without_labels"]), ""),
-    ]
-
-
-def _share(count: int, of: int) -> str:
-    return f"{100 * count / of:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.1f}"
-
-
-def table(rows: Sequence[Row], width: int) -> list[str]:
-    """Columns lined up, the first to the left and cut where need be, the others to the right.
-
-    Args:
-        rows: Cells; a row of one cell is not a part of the columns.
-        width: Columns of a line at most.
-    """
-    full = [row for row in rows if len(row) > 1]
-    numbers = [max(map(columns, cells)) for cells in zip(*(r[1:] for r in full), strict=True)]
-    room = width - sum(numbers) - 2 * len(numbers)
-    first = min(room, max((columns(row[0]) for row in full), default=0))
-    lines = []
-    for row in rows:
-        if len(row) == 1:
-            lines.append(fit(row[0], width))
-            continue
-        name = fit(row[0], first)
-        cells = (f"  {cell:>{size}}" for cell, size in zip(row[1:], numbers, strict=True))
-        lines.append((name + " " * (first - columns(name)) + "".join(cells)).rstrip())
-    return lines
-
-
-def fit(line: str, width: int) -> str:
-    """A line of at most so many columns; what would move the cursor is replaced."""
-    line = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
-    )
-    if columns(line) <= width:
-        return line
-    line = line[: 2 * width]  # letters that take no column are few
-    while columns(line) > width - 1:
-        line = line[:-1]
-    return line.rstrip(" ,.;:") + "…"
-
-
-def columns(line: str) -> int:
-    """Columns of a terminal that a line takes: East Asian letters two, accents on others none."""
-    wide = sum(unicodedata.east_asian_width(letter) in {"F", "W"} for letter in line)
-    return len(line) + wide - sum(unicodedata.combining(letter) > 0 for letter in line)

@@ -260,7 +260,7 @@ class _Decoder:
         images = "image" if more == 1 else "images"
         return EvaluationSetError(
             f"{failures[first]} (and {more} more {images} of {len(self._evalset)} cannot be"
-            " decoded either)"
+            " decoded either; python -m robustness evalset --decode lists them)"
         )
 
 

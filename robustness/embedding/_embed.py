@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 64
 
+NORM_TOLERANCE = 1e-4
+"""How far the norm of an embedding that is compared by cosine may be from 1, in float32."""
+
 T = TypeVar("T")
 
 
@@ -48,7 +51,8 @@ def embed_images(
 
     Raises:
         EvaluationSetError: A file cannot be decoded.
-        EmbeddingError: The model returned a wrong shape or type.
+        EmbeddingError: The model returned a wrong shape or type, or rows of another norm than
+            1 that are compared by cosine.
         UsageError: There is no such precision, or the device does not compute in it.
     """
     # Imported here: this module is read where torch must not be.
@@ -82,11 +86,12 @@ def encode_images(
         float32 ``[n, D]``, on the host.
 
     Raises:
-        EmbeddingError: The model returned a wrong shape or type.
+        EmbeddingError: The model returned a wrong shape or type, or rows of another norm than
+            1 that are compared by cosine.
     """
-    with cast(precision, encoder.device):
+    with cast(precision, encoder):
         output = encoder.encode_images(pixels)
-    return _checked(encoder, restored(encoder, output, precision), n, "images")
+    return _checked(encoder, output, n, "images", precision)
 
 
 def embed_reports(
@@ -112,7 +117,8 @@ def embed_reports(
         float32 ``[N, D]``, on the host.
 
     Raises:
-        EmbeddingError: The model returned a wrong shape or type.
+        EmbeddingError: The model returned a wrong shape or type, or rows of another norm than
+            1 that are compared by cosine.
         UsageError: There is no such precision, or the device does not compute in it.
     """
     check_precision(precision, encoder.device)
@@ -122,10 +128,9 @@ def embed_reports(
     with progress(len(texts), "embedding reports", "texts", stream) as advance:
         for batch in _batches(texts, batch_size):
             with profile.phase(TEXTS, len(batch)):
-                with cast(precision, encoder.device):
+                with cast(precision, encoder):
                     output = encoder.encode_reports(batch)
-                output = restored(encoder, output, precision)
-                parts.append(_checked(encoder, output, len(batch), "reports"))
+                parts.append(_checked(encoder, output, len(batch), "reports", precision))
             advance(len(batch))
     return stacked(encoder, parts)
 
@@ -136,15 +141,44 @@ def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
         yield batch
 
 
-def _checked(encoder: DualEncoder, output: Tensor, n: int, what: str) -> NDArray[np.float32]:
+def _checked(
+    encoder: DualEncoder, output: Tensor, n: int, what: str, precision: str
+) -> NDArray[np.float32]:
+    """What a model returned, if it is as the contract says, in float32 and on the host."""
+    rows = restored(encoder, output, precision)
     expected = (n, encoder.embedding_dim)
-    if tuple(output.shape) != expected or str(output.dtype) != "torch.float32":
+    if tuple(rows.shape) != expected or str(rows.dtype) != "torch.float32":
         raise EmbeddingError(
-            f"{encoder.name} embedded {n} {what} as {output.dtype} of shape"
-            f" {list(output.shape)}; the contract is torch.float32 of shape {list(expected)}"
+            f"{encoder.name} embedded {n} {what} as {rows.dtype} of shape"
+            f" {list(rows.shape)}; the contract is torch.float32 of shape {list(expected)}"
         )
-    array: NDArray[np.float32] = output.detach().cpu().numpy()
+    if encoder.scores_by_cosine:
+        # Restored rows have unit norm whatever the model returned.
+        _see_norms(encoder, output, what, precision)
+    array: NDArray[np.float32] = rows.detach().cpu().numpy()
     return array
+
+
+def _see_norms(encoder: DualEncoder, output: Tensor, what: str, precision: str) -> None:
+    """Products of rows are their cosines only where the rows have unit norm."""
+    import torch
+
+    # A row that is normalised in 16 bits has its entries rounded, and its norm before them,
+    # each by up to half of eps; as much again is left for sums and roots.
+    eps = torch.finfo(getattr(torch, precision)).eps
+    tolerance = max(NORM_TOLERANCE, 2 * eps)
+    norms = torch.linalg.vector_norm(output.detach().float(), dim=-1)
+    # Normalised, a row of zeros stays one; its cosines are 0 by any convention.
+    off = ~((norms - 1).abs() <= tolerance) & (norms != 0)
+    if off.any():
+        # What is no number has no norm, and a reason of its own where it is used.
+        off = off & output.isfinite().all(dim=-1)
+    if off.any():
+        raise EmbeddingError(
+            f"{encoder.name} embeds {what} with norm {norms[off][0].item():.6g} where their"
+            f" cosine is taken, which needs norm 1 (within {tolerance:.2g}); normalise the rows"
+            f" in encode_{what}"
+        )
 
 
 def stacked(encoder: DualEncoder, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""How precisely a model computes: in float32, or by autocast in 16 bits."""
+"""How precisely a model computes: in float32, or in 16 bits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_precision(precision: str, device: str) -> None:
             # torch computes in float32 after a warning where it cannot do what it was told to.
             warnings.simplefilter("error")
             ones = torch.ones(8, 8, device=device)
-            with cast(precision, device):
+            with torch.autocast(ones.device.type, dtype=getattr(torch, precision)):
                 found = (ones @ ones).dtype
     except (RuntimeError, UserWarning) as error:
         reason = str(error).splitlines()[0]
@@ -63,13 +63,9 @@ def _computes_bfloat16() -> bool:
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def cast(precision: str, device: str) -> AbstractContextManager[object]:
-    """Computes products in a precision while it lasts; in float32 nothing is changed."""
-    import torch
-
-    if precision == FLOAT32:
-        return nullcontext()
-    return torch.autocast(torch.device(device).type, dtype=getattr(torch, precision))
+def cast(precision: str, encoder: DualEncoder) -> AbstractContextManager[object]:
+    """Has a model compute in a precision while it lasts; in float32 nothing is changed."""
+    return nullcontext() if precision == FLOAT32 else encoder.computing_in(precision)
 
 
 def restored(encoder: DualEncoder, output: Tensor, precision: str) -> Tensor:

@@ -28,7 +28,7 @@ from robustness.files import write_whole
 
 Arrays = dict[str, NDArray[Any]]
 
-SCHEMA = "store-2"
+SCHEMA = "store-3"
 """Changes when code changes in a way that makes stored arrays wrong."""
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size

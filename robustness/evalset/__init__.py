@@ -14,7 +14,9 @@ from robustness.evalset._base import (
     Pair,
     Remember,
     Report,
+    Unread,
     forget,
+    suggestions,
 )
 from robustness.evalset._decode import read_image
 from robustness.evalset._text import POLICIES, Matching, match, normalise
@@ -30,11 +32,13 @@ __all__ = [
     "Pair",
     "Remember",
     "Report",
+    "Unread",
     "check_spec",
     "load",
     "match",
     "normalise",
     "read_image",
+    "suggestions",
 ]
 
 KINDS = {

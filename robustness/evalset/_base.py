@@ -111,6 +111,32 @@ class Exclusion:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A column of a table that is not read.
+
+    Attributes:
+        column: Its name.
+        meant: The column that would be read, which the table lacks and whose name is near;
+            empty where there is none.
+    """
+
+    column: str
+    meant: str = ""
+
+
+def suggestions(misnamed: Mapping[str, str]) -> str:
+    """Columns that are not read and seem to be meant for others, in words.
+
+    Args:
+        misnamed: As :attr:`EvaluationSet.misnamed`, at least one.
+    """
+    asked = ", ".join(f"{name!r} (did you mean {meant!r}?)" for name, meant in misnamed.items())
+    name, meant = next(iter(misnamed.items()))
+    option = f"{meant}={repr(name)[1:-1]}"
+    return f"columns not read: {asked}; rename one, or name it by an option, such as {option}"
+
+
 @dataclass(frozen=True)
 class EvaluationSet:
     """Images with their reports, as one collection offers them.
@@ -120,6 +146,7 @@ class EvaluationSet:
         pairs: One entry an image.
         decode: Reads the image of a pair: uint8 ``[height, width]``.
         excluded: What was left out, each with its reason.
+        unread: The columns that are not read, of a set that comes as a table.
 
     Raises:
         EvaluationSetError: There is no pair, or an image id stands twice.
@@ -129,13 +156,15 @@ class EvaluationSet:
     pairs: tuple[Pair, ...]
     decode: Callable[[Pair], Image] = field(repr=False)
     excluded: tuple[Exclusion, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.pairs:
             reasons = ", ".join(f"{n} {reason}" for reason, n in self.excluded_by_reason.items())
             raise EvaluationSetError(
                 f"evaluation set {self.spec!r} is empty: no image with a usable report"
-                f" (excluded: {reasons or 'nothing'}); name a set with at least one",
+                f" (excluded: {reasons or 'nothing'}); name a set with at least one"
+                + (f"; {suggestions(self.misnamed)}" if self.misnamed else ""),
                 "evalset_empty",
             )
         seen: set[str] = set()
@@ -164,6 +193,11 @@ class EvaluationSet:
             counts[exclusion.reason] = counts.get(exclusion.reason, 0) + 1
         return dict(sorted(counts.items()))
 
+    @property
+    def misnamed(self) -> dict[str, str]:
+        """The columns that are not read and seem to be meant for one that is lacking: for which."""
+        return {each.column: each.meant for each in self.unread if each.meant}
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over every image's digest and every report: equal sets, equal text."""
@@ -185,4 +219,5 @@ class EvaluationSet:
             pairs=tuple(self.pairs[i] for i in indexes),
             decode=self.decode,
             excluded=self.excluded,
+            unread=self.unread,
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from robustness.errors import EvaluationSetError
-from robustness.evalset._base import BODY, SECTIONS, Report
+from robustness.evalset._base import BODY, SECTIONS, Report, Unread
 
 TEXTS = ("report", *SECTIONS)
 FIELDS = ("image", *TEXTS, "study", "patient", "view", "labels")
@@ -15,6 +15,21 @@ FIELDS = ("image", *TEXTS, "study", "patient", "view", "labels")
 
 COLUMNS = {field: f"the column that holds the {field}" for field in FIELDS}
 """The options that name columns, each with what to tell a person of it."""
+
+ALIASES = {
+    "patient": "patientid patientnumber pid ptid mrn subject subjects subjectid person personid",
+    "study": "studyid studies studyuid studyinstanceuid accession accessionid accessionnumber exam"
+    " examid examination examinationid",
+    "report": "reporttext text caption",
+    "impression": "conclusion conclusions",
+    "indication": "history clinicalhistory clinicalindication reasonforexam",
+    "labels": "findinglabels",
+    "view": "viewposition",
+}
+"""What other tables call a column, in small letters and digits alone."""
+
+NEAR = 0.8
+"""How alike a misspelt name is, by difflib: of six letters two may be swapped."""
 
 SEPARATOR = "|"
 """Stands between the labels of a text cell, as in NIH ChestX-ray14."""
@@ -64,6 +79,36 @@ def find_columns(
         elif field in options or field in needed:
             raise EvaluationSetError(f"{where}: no column {name!r}{_hint(field, name, present)}")
     return found
+
+
+def unread(
+    present: Sequence[str], found: Mapping[str, str], elsewhere: Collection[str] = ()
+) -> tuple[Unread, ...]:
+    """The columns that are not read, each with what it may be meant for.
+
+    Args:
+        present: The names of the columns.
+        found: The column of each field that has one.
+        elsewhere: Fields that are read from elsewhere and need no column.
+    """
+    lacking = [field for field in FIELDS if field not in found and field not in elsewhere]
+    read = set(found.values())
+    others = [column for column in present if column not in read]
+    return tuple(Unread(column, _meant(column, lacking)) for column in others)
+
+
+def _meant(column: str, lacking: Sequence[str]) -> str:
+    """The field that a column's name is an alias of or a misspelling; empty where of none."""
+    plain = "".join(letter for letter in column.casefold() if letter.isalnum())
+    # What begins otherwise is another word (medication), and what holds the whole of a name
+    # says more than the name does (patient age).
+    alike = [
+        field
+        for field in lacking
+        if field[0] == plain[:1] and (field not in plain or plain in {field, f"{field}s"})
+    ]
+    known = [field for field in lacking if plain in ALIASES.get(field, "").split()]
+    return next(iter(known or difflib.get_close_matches(plain, alike, n=1, cutoff=NEAR)), "")
 
 
 def see_report(where: str, found: Mapping[str, str], present: Sequence[str]) -> None:

@@ -37,6 +37,8 @@ def describe(evalset: EvaluationSet) -> dict[str, Any]:
           patients, a study stands for its own.
         - ``views``: images by view, the most frequent first; ``""`` where none is stated.
         - ``excluded``: items left out, by reason, the most frequent first.
+        - ``columns_not_read``: of a table, each with the column that its name is near to and that
+          the table lacks; None where there is none.
         - ``reports``: how many, ``distinct_texts``: how many different ones among them,
           ``repeated_reports``: how many have the same text as another study's.
         - ``frequent_texts``: the first :data:`MOST_FREQUENT` texts that repeat, each
@@ -59,6 +61,7 @@ def describe(evalset: EvaluationSet) -> dict[str, Any]:
         "patients": len({pair.patient_id for pair in evalset.pairs}),
         "views": dict(_by_count(pair.view for pair in evalset.pairs)),
         "excluded": dict(_by_count(exclusion.reason for exclusion in evalset.excluded)),
+        "columns_not_read": {each.column: each.meant or None for each in evalset.unread},
         **_repetition(reports),
         "length": _lengths([report for _, report in reports]),
         **_labels(evalset),

@@ -18,7 +18,15 @@ from pathlib import Path
 
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import _cells
-from robustness.evalset._base import BODY, EvaluationSet, Exclusion, Image, Pair, Report
+from robustness.evalset._base import (
+    BODY,
+    EvaluationSet,
+    Exclusion,
+    Image,
+    Pair,
+    Report,
+    Unread,
+)
 from robustness.evalset._decode import decode_image
 from robustness.evalset._files import changed, digest_of, inside
 from robustness.evalset._limits import MAX_BYTES
@@ -83,13 +91,16 @@ class Decoder:
         return decode_image(content, picture.name, self.side)
 
 
-def build(spec: str, rows: Iterable[Row | Exclusion], side: int | None) -> EvaluationSet:
+def build(
+    spec: str, rows: Iterable[Row | Exclusion], side: int | None, unread: tuple[Unread, ...]
+) -> EvaluationSet:
     """Makes an evaluation set of rows, in their order.
 
     Args:
         spec: The set's specification.
         rows: The rows, and what was left out before.
         side: The longest side the images are kept at; None as they are.
+        unread: The columns that are not read.
 
     Raises:
         EvaluationSetError: A cell holds what it may not, an image stands twice, a study has
@@ -112,7 +123,7 @@ def build(spec: str, rows: Iterable[Row | Exclusion], side: int | None) -> Evalu
         digests = list(pool.map(lambda own: _digest(own.read(), side), pictures.values()))
     pairs = _pairs(kept, digests)
     _see_studies_agree([row.where for row, _ in kept], pairs)
-    return EvaluationSet(spec, tuple(pairs), Decoder(pictures, side), tuple(excluded))
+    return EvaluationSet(spec, tuple(pairs), Decoder(pictures, side), tuple(excluded), unread)
 
 
 def _pairs(kept: Sequence[tuple[Row, Report]], digests: Iterable[str]) -> list[Pair]:

@@ -82,7 +82,8 @@ def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: A
     _cells.see_report(str(folder), columns, dataset.column_names)
     root = Path(options.get("root", place)).expanduser()
     rows = _rows(folder, dataset, columns, root)
-    return build(f"{KIND}:{rest}", rows, _spec.side(KIND, options))
+    unread = _cells.unread(dataset.column_names, columns)
+    return build(f"{KIND}:{rest}", rows, _spec.side(KIND, options), unread)
 
 
 def _split(root: Path, split: str | None) -> Path:

@@ -80,13 +80,18 @@ def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: A
         found, keyless = _shards.samples(shard)
         samples += found
         excluded += [Exclusion(f"{shard.name}: {name}", NO_KEY) for name in keyless]
-    rows = [*excluded, *_rows(samples, options)]
-    return build(f"{KIND}:{rest}", rows, _spec.side(KIND, options))
-
-
-def _rows(samples: Sequence[Sample], options: Mapping[str, str]) -> Iterator[Row | Exclusion]:
     said = [_said(sample) for sample in samples]
-    columns = _columns(samples, said, options)
+    present = list(dict.fromkeys(column for told in said for column in told))
+    in_text = any(TEXT in sample.members for sample in samples)
+    columns = _columns(present, options, in_text=in_text)
+    unread = _cells.unread(present, columns, {"image", "report"} if in_text else {"image"})
+    rows = [*excluded, *_rows(samples, said, columns)]
+    return build(f"{KIND}:{rest}", rows, _spec.side(KIND, options), unread)
+
+
+def _rows(
+    samples: Sequence[Sample], said: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
+) -> Iterator[Row | Exclusion]:
     first: dict[str, str] = {}
     for sample, told in zip(samples, said, strict=True):
         if sample.key in first:
@@ -111,13 +116,12 @@ def _rows(samples: Sequence[Sample], options: Mapping[str, str]) -> Iterator[Row
 
 
 def _columns(
-    samples: Sequence[Sample], said: Sequence[Mapping[str, Any]], options: Mapping[str, str]
+    present: Sequence[str], options: Mapping[str, str], *, in_text: bool
 ) -> dict[str, str]:
-    """The columns that the samples' JSON offers, all of it together."""
-    present = list(dict.fromkeys(column for told in said for column in told))
+    """The columns of the fields that the samples' JSON offers, all of it together."""
     where = f".{JSON} of the samples"
     columns = _cells.find_columns(where, present, options, ())
-    if present and not any(TEXT in sample.members for sample in samples):
+    if present and not in_text:
         _cells.see_report(where, columns, present)
     return {field: column for field, column in columns.items() if field != "image"}
 

@@ -139,4 +139,6 @@ def followup_lines(followup: Item, verdict: str, most: int | None = SHOWN) -> li
         lines += _some([f"  {update['text']}" for update in updates if not update["done"]], most)
         others = [update for update in updates if update["done"] and not update["loosened"]]
         lines += _some([f"  {update['text']}" for update in others], most)
+    elif followup["unwritten"]:
+        lines.append(f"bounds written: 0 ({followup['unwritten']})")
     return lines + [f"not done: {problem}" for problem in followup["problems"]]

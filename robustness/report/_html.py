@@ -15,7 +15,7 @@ from robustness.report._comparison import (
     place,
     worst_first,
 )
-from robustness.report._words import half_lost
+from robustness.report._words import half_lost, misnamed
 from robustness.verdict import points
 
 WORST_FIRST = ("fail", "not_measured", "pass")
@@ -102,6 +102,7 @@ def html(results: dict[str, Any]) -> str:
         left_behind=followup_lines(results["followup"], results["verdict"], most=None),
         properties=_worst_first(results["properties"]),
         excluded=_excluded(results["protocol"]),
+        misnamed=misnamed(results["protocol"]),
         size=_chart,
         headline=HEADLINE,
         retention=_chart.RETENTION,

@@ -44,7 +44,11 @@ def case_properties(record: Record | None) -> Properties:
 
 
 def _judged(place: str, verdict: str, reason: str) -> Properties:
-    return [(f"robustness_verdict{place}", verdict), (f"robustness_reason{place}", reason)]
+    # Plain text: nothing else crosses from an xdist worker to its controller.
+    return [
+        (f"robustness_verdict{place}", str(verdict)),
+        (f"robustness_reason{place}", str(reason)),
+    ]
 
 
 def run_properties(results: dict[str, Any]) -> Properties:

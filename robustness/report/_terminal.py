@@ -9,7 +9,7 @@ from robustness.metrics import HEADLINE
 from robustness.reasons import OF_RECORDS
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
-from robustness.report._words import half_lost, span
+from robustness.report._words import half_lost, misnamed, span
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""
@@ -108,6 +108,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
     if damaged:
         lines.append(f"store: damaged entries computed anew: {damaged}")
     lines += _left_out(results["protocol"])
+    lines += misnamed(results["protocol"])
     lines += comparison_lines(results["comparison"])
     lines += _not_measured([*results["cases"], *properties])
     lines += followup_lines(results["followup"], results["verdict"])

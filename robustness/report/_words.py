@@ -1,10 +1,11 @@
-"""What curves say, as the terminal and the page tell it."""
+"""What curves and sets say, as the terminal and the page tell it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robustness.evalset import suggestions
 from robustness.metrics import HEADLINE
 
 PLACE = ("model", "pattern", "fill", "direction")
@@ -26,12 +27,16 @@ def half_lost(curve: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> s
 
 
 def _at_chance(curve: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether what guessing gets lies within the clean interval, or above it."""
-    return any(
-        cell["metrics"][HEADLINE]["low"] <= cell["chance"][HEADLINE]
+    """Whether what guessing gets lies within the clean interval, or above it.
+
+    An interval that is not known, as that of a single study, tells nothing from chance.
+    """
+    lows = [
+        (cell["metrics"][HEADLINE]["low"], cell["chance"][HEADLINE])
         for cell in cells
         if cell["level"] == 0 and all(cell[name] == curve[name] for name in PLACE)
-    )
+    ]
+    return any(low is None or low <= chance for low, chance in lows)
 
 
 def span(estimate: Mapping[str, Any]) -> str:
@@ -40,3 +45,13 @@ def span(estimate: Mapping[str, Any]) -> str:
         "-" if estimate[end] is None else f"{estimate[end]:.2f}" for end in ("low", "high")
     )
     return f"[{low}, {high}]"
+
+
+def misnamed(protocol: Mapping[str, Any]) -> list[str]:
+    """A line where columns of the set are not read and seem to be meant for some that are.
+
+    Args:
+        protocol: That of ``results.json``.
+    """
+    found = protocol["evalset"].get("misnamed")
+    return [suggestions(found)] if found else []

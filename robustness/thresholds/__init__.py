@@ -3,7 +3,7 @@
 from robustness.thresholds._bounds import LOWER_IS_BETTER
 from robustness.thresholds._file import load
 from robustness.thresholds._schema import schema
-from robustness.thresholds._update import Change, Stamp, updated
+from robustness.thresholds._update import Change, Stamp, unwritten, updated
 from robustness.thresholds._values import (
     CHANCE,
     DIRECTIONS,
@@ -37,5 +37,6 @@ __all__ = [
     "all_cells",
     "load",
     "schema",
+    "unwritten",
     "updated",
 ]

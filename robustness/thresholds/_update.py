@@ -99,6 +99,34 @@ def updated(
     return text.replace("\n", _newline(thresholds.path)), changes
 
 
+def unwritten(thresholds: Thresholds, cells: Sequence[Found], *, every: bool) -> str:
+    """Why an update that neither changed nor refused a bound had none to write.
+
+    Args:
+        thresholds: The file as it was read.
+        cells: The run's cases, as ``results.json`` has them.
+        every: Whether bounds that are there were to be written anew.
+
+    Returns:
+        For a person, the part of a line.
+    """
+    measured = [cell for cell in cells if cell["metrics"]]
+    if not measured:
+        return "nothing was measured"
+    known = "every measurement has a bound"
+    if not every:
+        return known
+    rules = [rule for rule in thresholds.rules if "model" in rule.selectors]
+    if not rules:
+        return f"{known}, and no rule names a model; those that name one are written anew"
+    numbers = [bound for rule in rules for bound in rule.bounds if bound.reference is None]
+    if not numbers:
+        return f"{known}, and in rules that name a model none is a number"
+    if not any(_decides(thresholds, bound, cell) for bound in numbers for cell in measured):
+        return f"{known}, and none that was measured is in a rule that names a model"
+    return "the bounds are those that this run gives"
+
+
 def _newline(path: Path) -> str:
     """What ends the lines of a file; reading it as text turns every end into a newline."""
     raw = path.read_bytes()

@@ -9,9 +9,10 @@ Columns, by their names in any case (an option such as ``findings=COLUMN`` names
 - ``labels``: findings, as a list or with ``|`` between them. ``none`` or ``No Finding``, and
   an empty list, say that there is none; an empty cell says nothing.
 
-Other columns are not looked at. Rows without a report, and rows with every cell empty, are
-left out and counted; every other fault is an error that names the row. The rows are held in
-memory, the images are not. Text is UTF-8, with a byte order mark or without.
+Other columns are not read; the set names them, and what they seem to be meant for. Rows
+without a report, and rows with every cell empty, are left out and counted; every other fault
+is an error that names the row. The rows are held in memory, the images are not. Text is UTF-8,
+with a byte order mark or without.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: A
     columns = _cells.find_columns(str(path), table.columns, options, ("image",))
     _cells.see_report(str(path), columns, table.columns)
     rows = _rows(path, table, columns, _root(path, options))
-    return build(f"{KIND}:{rest}", rows, _spec.side(KIND, options))
+    unread = _cells.unread(table.columns, columns)
+    return build(f"{KIND}:{rest}", rows, _spec.side(KIND, options), unread)
 
 
 def _rows(
