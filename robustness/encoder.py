@@ -146,6 +146,16 @@ class DualEncoder(ABC):
         return type(self).score is DualEncoder.score
 
 
+STATED = {
+    "fingerprint": str,
+    "text_policy": TextPolicy,
+    "embedding_dim": int,
+    "device": str,
+    "details": dict,
+}
+"""What every encoder states of itself, by the name of the attribute."""
+
+
 def load(
     loader: str,
     *,
@@ -164,7 +174,8 @@ def load(
 
     Raises:
         LoaderError: The name is malformed or nothing importable, or the loader takes no
-            such option or returns something else than a DualEncoder.
+            such option or returns something else than a DualEncoder that states all
+            of :data:`STATED`.
         WeightsNotFoundError: The checkpoint is not there.
         WeightsError: The checkpoint cannot be used; raised by the loader.
     """
@@ -207,4 +218,21 @@ def load(
             f"model loader {loader!r} returned {type(encoder).__name__}, not a DualEncoder;"
             " subclass robustness.encoder.DualEncoder"
         )
+    _see_stated(loader, encoder)
     return encoder
+
+
+def _see_stated(loader: str, encoder: DualEncoder) -> None:
+    """Sees that an encoder states of itself what results and the store rest on."""
+    for name, kind in STATED.items():
+        if isinstance(getattr(encoder, name, None), kind):
+            continue
+        wrong = (
+            f"whose {name} is {repr(getattr(encoder, name))[:60]}, no {kind.__name__}"
+            if hasattr(encoder, name)
+            else f"without {name}"
+        )
+        raise LoaderError(
+            f"model loader {loader!r} returned a {type(encoder).__name__} {wrong}; set it, as"
+            " robustness.encoder.DualEncoder says"
+        )

@@ -87,7 +87,9 @@ def _origin(loader: str) -> Path | None:
 
 def _installed() -> list[str]:
     """The libraries of this environment, with their versions."""
-    return sorted(f"{found.name} {found.version}" for found in distributions())
+    # A file is parsed at every look at it.
+    known = [found.metadata for found in distributions()]
+    return sorted(f"{facts['Name']} {facts['Version']}" for facts in known)
 
 
 def _modules() -> Iterator[Path]:

@@ -167,7 +167,7 @@ def make(  # noqa: PLR0913 - one a command-line option
     Raises:
         UsageError: Something asked for is malformed or unknown.
     """
-    file = thresholds_file.load(thresholds)
+    file = thresholds_file.load(thresholds, overridden=bool(evalset))
     spec = evalset or file.evalset
     check_spec(spec)
     if batch_size < 1:

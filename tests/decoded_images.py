@@ -40,7 +40,7 @@ class Source:
         return pixels(number)
 
     def set(self):
-        return EvaluationSet("made", self.pairs, self.decode)
+        return EvaluationSet("manifest:my set.csv", self.pairs, self.decode)
 
 
 def files(root, suffix="images"):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from gate_repository import assert_no_traceback, said
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -200,6 +201,26 @@ def test_the_reference_encoder_conforms(repository, pytester):
     outcome = pytester.runpytest_inprocess("-m", "conformance")
     assert outcome.ret == 0
     outcome.assert_outcomes(passed=11)
+
+
+@pytest.mark.parametrize(
+    ("marker", "kind", "message"),
+    [
+        ("conformance", "loose", "Changed embeds images with norm 2 where their cosine is taken"),
+        ("benchmark", "loose", "Changed embeds images with norm 2 where their cosine is taken"),
+        ("conformance", "nothing", "returned NoneType, not a DualEncoder"),
+    ],
+)
+def test_what_a_model_does_wrong_is_told_in_one_line(changed, pytester, marker, kind, message):
+    outcome = changed.gate(f"--robustness-models=my_models:{kind}", "-m", marker)
+    assert outcome.ret == 1
+    assert "During handling" not in said(outcome)
+    cases = re.split(r"^_{3,} (?:test|ERROR)_?", said(outcome), flags=re.MULTILINE)
+    told = [case.partition("\n===")[0] for case in cases if message in case]
+    assert told
+    for case in told:
+        assert_no_traceback(case)
+        assert case.count(message) == 1
 
 
 @pytest.fixture

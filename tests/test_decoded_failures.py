@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_images_that_cannot_be_decoded_are_counted_over_the_set(tmp_path):
             evalset.decode(evalset.pairs[-1])
         assert str(caught.value) == (
             "image image-9 cannot be decoded (and 3 more images of 384 cannot be decoded either;"
-            " python -m robustness evalset --decode lists them)"
+            f" python -m robustness evalset {shlex.quote(evalset.spec)} --decode lists them)"
         )
     assert set(source.decoded.values()) == {1}
     assert not files(tmp_path)

@@ -36,6 +36,19 @@ def test_the_command_a_failure_names_repeats_it(repository, pytester):
     outcome.assert_outcomes(failed=1)
 
 
+def test_the_commands_of_a_model_of_any_name_run_its_cases(small, pytester):
+    pytester.mkdir("ours not (yet) @2 modèle")
+    asked = "--robustness-models=open_clip:ours not (yet) @2 modèle"
+    outcome = small.gate(asked, "-k", "square-30 or chance", run=pytester.runpytest_subprocess)
+    lines = re.findall(r"^  (?:next|replay): pytest (.*)$", said(outcome), re.MULTILINE)
+    assert len(lines) == 2
+    for line, case in zip(lines, ("-square-30]", "-chance]"), strict=True):
+        found = pytester.runpytest_inprocess("--collect-only", "-q", *shlex.split(line))
+        collected = [shown for shown in found.outlines if "::" in shown]
+        assert len(collected) == 1
+        assert collected[0].endswith(case)
+
+
 @pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
 def test_the_commands_of_a_run_of_some_files_name_them(small, pytester, beside):
     """Here no other command finds the cases: they are no part of what pytest collects itself."""
@@ -112,6 +125,8 @@ def test_nothing_selected_is_no_pass(repository):
         ("constant", "scores_constant", "the model tells nothing apart"),
         ("shape", "embedding_malformed", "the contract is torch.float32 of shape"),
         ("double", "embedding_malformed", "as torch.float64 of shape"),
+        ("tuple_", "embedding_malformed", "images as a tuple; the contract is torch.float32 of"),
+        ("nameless", "loader_unusable", "returned a Changed without fingerprint; set it"),
         ("nothing", "loader_unusable", "returned NoneType, not a DualEncoder"),
         ("missing", "loader_unusable", "module 'my_models' has no function 'missing'"),
     ],

@@ -46,6 +46,16 @@ def test_usage_errors(repository, arguments, edit, message):
     assert not (repository.path / ".robustness" / "report" / "results.json").exists()
 
 
+def test_the_file_s_evaluation_set_need_not_be_there_where_another_is_named(repository):
+    repository.edit("phantom:48", "open_i:nowhere")
+    assert "thresholds.yaml:2:10: evaluation set 'open_i:nowhere'" in said(repository.gate("--co"))
+    assert repository.gate("--co", "--robustness-evalset=phantom:48").ret == 0
+    repository.edit("open_i:nowhere", "[open_i]")
+    outcome = repository.gate("--co", "--robustness-evalset=phantom:48")
+    assert outcome.ret == 4
+    assert "the file.evalset is text, not a list" in said(outcome)
+
+
 def test_no_thresholds_file(repository):
     (repository.path / "thresholds.yaml").unlink()
     for arguments in ([], ["-n", "2"]):

@@ -56,6 +56,12 @@ TEXTS = {
     "no report": (
         b"image,report_text\na.png,x\n",
         "there are 'image', 'report_text'; name the column with the option report=report_text"),
+    "a section's name misspelt": (
+        b"image,Impresion\na.png,x\n",
+        "there are 'image', 'Impresion'; name the column with the option impression=Impresion"),
+    "no name like a section's": (
+        b"image,note\na.png,x\n",
+        "there are 'image', 'note'; name the column with the option report=COLUMN"),
     "no rows but empty ones": (
         b"image,report\n,\n , \n", "is empty: no image with a usable report (excluded: 2 row with"),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from robustness.errors import UsageError
+from robustness.errors import EmbeddingError, UsageError
 
 TEXTS = ["Clear lungs.", "", "Large effusion."]
 
@@ -61,6 +61,27 @@ def test_a_model_with_a_score_of_its_own_keeps_its_norms():
     rows = restored(Scorer(), torch.tensor([[3.0, 4.0]], dtype=torch.bfloat16), "bfloat16")
     assert rows.tolist() == [[3, 4]]
     assert rows.dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda rows: None, "a NoneType"),
+        (lambda rows: (rows, rows), "a tuple"),
+        (lambda rows: rows.float().numpy(), "a ndarray"),
+    ],
+)
+def test_what_is_no_tensor_is_named(encoder, images, monkeypatch, precision, change, kind):
+    for side, n in (("images", 5), ("reports", 3)):
+        own = getattr(type(encoder), f"encode_{side}")
+        with monkeypatch.context() as patch:
+            wrong = lambda self, items, own=own: change(own(self, items))  # noqa: E731
+            patch.setattr(type(encoder), f"encode_{side}", wrong)
+            message = f"embedded {n} {side} as {kind}; the contract is torch.float32 of shape"
+            with pytest.raises(EmbeddingError, match=message) as caught:
+                both(encoder, images, precision=precision)
+            assert str(caught.value).endswith(f"of shape [{n}, {encoder.embedding_dim}]")
 
 
 def test_an_unknown_precision_is_named(encoder, images):

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -260,7 +261,8 @@ class _Decoder:
         images = "image" if more == 1 else "images"
         return EvaluationSetError(
             f"{failures[first]} (and {more} more {images} of {len(self._evalset)} cannot be"
-            " decoded either; python -m robustness evalset --decode lists them)"
+            f" decoded either; python -m robustness evalset {shlex.quote(self._evalset.spec)}"
+            " --decode lists them)"
         )
 
 

@@ -145,8 +145,15 @@ def _checked(
     encoder: DualEncoder, output: Tensor, n: int, what: str, precision: str
 ) -> NDArray[np.float32]:
     """What a model returned, if it is as the contract says, in float32 and on the host."""
-    rows = restored(encoder, output, precision)
+    from torch import Tensor
+
     expected = (n, encoder.embedding_dim)
+    if not isinstance(output, Tensor):
+        raise EmbeddingError(
+            f"{encoder.name} embedded {n} {what} as a {type(output).__name__}; the contract is"
+            f" torch.float32 of shape {list(expected)}"
+        )
+    rows = restored(encoder, output, precision)
     if tuple(rows.shape) != expected or str(rows.dtype) != "torch.float32":
         raise EmbeddingError(
             f"{encoder.name} embedded {n} {what} as {rows.dtype} of shape"

@@ -122,10 +122,12 @@ def see_report(where: str, found: Mapping[str, str], present: Sequence[str]) -> 
     Raises:
         EvaluationSetError: There is neither report nor findings nor impression.
     """
-    if not {"report", *BODY} & found.keys():
+    fields = ("report", *BODY)
+    if not set(fields) & found.keys():
+        meant = ((field, column) for column in present if (field := _meant(column, fields)))
+        field, name = next(meant, ("report", "report"))
         raise EvaluationSetError(
-            f"{where}: no column 'report', 'findings' or 'impression'"
-            f"{_hint('report', 'report', present)}"
+            f"{where}: no column 'report', 'findings' or 'impression'{_hint(field, name, present)}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from robustness.plan import Case, Plan
@@ -30,7 +31,7 @@ def describe_case(plan: Plan, case: Case, record: Record) -> str:
             for cell in failed
         ]
     lines.append(f"  thresholds: {plan.thresholds.path}")
-    lines.append(f"  next: {command(plan, '-k', case.id)}")
+    lines.append(f"  next: {command(plan, '-k', _keywords(case.id))}")
     return "\n".join(lines)
 
 
@@ -41,12 +42,21 @@ def describe_property(plan: Plan, record: Record) -> str:
         f"{record['model']} on {plan.evalset}: broken is that {PROPERTIES[name]}",
         f"  {record['message']} [{record['reason']}]",
     ]
-    arguments = ["-k", f"test_property and {record['model']}-{name}"]
+    arguments = ["-k", _keywords(f"test_property {record['model']}-{name}")]
     if record["occlusion"] is not None:
         lines.append(f"  occlusion: {record['occlusion']}, after {record['examples']} examples")
         arguments.append(f"--robustness-replay={record['occlusion']}")
     lines.append(f"  replay: {command(plan, *arguments)}")
     return "\n".join(lines)
+
+
+def _keywords(name: str) -> str:
+    """An expression for ``-k`` that picks a case by its name: its parts, as ``-k`` takes few signs.
+
+    Pytest writes what is not ASCII otherwise in a case's name, and ``-k`` has words of its own.
+    """
+    parts = re.findall(r"[\w:+\-./\[\]]+", name, re.ASCII)
+    return " and ".join(part for part in parts if part not in {"and", "or", "not"})
 
 
 def command(plan: Plan, *arguments: str) -> str:

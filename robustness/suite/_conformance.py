@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from robustness.conformance import CHECKS, BrokenPromiseError, fingerprint
-from robustness.errors import GateError
-from robustness.suite._load import subject_or_outcome
+from robustness.conformance import CHECKS, fingerprint
+from robustness.suite._load import in_one_line, subject_or_outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +21,8 @@ if TYPE_CHECKING:
 def test_conformance(robustness_model: str, promise: str, robustness_gate: Gate) -> None:
     """One promise of :data:`robustness.conformance.CHECKS`."""
     encoder = subject_or_outcome(robustness_gate, robustness_model).encoder
-    try:
+    with in_one_line(f"{robustness_model}, {promise}: "):
         CHECKS[promise](encoder)
-    except (BrokenPromiseError, GateError) as error:
-        pytest.fail(f"{robustness_model}, {promise}: {error}", pytrace=False)
 
 
 @pytest.mark.conformance
@@ -36,9 +33,7 @@ def test_fingerprint(robustness_model: str, robustness_gate: Gate, tmp_path: Pat
     def load(weights: Path | None) -> DualEncoder:
         return robustness_gate.load(robustness_model, weights)
 
-    try:
+    with in_one_line(f"{robustness_model}, fingerprint: "):
         unseen = fingerprint(load, tmp_path)
-    except (BrokenPromiseError, GateError) as error:
-        pytest.fail(f"{robustness_model}, fingerprint: {error}", pytrace=False)
     if unseen:
         pytest.skip(f"{robustness_model}: {unseen}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import pytest
 
 from robustness.embedding import embed_images, embed_reports
-from robustness.suite._load import subject_or_outcome
+from robustness.suite._load import in_one_line, subject_or_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ def synchronised(function: Callable[P, R], device: str) -> Callable[P, R]:
 
 
 @pytest.mark.benchmark(group="embed images")
+@in_one_line()
 def test_image_embedding_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
@@ -60,6 +61,7 @@ def test_image_embedding_speed(
 
 
 @pytest.mark.benchmark(group="embed reports")
+@in_one_line()
 def test_report_embedding_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
@@ -73,6 +75,7 @@ def test_report_embedding_speed(
 
 
 @pytest.mark.benchmark(group="rank")
+@in_one_line()
 def test_ranking_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:

@@ -31,8 +31,13 @@ from robustness.thresholds._values import (
 from robustness.thresholds._yaml import Node, read
 
 
-def load(path: Path) -> Thresholds:
+def load(path: Path, *, overridden: bool = False) -> Thresholds:
     """Reads a thresholds file.
+
+    Args:
+        path: The file.
+        overridden: Whether another evaluation set is measured than the file's, which then
+            need not be there.
 
     Raises:
         UsageError: The file is missing or malformed; one line with the file, the line,
@@ -55,7 +60,7 @@ def load(path: Path) -> Thresholds:
     )
     thresholds = Thresholds(
         path=path,
-        evalset=_spec(entries["evalset"]),
+        evalset=entries["evalset"].text() if overridden else _spec(entries["evalset"]),
         positives=_word(entries["positives"], "policy of positives", POLICIES)
         if "positives" in entries
         else POLICIES[0],
