@@ -29,7 +29,8 @@ def shrink(images: Tensor) -> Tensor:
     """
     side = max(images.shape[1:])
     down = _sums(images.float(), side)
-    across = _sums(down.double().transpose(1, 2), side).transpose(1, 2)
+    turned = down.transpose(1, 2).to(torch.float64, memory_format=torch.contiguous_format)
+    across = _sums(turned, side).transpose(1, 2)
     return ((across / (255.0 * side * side) - MEAN) / DEVIATION).float()
 
 

@@ -31,7 +31,7 @@ WEIGHTS = Path(__file__).with_name("phantom.safetensors")
 VOCABULARY_KEY = "vocabulary"
 """The entry of the file's metadata that holds the words: a JSON list of strings."""
 
-TOGETHER = 2**23
+TOGETHER = 2**21
 """Pixels averaged at once on the host: with more, memory costs more than the sums."""
 
 _SCHEMA = f"phantom-encoder-1 area {PIXELS} mean {MEAN} deviation {DEVIATION} {TOKEN.pattern}"
