@@ -98,6 +98,7 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant(simulated, patients):
     assert found.mcnemar[2] == pytest.approx(min(1, 2 * min(p)))
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs(simulated):
     command = [sys.executable, BENCHMARKS / "false_alarms.py", "--quick"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)

@@ -89,6 +89,7 @@ def test_another_model_s_checkpoint_is_one_line(with_models, monkeypatch, shared
     assert with_models.results()["reason"] == "weights_unusable"
 
 
+@pytest.mark.slow
 def test_a_model_by_its_family_s_name(repository, pytester, tmp_path):
     import hub_models
 

@@ -125,7 +125,7 @@ def test_repeats_are_equal_and_a_store_changes_nothing(repository, tmp_path):
         ["--robustness-batch-size=1"],
         ["--robustness-batch-size=7"],
         ["-n", "2"],
-        ["-n", "4"],
+        pytest.param(["-n", "4"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
