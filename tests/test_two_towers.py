@@ -59,7 +59,7 @@ def both(encoder, pixels, texts):
     return encoder.encode_images(pixels), encoder.encode_reports(texts)
 
 
-def pairs():
+def in_16_bits():
     """Each model in each precision; in float16 a ResNet-50 takes a CPU seconds an image."""
     for name in MODELS:
         yield name, "bfloat16"
@@ -67,7 +67,7 @@ def pairs():
         yield pytest.param(name, "float16", marks=slow)
 
 
-@pytest.mark.parametrize(("name", "precision"), pairs())
+@pytest.mark.parametrize(("name", "precision"), list(in_16_bits()))
 def test_sixteen_bits_are_near_and_leave_no_trace(models, name, precision):
     import torch
 
