@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
@@ -192,6 +193,8 @@ def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
         from robustness.devices import measuring
         from robustness.gate import Gate
 
+        # What was imported stays: the garbage collector need not look through it again.
+        gc.freeze()
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     with measuring(workers):
         yield Gate(plan_of(request.config), stream=terminal_of(request.config), profile=profile)

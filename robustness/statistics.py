@@ -16,8 +16,8 @@ CONFIDENCE = 0.95
 FEWEST = 2
 """Studies that an interval takes: every resample of a single one is it, which is no certainty."""
 
-_BLOCK = 2**20
-"""Numbers in one block of resampled weights: 8 MiB."""
+_BLOCK = 2**17
+"""Numbers in one block of resampled weights: 1 MiB, which is used again where more is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +103,14 @@ class Bootstrap:
         """
         weights = np.ones_like(values) if weights is None else weights
         order = np.argsort(values, kind="stable")
-        ordered = values[order]
-        study = self._study[order]
-        value = float(_sorted_medians(ordered, weights[order][None])[0])
+        ordered, shares, study = values[order], weights[order], self._study[order]
+        value = float(_sorted_medians(ordered, shares[None])[0])
         if np.count_nonzero(np.bincount(self._study, weights)) < FEWEST:
             return Replicates(value, np.full(len(self._counts), np.nan))
         # A row a resample; some at a time, so that memory does not grow with their number.
         rows = max(1, _BLOCK // len(values))
         resampled = [
-            _sorted_medians(ordered, weights[order] * self._counts[start : start + rows, study])
+            _sorted_medians(ordered, self._counts[start : start + rows].take(study, 1) * shares)
             for start in range(0, len(self._counts), rows)
         ]
         return Replicates(value, np.concatenate(resampled))

@@ -280,16 +280,13 @@ def _selected(node: Node, name: str, allowed: tuple[str | float, ...]) -> str | 
 
 def _require_used(thresholds: Thresholds, node: Node) -> None:
     """A bound that decides nothing looks like a guard and is none."""
-    cells = all_cells(thresholds)
+    deciding = {
+        id(bound)
+        for cell in all_cells(thresholds)
+        for kind in KINDS
+        for bound in thresholds.bounds(cell, kind)
+    }
     for rule, item in zip(thresholds.rules, node.sequence(), strict=True):
-        kinds = rule.selectors.get("evalset", frozenset(KINDS))
-        deciding = {
-            id(bound)
-            for kind in kinds
-            for cell in cells
-            if rule.picks(cell, str(kind))
-            for bound in thresholds.bounds(cell, str(kind))
-        }
         for bound in rule.bounds:
             if id(bound) not in deciding:
                 raise item.error(
