@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -69,8 +70,27 @@ def write_repository(  # noqa: PLR0913 - what a benchmark chooses
     folder.mkdir(parents=True, exist_ok=True)
     # JSON is YAML.
     (folder / "thresholds.yaml").write_text(json.dumps(thresholds, indent=2))
+    write_suite(folder)
+
+
+def write_suite(folder: Path) -> None:
+    """What makes the gate's cases those of the folder."""
     (folder / "test_release.py").write_text("from robustness.suite import *\n")
     (folder / "pytest.ini").write_text("[pytest]\n")
+
+
+def run_whole(folder: Path, *options: str) -> tuple[float, dict[str, Any]]:
+    """Runs ``pytest -m robustness`` by itself; seconds from Python's start to its end, results."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "robustness", *options]
+    started = time.perf_counter()
+    done = subprocess.run(  # noqa: S603
+        command, cwd=folder, capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+    results = folder / ".robustness" / "report" / "results.json"
+    return seconds, json.loads(results.read_text())
 
 
 def run_gate(folder: Path, device: str, precision: str = "float32") -> tuple[float, dict[str, Any]]:

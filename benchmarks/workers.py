@@ -10,15 +10,11 @@ all the processes share it.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from _scratch import LOADERS, vit_checkpoint, write_repository
+from _scratch import LOADERS, run_whole, vit_checkpoint, write_repository
 from _side_by_side import Figures, in_turns, pin
 from end_to_end import LEVELS
 
@@ -53,19 +49,7 @@ def main() -> None:
 def run(folder: Path, way: str, device: str) -> Figures:
     """Seconds of a run from an empty store, and how many entries of it were computed."""
     shutil.rmtree(folder / ".robustness", ignore_errors=True)
-    options = ["-q", "-m", "robustness", *way.split(), f"--robustness-device={device}"]
-    started = time.perf_counter()
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "pytest", *options],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(f"{way} failed:\n{done.stdout}\n{done.stderr}")
-    results = json.loads((folder / ".robustness/report/results.json").read_text())
+    seconds, results = run_whole(folder, *way.split(), f"--robustness-device={device}")
     return {"seconds": seconds, "computed": results["timing"]["store"]["computed"]}
 
 
