@@ -107,6 +107,18 @@ def test_a_metric_of_labels_rests_on_the_queries_that_have_some():
     assert found.said.endswith("n = 8)")
 
 
+@pytest.mark.parametrize(("right", "n"), [(48, 48), (60, 100)])
+def test_rsum_is_no_surer_than_its_share_of_six(right, n):
+    share = right / n
+    found = observe("rsum", [cell("rsum", 6 * share, 6 * share, 6 * share, n=n)], 0.0)
+    low = binomtest(right, n).proportion_ci(method="wilson").low
+    assert found.bound.limit == math.floor(6 * low * 1000) / 1000
+
+
+def test_a_rank_has_the_interval_that_was_observed():
+    assert observe("median_rank", [cell("median_rank", 40, 40, 44)], 0.0).bound.limit == 40
+
+
 def retained(metric, value, kept, low, **changes):
     """A cell whose ``metric`` keeps a share of what its clean value has over chance."""
     found = cell(f"retention({metric})", kept, low, 1.0, **changes)

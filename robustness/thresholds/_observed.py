@@ -118,12 +118,15 @@ def _lower_end(metric: str, cell: Found) -> float:
         value, chance = cell["metrics"][bare]["value"], cell["chance"][bare]
         kept = (_lower_end(bare, cell) - chance) * estimate["value"] / (value - chance)
         return float(min(low, kept))
-    if RANGES[metric] != (0.0, 1.0):
+    lowest, highest = RANGES[metric]
+    if not math.isfinite(highest):
         return low
-    value, z2 = estimate["value"], NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
-    n = asked(metric, cell)
+    # Of all means of what lies between 0 and 1, that of yes and no spreads the most.
+    value = (estimate["value"] - lowest) / (highest - lowest)
+    z2, n = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2, asked(metric, cell)
     spread = math.sqrt(max(value * (1 - value), 0) * z2 / n + (z2 / (2 * n)) ** 2)
-    return float(min(low, (value + z2 / (2 * n) - spread) / (1 + z2 / n)))
+    wilson = (value + z2 / (2 * n) - spread) / (1 + z2 / n)
+    return float(min(low, lowest + wilson * (highest - lowest)))
 
 
 def _unresolved(metric: str, cell: Found, limit: float, slack: float) -> str:
