@@ -82,6 +82,7 @@ class TwoTowers(DualEncoder):
         device: Where the model runs.
         details: Facts for the result.
         checkpoint: The file the weights were read from, where there is one.
+        folder: The folder that holds all else the model was read from, where there is one.
     """
 
     def __init__(  # noqa: PLR0913 - what the interface asks for
@@ -98,6 +99,7 @@ class TwoTowers(DualEncoder):
         device: str,
         details: dict[str, str],
         checkpoint: Path | None,
+        folder: Path | None = None,
     ) -> None:
         # eval() matters: a ResNet in training mode embeds an image by its batch.
         self.network = network.eval().requires_grad_(requires_grad=False).to(device)
@@ -113,6 +115,7 @@ class TwoTowers(DualEncoder):
         self.device = device
         self.details = details
         self.checkpoint = checkpoint
+        self.folder = folder
         self.on_device = pixels.on_device
 
     @property

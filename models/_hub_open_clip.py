@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,11 @@ from torch import Tensor
 
 from models import _checkpoint, _hub_shared
 from models._encoder import OneByOne, TwoTowers
+from models._hub_open_clip_source import Source, find
 from models._preprocessing import like_open_clip
-from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+from robustness.errors import UsageError, WeightsError
 
-CONFIGURATION = "open_clip_config.json"
-FILENAMES = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-)
-
-_HUB, _FOLDER = "hf-hub:", "local-dir:"
 _SCHEMA = "open-clip-1"
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a model comes from.
-
-    Attributes:
-        config: The architecture.
-        preprocessing: What differs from open_clip's default preprocessing.
-        checkpoint: The weights file.
-        card: Where source and licence are told.
-        folder: The local directory that may hold the tokenizer; None for the hub's.
-    """
-
-    config: dict[str, Any]
-    preprocessing: dict[str, Any]
-    checkpoint: Path
-    card: str
-    folder: Path | None
 
 
 def load(
@@ -64,7 +38,7 @@ def load(
     """
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
-    source = _source(name, weights)
+    source = find(name, weights)
     model = _built(source, name)
     checkpoint = _checkpoint.read(source.checkpoint)
     _checkpoint.load_strictly(
@@ -103,113 +77,11 @@ def load(
             "preprocessing": json.dumps(pixels, sort_keys=True),
         },
         checkpoint=source.checkpoint,
+        folder=source.whole(tokenizer),
     )
 
 
-def _source(name: str, weights: Path | None) -> _Source:
-    given = Path(name.removeprefix(_FOLDER))
-    if weights is not None and weights.is_dir() and name.startswith(_HUB):
-        given, weights = weights, None
-    elif name.startswith(_HUB):
-        return _from_hub(name.removeprefix(_HUB), weights)
-    elif not (name.startswith(_FOLDER) or given.is_dir()):
-        return _published(name, weights)
-    config, pixels = _configuration(given / CONFIGURATION)
-    checkpoint = weights or _weights_in(given)
-    return _Source(config, pixels, checkpoint, "a local directory", given)
-
-
-def _weights_in(folder: Path) -> Path:
-    for filename in FILENAMES:
-        if (folder / filename).is_file():
-            return folder / filename
-    raise WeightsNotFoundError(
-        f"directory {str(folder)!r} holds no weights; it needs {' or '.join(FILENAMES)},"
-        " or name the file as the model's weights"
-    )
-
-
-def _from_hub(repository: str, weights: Path | None) -> _Source:
-    for filename in FILENAMES:
-        wanted = (CONFIGURATION,) if weights is not None else (CONFIGURATION, filename)
-        folder = _hub_shared.snapshot(f"open_clip:{_HUB}{repository}", repository, wanted)
-        if weights is not None or (folder / filename).is_file():
-            break
-    config, pixels = _configuration(folder / CONFIGURATION)
-    checkpoint = weights or _weights_in(folder)
-    return _Source(config, pixels, checkpoint, f"https://huggingface.co/{repository}", None)
-
-
-def _published(name: str, weights: Path | None) -> _Source:
-    from open_clip import get_model_config, get_pretrained_cfg
-    from open_clip import list_pretrained_tags_by_model as tags
-
-    architecture, _, tag = name.partition("/")
-    config = get_model_config(architecture)
-    if config is None:
-        raise UsageError(
-            f"open_clip:{name}: there is neither an architecture {architecture!r} in open_clip"
-            " nor such a directory; python -c 'import open_clip; print(open_clip.list_models())'"
-            " lists them"
-        )
-    published = get_pretrained_cfg(architecture, tag) if tag else {}
-    if (tag and not published) or (not tag and weights is None):
-        raise UsageError(
-            f"open_clip:{name}: no weights {tag!r} are published for {architecture}; name one of"
-            f" {', '.join(tags(architecture)) or 'none'}, or a checkpoint as the model's weights"
-        )
-    if tag and bool(published.get("quick_gelu")) != bool(config.get("quick_gelu")):
-        raise UsageError(
-            f"open_clip:{name}: these weights were trained with another activation than"
-            f" {architecture} has; name {_sibling(architecture)}/{tag}"
-        )
-    if weights is not None:
-        return _Source(config, published, weights, "a local file", None)
-    where = published["hf_hub"]
-    card = f"https://huggingface.co/{where.rpartition('/')[0]}"
-    return _Source(config, published, hub_weights(f"open_clip:{name}", where), card, None)
-
-
-def hub_weights(name: str, published_at: str) -> Path:
-    """The weights file of a model that open_clip lists, from the hub or its cache.
-
-    Args:
-        name: What was asked for, for the error.
-        published_at: open_clip's entry, ``organisation/name/`` and maybe a file name.
-
-    Raises:
-        WeightsNotFoundError: The hub does not give it.
-    """
-    repository, _, only = published_at.rpartition("/")
-    for filename in (only,) if only else FILENAMES:
-        folder = _hub_shared.snapshot(name, repository, (filename,))
-        if (folder / filename).is_file():
-            return folder / filename
-    return _weights_in(folder)
-
-
-def _sibling(architecture: str) -> str:
-    plain = architecture.removesuffix("-quickgelu")
-    return plain if plain != architecture else f"{architecture}-quickgelu"
-
-
-def _configuration(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        config, pixels = whole["model_cfg"], whole.get("preprocess_cfg") or {}
-        if config["embed_dim"] and config["vision_cfg"] and config["text_cfg"]:
-            return dict(config), dict(pixels)
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"directory {str(path.parent)!r} holds no {CONFIGURATION}; name one as open_clip"
-            " publishes a model"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _checkpoint.unusable(path, f"no configuration of open_clip ({error!r})") from error
-    raise _checkpoint.unusable(path, "a part of its model_cfg is empty")
-
-
-def _built(source: _Source, name: str) -> Any:
+def _built(source: Source, name: str) -> Any:
     from open_clip import CLIP, CoCa, CustomTextCLIP
 
     config = dict(source.config)
@@ -219,7 +91,7 @@ def _built(source: _Source, name: str) -> Any:
         vision["timm_model_pretrained"] = False
     if "hf_model_name" in text:
         text["hf_model_pretrained"] = False
-        text["hf_model_name"] = str(_part(source, name, "hf_model_name", "config.json"))
+        text["hf_model_name"] = str(source.part(name, "hf_model_name"))
     custom = config.pop("custom_text", False) or "hf_model_name" in text
     large = CoCa if "multimodal_cfg" in config else CustomTextCLIP
     try:
@@ -231,21 +103,6 @@ def _built(source: _Source, name: str) -> Any:
             f"open_clip:{name}: no model can be made of its configuration"
             f" ({_hub_shared.reason(error)}); this open_clip may be too old for it"
         ) from error
-
-
-def _part(source: _Source, name: str, key: str, filename: str) -> Path:
-    """Where a part that open_clip takes from transformers lies: the model's directory, or a hub's.
-
-    Args:
-        source: The model.
-        name: What was asked for, for the error.
-        key: The entry of ``text_cfg`` that names the part on the hub.
-        filename: What the model's own directory holds where the part is in it.
-    """
-    if source.folder is not None and (source.folder / filename).is_file():
-        return source.folder
-    repository = str(source.config["text_cfg"][key])
-    return _hub_shared.snapshot(f"open_clip:{name}", repository, _hub_shared.TEXT_FILES)
 
 
 def _fitted(state: dict[str, Tensor], model: Any, path: Path) -> dict[str, Tensor]:
@@ -266,7 +123,7 @@ def _fitted(state: dict[str, Tensor], model: Any, path: Path) -> dict[str, Tenso
     return state
 
 
-def _tokenizer(source: _Source, name: str, folder: Path | None) -> Any:
+def _tokenizer(source: Source, name: str, folder: Path | None) -> Any:
     from open_clip import SimpleTokenizer
     from open_clip.tokenizer import HFTokenizer
 
@@ -282,7 +139,7 @@ def _tokenizer(source: _Source, name: str, folder: Path | None) -> Any:
                 " tokenizer out"
             )
         return SimpleTokenizer(**settings)
-    folder = folder or _part(source, name, "hf_tokenizer_name", "tokenizer_config.json")
+    folder = folder or source.part(name, "hf_tokenizer_name")
     try:
         return HFTokenizer(str(folder), tokenizer_mode=text.get("tokenizer_mode"), **settings)
     except (OSError, ValueError, ImportError) as error:

@@ -35,6 +35,9 @@ _COUNTS_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")
 _TOLERATED = ("position_ids",)
 _SCHEMA = "transformers-1"
 
+LOCAL = "a local directory"
+"""Where the card of a model is that no hub gave."""
+
 
 def load(
     name: str,
@@ -99,6 +102,7 @@ def load(
             "text_inputs": ",".join(reader.inputs),
         },
         checkpoint=None,
+        folder=folder if card == LOCAL else None,
     )
 
 
@@ -189,7 +193,7 @@ def _folder(name: str, weights: Path | None) -> tuple[Path, str]:
             " that holds config.json, the weights and the tokenizer"
         )
     if local.is_dir():
-        return local, "a local directory"
+        return local, LOCAL
     for weight_files in ("*.safetensors", "*.bin"):
         folder = _hub_shared.snapshot(
             f"transformers:{name}", name, (weight_files, *_hub_shared.TEXT_FILES)

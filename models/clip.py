@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models import _checkpoint, _clip, _hub_open_clip
+from models import _checkpoint, _clip, _hub_open_clip_source
 from models._encoder import TwoTowers
 from models._preprocessing import Preprocessing, ShortSide
 from robustness.errors import WeightsNotFoundError
@@ -73,6 +73,6 @@ def _find(weights: str | Path | None, name: str) -> Path:
         if weights is not None or not published:
             raise
         try:
-            return _hub_open_clip.hub_weights("CLIP", published["hf_hub"])
+            return _hub_open_clip_source.hub_weights("CLIP", published["hf_hub"])
         except WeightsNotFoundError as unreachable:
             raise WeightsNotFoundError(f"{not_here}; nor does the hub give it") from unreachable

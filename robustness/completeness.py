@@ -19,6 +19,7 @@ from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import Record, judgement_of
 from robustness.statistics import REPLICATES
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
+from robustness.wording import counted
 
 COORDINATES = ("model", "pattern", "fill", "level", "direction")
 
@@ -70,7 +71,7 @@ def _see_cells(plan: Plan, case: Case, record: Record) -> None:
         if found is None or wanted is None or _place(found) != _place_of(wanted):
             raise _WrongError(
                 Reason.MEASUREMENT_MISSING,
-                f"{len(cells)} measurements are reported, {len(planned)} were planned",
+                f"reported: {counted(len(cells), 'measurement')}; planned: {len(planned)}",
             )
     kind = plan.evalset.partition(":")[0]
     for found, wanted in zip(cells, planned, strict=True):
@@ -120,7 +121,8 @@ def _see_bounds(found: Record, bounds: Sequence[Bound], where: str) -> None:
     held = {bound["text"]: bound["limit"] for bound in found["bounds"]}
     if not bounds or held.keys() != {str(bound) for bound in bounds}:
         raise _WrongError(
-            Reason.BOUND_DROPPED, f"{where}: it passes by {len(held)} bounds; {len(bounds)} apply"
+            Reason.BOUND_DROPPED,
+            f"{where}: it passes by {counted(len(held), 'bound')}; {len(bounds)} apply",
         )
     for bound in bounds:
         value = found["metrics"].get(bound.metric, {}).get("value")
@@ -158,17 +160,17 @@ def _see_rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> None:
         ):
             raise _WrongError(
                 Reason.RANKS_MISSING,
-                f"{len(rankings)} rankings are reported, {len(cells)} were made",
+                f"reported: {counted(len(rankings), 'ranking')}; made: {len(cells)}",
             )
         where = f"{found['fill']}, {found['direction']}"
         counts = RankCounts.of(ranking["counts"], ranking["gallery_size"])
         if len(counts) != found["n"]:
             raise _WrongError(Reason.RANKS_MISSING, f"{where}: not every query's rank is reported")
-        told, counted = found["metrics"][HEADLINE]["value"], hit_at(counts, HEADLINE_CUTOFF)
-        if not math.isclose(told, counted, abs_tol=1e-6):
+        told, known = found["metrics"][HEADLINE]["value"], hit_at(counts, HEADLINE_CUTOFF)
+        if not math.isclose(told, known, abs_tol=1e-6):
             raise _WrongError(
                 Reason.RANKS_CONTRADICT,
-                f"{where}: {HEADLINE} is {told:.3f}, and {counted:.3f} by the ranks reported",
+                f"{where}: {HEADLINE} is {told:.3f}, and {known:.3f} by the ranks reported",
             )
 
 
@@ -176,7 +178,8 @@ def _see_queries(queries: Mapping[str, Any], images: int) -> None:
     """Whether it is known of every image whose it is and which text it came with."""
     if not len(queries["patients"]) == len(queries["text_of_image"]) == images:
         raise _WrongError(
-            Reason.RANKS_MISSING, f"patients and texts of {images} images are not all reported"
+            Reason.RANKS_MISSING,
+            f"patients and texts of {counted(images, 'image')} are not all reported",
         )
 
 
@@ -184,7 +187,8 @@ def property_problem(plan: Plan, record: Record) -> Judgement | None:
     """What is wrong with a property's record; nothing where nothing is."""
     try:
         _see_excuse(plan, record, {}, record["property"])
-        if Verdict(record["verdict"]) is Verdict.PASS and not record["examples"] > 0:
+        tried = record["examples"] > 0 and record["room"] is not None
+        if Verdict(record["verdict"]) is Verdict.PASS and not tried:
             return Judgement(Verdict.FAIL, Reason.NOTHING_TRIED, "no occlusion was tried")
     except _WrongError as wrong:
         return wrong.judgement

@@ -1,19 +1,22 @@
 """What every encoder must do, whatever it was trained for: one check a promise.
 
 A check takes a loaded encoder and raises :class:`BrokenPromiseError` with one line that
-says what it saw. Inputs are made here, so no evaluation set is needed.
+says what it saw. Inputs are made here, so no evaluation set is needed. What a check needs
+of embeddings holds in float32; in 16 bits those of :data:`IN_ANY_PRECISION` can be held too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.embedding import embed_images, embed_reports
+from robustness.embedding import FLOAT32, embed_images, embed_reports
 from robustness.encoder import DualEncoder
+from robustness.wording import counted
 
 TOLERANCE = 1e-4
 """How far an entry of an embedding may move between runs that should be equal."""
@@ -48,37 +51,38 @@ def images() -> list[NDArray[np.uint8]]:
 Embed = Callable[[Sequence[int]], NDArray[np.float32]]
 
 
-def _sides(encoder: DualEncoder) -> dict[str, tuple[int, Embed]]:
+def _sides(encoder: DualEncoder, precision: str = FLOAT32) -> dict[str, tuple[int, Embed]]:
     """For images and for reports: how many there are, and the embeddings of some of them."""
     pictures = images()
+    asked: dict[str, Any] = {"batch_size": 64, "precision": precision}
     return {
         "images": (
             len(pictures),
-            lambda chosen: embed_images(encoder, [pictures[i] for i in chosen], batch_size=64),
+            lambda chosen: embed_images(encoder, [pictures[i] for i in chosen], **asked),
         ),
         "reports": (
             len(TEXTS),
-            lambda chosen: embed_reports(encoder, [TEXTS[i] for i in chosen], batch_size=64),
+            lambda chosen: embed_reports(encoder, [TEXTS[i] for i in chosen], **asked),
         ),
     }
 
 
-def shapes(encoder: DualEncoder) -> None:
+def shapes(encoder: DualEncoder, precision: str = FLOAT32) -> None:
     """Embeddings are float32 ``[N, embedding_dim]``, none for none."""
-    for what, (n, embed) in _sides(encoder).items():
+    for what, (n, embed) in _sides(encoder, precision).items():
         for chosen in (range(n), [0], []):
             found = embed(chosen)
             expected = (len(chosen), encoder.embedding_dim)
             if found.shape != expected or found.dtype != np.float32:
                 raise BrokenPromiseError(
-                    f"{len(chosen)} {what} are embedded as {found.dtype} {list(found.shape)},"
-                    f" not float32 {list(expected)}"
+                    f"embedding {counted(len(chosen), what[:-1])} gives {found.dtype}"
+                    f" {list(found.shape)}, not float32 {list(expected)}"
                 )
 
 
-def finite(encoder: DualEncoder) -> None:
+def finite(encoder: DualEncoder, precision: str = FLOAT32) -> None:
     """Embeddings are numbers, of empty and of overlong texts and of any image size too."""
-    for what, (n, embed) in _sides(encoder).items():
+    for what, (n, embed) in _sides(encoder, precision).items():
         bad = np.flatnonzero(~np.isfinite(embed(range(n))).all(axis=1))
         if bad.size:
             raise BrokenPromiseError(f"{what} {bad.tolist()} are embedded as NaN or infinite")
@@ -104,10 +108,11 @@ def distinct(encoder: DualEncoder) -> None:
                     raise BrokenPromiseError(f"{what} {j} and {i} differ and are embedded alike")
 
 
-def deterministic(encoder: DualEncoder) -> None:
+def deterministic(encoder: DualEncoder, precision: str = FLOAT32) -> None:
     """The same input has the same embedding, to the last bit."""
-    for what, (n, embed) in _sides(encoder).items():
-        if not np.array_equal(embed(range(n)), embed(range(n))):
+    for what, (n, embed) in _sides(encoder, precision).items():
+        # What is no number breaks another promise, and is the same each time.
+        if not np.array_equal(embed(range(n)), embed(range(n)), equal_nan=True):
             raise BrokenPromiseError(f"{what} embedded twice differ; is the model in eval mode?")
 
 
@@ -216,6 +221,11 @@ CHECKS: dict[str, Callable[[DualEncoder], None]] = {
     )
 }
 """Every promise that an encoder can be held to by itself, by name."""
+
+IN_ANY_PRECISION: dict[str, Callable[[DualEncoder, str], None]] = {
+    check.__name__: check for check in (shapes, finite, deterministic)
+}
+"""Those that 16 bits leave room for: no tolerance is finer than what 16 bits can tell apart."""
 
 
 def fingerprint(load: Callable[[Path | None], DualEncoder], folder: Path) -> str:

@@ -17,6 +17,7 @@ from robustness.evalset import EvaluationSet
 from robustness.occlusion import CLEAN, SCHEMA, Occlusion
 from robustness.profile import STORE, Profile
 from robustness.progress import Stream
+from robustness.wording import counted
 
 Arrays = dict[str, NDArray[np.floating]]
 
@@ -160,7 +161,7 @@ class Embedded:
         expected = (len(names), self._encoder.embedding_dim)
         if embedded.shape != expected or embedded.dtype != np.float32:
             raise StoreError(
-                f"store {self._store.root} holds {len(names)} {what}s of"
+                f"store {self._store.root} holds {counted(len(names), what)} of"
                 f" {self._encoder.name} as {embedded.dtype} {list(embedded.shape)}, not"
                 f" float32 {list(expected)}; name another folder with --robustness-store",
                 "store_malformed",

@@ -60,6 +60,7 @@ class DualEncoder(ABC):
         device: Where the model runs, as torch names it.
         details: Facts for the result: the weights' SHA-256, the source, the licence.
         checkpoint: The file the weights were read from, where there is one.
+        folder: The folder that holds all else the model was read from, where there is one.
         on_device: Whether :meth:`preprocess_on_device` is offered; False unless a model says so.
     """
 
@@ -69,6 +70,7 @@ class DualEncoder(ABC):
     device: str
     details: dict[str, str]
     checkpoint: Path | None = None
+    folder: Path | None = None
     on_device: bool = False
 
     @abstractmethod

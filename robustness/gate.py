@@ -31,6 +31,7 @@ from robustness.results import (
     curve_record,
     estimate_record,
     number,
+    protocol_record,
     ranking_record,
 )
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
@@ -69,7 +70,7 @@ class Gate:
     def evalset(self) -> EvaluationSet:
         """The evaluation set, each image decoded once."""
         with self.profile.phase(READING):
-            loaded = load_evalset(self.plan.evalset, remember=self.store.fetch)
+            loaded = load_evalset(self.plan.evalset_here, remember=self.store.fetch)
         return decode_once(loaded, self.store, stream=self.stream)
 
     @cached_property
@@ -243,33 +244,7 @@ class Gate:
 
     def protocol(self, model: str) -> Record:
         """What a model's measurements rest on, beside the plan."""
-        subject = self.subject(model)
-        excluded = dict(self.evalset.excluded_by_reason)
-        for exclusion in subject.excluded:
-            excluded[exclusion.reason] = excluded.get(exclusion.reason, 0) + 1
-        return {
-            "evalset": {
-                "spec": self.evalset.spec,
-                "fingerprint": self.evalset.fingerprint,
-                "images": len(self.evalset),
-                "studies": len({pair.study_id for pair in self.evalset.pairs}),
-                "patients": len({pair.patient_id for pair in self.evalset.pairs}),
-                "excluded": self.evalset.excluded_by_reason,
-                "misnamed": self.evalset.misnamed,
-            },
-            "model": {
-                "name": model,
-                "loader": self.plan.models[model].loader,
-                "fingerprint": subject.encoder.fingerprint,
-                "embedding_dim": subject.encoder.embedding_dim,
-                "text_policy": asdict(subject.encoder.text_policy),
-                "options": self.plan.models[model].options,
-                "details": subject.encoder.details,
-                "images": len(subject.evalset),
-                "texts": len(subject.matching.texts),
-                "excluded": excluded,
-            },
-        }
+        return protocol_record(self.plan, model, self.evalset, self.subject(model))
 
     def activity(self) -> dict[str, Any]:
         """What this process did so far, for the timing block."""

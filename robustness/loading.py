@@ -15,7 +15,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "remembered-1"
+SCHEMA = "remembered-2"
 """Changes when what is kept has another form, or other meaning, than before."""
 
 FOLDER_VARIABLE = "ROBUSTNESS_WEIGHTS"
@@ -53,23 +53,30 @@ class Loading:
         """Where the model is remembered, in a store's folder."""
         return store / "models" / f"{self.name}.json"
 
-    def leads_to(self, checkpoint: Path) -> bool:
-        """Whether the same request cannot lead to another checkpoint unseen."""
-        if self.weights is not None:
+    def leads_to(self, place: Path) -> bool:
+        """Whether the same request cannot lead to another checkpoint, or folder, unseen."""
+        if self.weights is not None or place in self._named():
             return True
         folders = [os.environ.get(FOLDER_VARIABLE), _origin(self.loader)]
-        return any(folder and checkpoint.is_relative_to(folder) for folder in folders)
+        return any(folder and place.is_relative_to(folder) for folder in folders)
 
-    def paths(self, checkpoint: Path) -> Iterator[Path]:
-        """The files and folders that the model depends on, its checkpoint among them."""
-        yield checkpoint
+    def paths(self, *places: Path) -> Iterator[Path]:
+        """The files and folders that the model depends on, what it was read from among them."""
+        yield from places
         origin = _origin(self.loader)
         if origin is not None:
             yield origin
-        for value in self.options.values():
-            if isinstance(value, str | Path) and value and Path(value).exists():
-                yield Path(value)
+        yield from self._named()
         yield from _modules()
+
+    def _named(self) -> Iterator[Path]:
+        """The files and folders that options name, also as ``family:FOLDER``."""
+        for value in self.options.values():
+            text = str(value) if isinstance(value, str | Path) else ""
+            while text:
+                if Path(text).exists():
+                    yield Path(text)
+                text = text.partition(":")[2]
 
 
 def _origin(loader: str) -> Path | None:

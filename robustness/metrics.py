@@ -1,4 +1,4 @@
-"""Retrieval metrics from ranks, and robustness metrics over the levels.
+"""Retrieval metrics from ranks, and what is retained of them.
 
 Ties are broken at random and the metric is the expectation, so a model that gives every
 item one score gets what guessing gets. All the metrics share one description of where a
@@ -10,7 +10,6 @@ from; functions of a whole run return one number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -231,14 +230,11 @@ def uninformed_gains(gains: PlaceGains) -> PlaceGains:
     )
 
 
-# --- over the levels -------------------------------------------------------------------
+# --- beside the clean model ------------------------------------------------------------
 
 
 ROUNDING = 1e-9
 """What two sums of the same shares may differ by."""
-
-HALF_ROUNDING = 1e-6
-"""How far a curve of six decimals may lie above its half."""
 
 
 def retention(value: Values | float, clean: Values | float, chance: float) -> Values:
@@ -257,48 +253,3 @@ def retention(value: Values | float, clean: Values | float, chance: float) -> Va
     # Means differ in their last bits by the order of addition: that is no knowledge.
     room = np.where(clean - chance > ROUNDING, clean - chance, np.nan)
     return (value - chance) / room
-
-
-def area_under_curve(levels: Sequence[float], curve: Values) -> Values:
-    """The mean height of a degradation curve over its levels, by the trapezoid rule.
-
-    Args:
-        levels: L rising levels.
-        curve: The metric at each level, ``[..., L]``.
-
-    Returns:
-        float64 ``[...]``: the area divided by the width, so 0 to 1 for a hit rate; NaN
-        where there are fewer than two levels.
-    """
-    curve = np.asarray(curve, dtype=float)
-    width = levels[-1] - levels[0]
-    if width == 0:
-        return np.full(curve.shape[:-1], np.nan)
-    return np.asarray(np.trapezoid(curve, levels, axis=-1) / width)
-
-
-def level_of_half_loss(levels: Sequence[float], curve: Values) -> Values:
-    """The lowest level at which half of the curve's first value is lost.
-
-    Args:
-        levels: L rising levels, the first of them 0.
-        curve: The metric at each level, ``[..., L]``.
-
-    Returns:
-        float64 ``[...]``, between two levels by a straight line; inf where more than
-        half is left at every level; NaN where the first value is 0 or there is one level.
-    """
-    curve = np.atleast_2d(np.asarray(curve, dtype=float))
-    if len(levels) == 1:
-        return np.full(len(curve), np.nan)
-    half = curve[:, :1] / 2
-    below = curve <= half + HALF_ROUNDING
-    first = np.argmax(below, axis=1)
-    row = np.arange(len(curve))
-    at = np.asarray(levels, dtype=float)
-    high, low = curve[row, first - 1], curve[row, first]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.minimum((high - half[:, 0]) / (high - low), 1)
-    crossing = at[first - 1] + part * (at[first] - at[first - 1])
-    found = np.where(below.any(axis=1), crossing, np.inf)
-    return np.where(curve[:, 0] > 0, found, np.nan)

@@ -220,6 +220,16 @@ def places(config: pytest.Config) -> tuple[str, ...]:
     return (*(["--pyargs"] if config.option.pyargs else []), *config.args)
 
 
+def configuration(config: pytest.Config) -> tuple[str, ...]:
+    """What the command line says of pytest's own configuration, as arguments; none by default."""
+    file, root = config.option.inifilename, config.option.rootdir
+    return (
+        *(["-c", str(file)] if file else []),
+        *([f"--rootdir={root}"] if root else []),
+        *(part for setting in config.option.override_ini or () for part in ("-o", setting)),
+    )
+
+
 def folder(config: pytest.Config, name: str) -> Path:
     """The folder of ``--robustness-store``, ``-report`` or ``-baselines``."""
     path: str | None = config.getoption(_dest(name))
@@ -273,6 +283,7 @@ def read_plan(config: pytest.Config) -> Plan:
         compare_fail=config.getoption(_dest("compare-fail")),
         update=config.getoption(_dest("update")),
         arguments=[
+            *configuration(config),
             *places(config),
             *(a for a in given(config) if not a.startswith(NOT_REPEATED)),
         ],

@@ -13,7 +13,7 @@ from robustness import thresholds as thresholds_file
 from robustness.chosen import give_options, give_weights, select_models
 from robustness.embedding import PRECISIONS
 from robustness.errors import UsageError
-from robustness.evalset import check_spec
+from robustness.evalset import check_spec, located
 from robustness.occlusion import SCHEMA, Occlusion
 from robustness.thresholds import (
     DIRECTIONS,
@@ -46,15 +46,16 @@ class Plan:
     Attributes:
         thresholds: The thresholds file.
         models: The models under test, by name.
-        evalset: The specification of the evaluation set.
+        evalset: The specification of the evaluation set, as it is written.
+        evalset_here: The same, its relative paths those of the current folder.
         device: A torch device, or ``auto``: CUDA where there is one, else the CPU.
         batch_size: Images or texts a forward pass.
         precision: In which the forward passes compute.
         store: The folder embeddings are kept in.
         report: The folder results are written to.
         replay: The one occlusion that property cases try, instead of searching.
-        arguments: The command line's files and robustness options, for commands that repeat
-            a part.
+        arguments: The command line's configuration, files and robustness options, for commands
+            that repeat a part.
         baselines: The folder baselines are kept in.
         save: The name under which the run is kept as a baseline.
         compare: The file of the baseline the run is held against.
@@ -67,6 +68,7 @@ class Plan:
     thresholds: Thresholds
     models: dict[str, ModelEntry]
     evalset: str
+    evalset_here: str
     device: str
     batch_size: int
     store: Path
@@ -168,8 +170,8 @@ def make(  # noqa: PLR0913 - one a command-line option
         UsageError: Something asked for is malformed or unknown.
     """
     file = thresholds_file.load(thresholds, overridden=bool(evalset))
-    spec = evalset or file.evalset
-    check_spec(spec)
+    here = evalset or located(file.evalset, file.path.parent)
+    check_spec(here)
     if batch_size < 1:
         raise UsageError(f"--robustness-batch-size is {batch_size}; it is at least 1")
     if precision not in PRECISIONS:
@@ -191,7 +193,8 @@ def make(  # noqa: PLR0913 - one a command-line option
     made = Plan(
         thresholds=file,
         models=give_options(give_weights(select_models(file, models), weights), options),
-        evalset=spec,
+        evalset=evalset or file.evalset,
+        evalset_here=here,
         device=device,
         batch_size=batch_size,
         precision=precision,

@@ -2,11 +2,12 @@
 
 A run that finds every embedding in the store needs of a model its fingerprint, its text
 policy and the like. They are kept beside the store, with the stamps of all the files they
-may depend on: the checkpoint, files that options name, the loader's package, and every
-module that is no installed library's. Where one of them changed, the model is loaded.
+may depend on: the checkpoint, or the folder that holds the model, files that options name, the
+loader's package, and every module that is no installed library's. Where one of them changed, the
+model is loaded.
 
 What a hub gives shows only when it is asked, so a model is remembered only where its
-checkpoint was named, or lies in ROBUSTNESS_WEIGHTS or in the loader's own package.
+checkpoint or folder was named, or lies in ROBUSTNESS_WEIGHTS or in the loader's own package.
 """
 
 from __future__ import annotations
@@ -43,19 +44,19 @@ class Facts:
     text_policy: TextPolicy
     embedding_dim: int
     details: dict[str, str]
-    checkpoint: str
+    checkpoint: str | None
     scores_by_cosine: bool
 
     @classmethod
     def of(cls, encoder: DualEncoder) -> Facts:
-        """The facts of a model that is loaded and has a checkpoint."""
+        """The facts of a model that is loaded."""
         return cls(
             encoder.name,
             encoder.fingerprint,
             encoder.text_policy,
             encoder.embedding_dim,
             encoder.details,
-            str(encoder.checkpoint),
+            None if encoder.checkpoint is None else str(encoder.checkpoint),
             encoder.scores_by_cosine,
         )
 
@@ -91,7 +92,7 @@ class RememberedEncoder(DualEncoder):
         self.text_policy = facts.text_policy
         self.embedding_dim = facts.embedding_dim
         self.details = facts.details
-        self.checkpoint = Path(facts.checkpoint)
+        self.checkpoint = None if facts.checkpoint is None else Path(facts.checkpoint)
         self.device = device
 
     @cached_property
@@ -233,9 +234,10 @@ def remember(loading: Loading, encoder: DualEncoder, store: Path, *, began: floa
     Raises:
         StoreError: It cannot be written.
     """
-    if encoder.checkpoint is None or not loading.leads_to(encoder.checkpoint):
+    places = [place for place in (encoder.folder, encoder.checkpoint) if place is not None]
+    if not any(map(loading.leads_to, places)):
         return None
-    stamps = Stamps.of(loading.paths(encoder.checkpoint), before=began)
+    stamps = Stamps.of(loading.paths(*places), before=began)
     if stamps is None:
         return None
     content = {"facts": asdict(Facts.of(encoder)), **asdict(stamps)}

@@ -11,7 +11,15 @@ import pytest
 from robustness.errors import GateError
 from robustness.files import shortest
 from robustness.options import asked_for, plan_of, refused, typed
-from robustness.report import begin, forget, summary, tell_junit, unreported, write
+from robustness.report import (
+    begin,
+    forget,
+    say_once,
+    summary,
+    tell_junit,
+    unreported,
+    write,
+)
 from robustness.session import Session
 
 REFUSED = "robustness_refused"
@@ -35,6 +43,7 @@ class Reporter:
         self._path: Path | None = None
         self._note = ""
         self._measured = False
+        self._told: dict[str, str] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -62,6 +71,7 @@ class Reporter:
         if error and self._session is not None:
             self._session.add_lost(node.gateway.id)
 
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Takes in what a case measured, or that it ended without measuring."""
         self._measured |= hasattr(report, "robustness_measures")
@@ -82,6 +92,12 @@ class Reporter:
             found.add_silent(name)
         if report.robustness_broken:
             found.add_broken(name, report.robustness_broken)
+        elif record is not None and report.failed:
+            # The last to be told of a report: JUnit has read it, and the terminal shows it later.
+            text = str(report.longrepr)
+            shorter = say_once(text, record, name, self._told)
+            if shorter != text:
+                report.longrepr = shorter
 
     def _collected(self) -> Session:
         if self._session is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from robustness.plan import Plan
@@ -13,7 +14,8 @@ from robustness.thresholds import Bound, Cell, References
 
 if TYPE_CHECKING:
     from robustness.counts import RankCounts
-    from robustness.measure import Measurement
+    from robustness.evalset import EvaluationSet
+    from robustness.measure import Measurement, Subject
 
 Record = dict[str, Any]
 """JSON values alone: a record crosses from an xdist worker to its controller."""
@@ -119,4 +121,42 @@ def ranking_record(cell: Cell, counts: RankCounts) -> Record:
         **{part: getattr(cell, part) for part in ("pattern", "fill", "level", "direction")},
         "counts": {name: array.tolist() for name, array in counts.arrays().items()},
         "gallery_size": counts.gallery_size,
+    }
+
+
+def protocol_record(plan: Plan, model: str, evalset: EvaluationSet, subject: Subject) -> Record:
+    """What a model's measurements rest on, beside the plan.
+
+    Args:
+        plan: What the run was asked for.
+        model: The model's name in it.
+        evalset: The whole set.
+        subject: The model on what it can read of the set.
+    """
+    entry, encoder = plan.models[model], subject.encoder
+    excluded = dict(evalset.excluded_by_reason)
+    for exclusion in subject.excluded:
+        excluded[exclusion.reason] = excluded.get(exclusion.reason, 0) + 1
+    return {
+        "evalset": {
+            "spec": plan.evalset,
+            "fingerprint": evalset.fingerprint,
+            "images": len(evalset),
+            "studies": len({pair.study_id for pair in evalset.pairs}),
+            "patients": len({pair.patient_id for pair in evalset.pairs}),
+            "excluded": evalset.excluded_by_reason,
+            "misnamed": evalset.misnamed,
+        },
+        "model": {
+            "name": model,
+            "loader": entry.loader,
+            "fingerprint": encoder.fingerprint,
+            "embedding_dim": encoder.embedding_dim,
+            "text_policy": asdict(encoder.text_policy),
+            "options": entry.options,
+            "details": encoder.details,
+            "images": len(subject.evalset),
+            "texts": len(subject.matching.texts),
+            "excluded": excluded,
+        },
     }

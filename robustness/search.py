@@ -26,6 +26,7 @@ from robustness.results import Record, judgement_record, number
 from robustness.strategies import occlusions
 from robustness.thresholds import Properties
 from robustness.verdict import judge_failure
+from robustness.wording import counted
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
@@ -89,6 +90,7 @@ class _Finding:
     room: float = float("inf")
     broken: Occlusion | None = None
     judgement: Judgement = PASSED
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,9 @@ def _search(
             room = sought.check(subject, properties, occlusion)
         except _BrokenError as error:
             finding.broken, finding.judgement = occlusion, error.judgement
+            raise
+        except Exception as error:
+            finding.error = finding.error or error
             raise
         if finding.broken is None:
             # What is tried beyond that shrinks what was found, and nobody knows how long.
@@ -143,6 +148,10 @@ def _search(
             attempt(gate.plan.replay)
         else:
             examples()
+    if finding.error is not None and finding.broken is None:
+        # Hypothesis calls flaky what is not raised again in the same place, as where a set that
+        # cannot be decoded says so from then on; nothing was measured all the same.
+        raise finding.error
     return finding
 
 
@@ -164,7 +173,7 @@ def _holds_bound(subject: Subject, properties: Properties, occlusion: Occlusion)
     room = bound.margin(value)
     if not room >= 0:
         raise _BrokenError(
-            f"{bound.metric} on {len(counts)} images is {value:.3f}, bound"
+            f"{bound.metric} on {counted(len(counts), 'image')} is {value:.3f}, bound"
             f" {'>=' if bound.at_least else '<='} {bound.limit:g} (line {bound.line}), missed by"
             f" {-room:.3f}"
         )
@@ -222,7 +231,7 @@ def _more_never_helps(subject: Subject, properties: Properties, occlusion: Occlu
     room = low + properties.noise - high
     if not room >= 0:
         raise _BrokenError(
-            f"{metrics.HEADLINE} on {len(subset)} images is {high:.3f} at level"
+            f"{metrics.HEADLINE} on {counted(len(subset), 'image')} is {high:.3f} at level"
             f" {occlusion.level:g} and only {low:.3f} at level {less.level:g}, which hides a part"
             f" of the same pixels; at most {properties.noise:g} more is allowed"
         )
@@ -248,7 +257,8 @@ def _blind_is_chance(subject: Subject, properties: Properties, occlusion: Occlus
         room = min(room, properties.noise - max(low - value, value - high))
         if not room >= 0:
             raise _BrokenError(
-                f"{direction}, every pixel hidden, {metrics.HEADLINE} on {len(subset)} images is"
+                f"{direction}, every pixel hidden, {metrics.HEADLINE} on"
+                f" {counted(len(subset), 'image')} is"
                 f" {value:.3f}; without sight it is at most {high:.3f}, and {properties.noise:g}"
                 " more is allowed"
             )

@@ -16,6 +16,7 @@ from robustness.paired import PairedComparison, non_inferior, regressed, upper_l
 from robustness.reasons import FINDINGS, PASSED, Judgement, Reason, Verdict
 from robustness.statistics import Estimate
 from robustness.thresholds import CHANCE, LOWER_IS_BETTER, Bound, References, Regression
+from robustness.wording import counted
 
 
 def judge(
@@ -145,7 +146,7 @@ def judge_regression(
         Reason.REGRESSION,
         f"{settings.metric} fell by {points(found.drop)} [{100 * low:.1f}, {100 * high:.1f}],"
         f" tolerated is {points(margin)}; p = {found.adjusted_p:.2g} (sign flips, Holm over"
-        f" {cases} cases), level {alpha:g}",
+        f" {counted(cases, 'case')}), level {alpha:g}",
     )
 
 
@@ -154,16 +155,17 @@ def _undecidable(found: PairedComparison, settings: Regression, cases: int, gall
     cutoff = int(settings.metric.partition("@")[2])
     if cutoff >= gallery:
         return (
-            f"{settings.metric} among {gallery:g} items is 1 whatever the model answers; compare"
-            " by a smaller cutoff, or on a larger set"
+            f"{settings.metric} among {counted(int(gallery), 'item')} is 1 whatever the model"
+            " answers; compare by a smaller cutoff, or on a larger set"
         )
     alpha = settings.family_alpha
     # The least p-value of sign flips is that of all signs alike, and Holm multiplies it.
     needed = math.ceil(math.log2(cases / alpha))
     if settings.mode == "regression" and found.clusters < needed:
         return (
-            f"{found.clusters} patients, counted as one where they share a report text, cannot"
-            f" show a fall in {cases} cases at level {alpha:g}, however deep; it takes {needed}"
+            f"{counted(found.clusters, 'patient')}, counted as one where they share a report text,"
+            f" cannot show a fall in {counted(cases, 'case')} at level {alpha:g}, however deep; it"
+            f" takes {needed}"
         )
     return ""
 

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import published
 import reference_towers
 from published import SMALL
-from reference_towers import shapes
+from reference_towers import Case, shapes
 
 LOADER = "models.cxr_clip:load"
-
-
-class Case(NamedTuple):
-    encoder: object
-    variant: str
-    path: object
-    state: dict
-    vocabulary: object
-    towers: tuple
 
 
 def prepare(variant, size, folder):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from embeddings import unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +57,11 @@ def picture(height: int, width: int) -> np.ndarray:
     shades = 120 + 100 * np.sin(rows / 17) * np.cos(columns / 23)
     shades[height // 3 : height // 2, width // 4 : width // 2] = 255
     return np.clip(shades + rng.normal(0, 20, shades.shape), 0, 255).astype(np.uint8)
+
+
+def pictures(sizes: list[tuple[int, int]] = SIZES) -> list[np.ndarray]:
+    """One :func:`picture` a size."""
+    return [picture(*size) for size in sizes]
 
 
 def table(shape: Shape) -> dict[str, tuple[int, ...]]:
@@ -205,7 +211,7 @@ class Reference:
 
         with torch.no_grad():
             rows = [self.model.get_image_features(pixel_values=p[None]) for p in pixels]
-        return _unit(torch.cat([row.pooler_output for row in rows]))
+        return unit(torch.cat([row.pooler_output for row in rows]))
 
     def texts(self, ids: Tensor) -> Tensor:
         """Embeds token ids one at a time."""
@@ -213,11 +219,7 @@ class Reference:
 
         with torch.no_grad():
             rows = [self.model.get_text_features(input_ids=i[None]) for i in ids]
-        return _unit(torch.cat([row.pooler_output for row in rows]))
-
-
-def _unit(rows: Tensor) -> Tensor:
-    return rows / rows.norm(dim=1, keepdim=True)
+        return unit(torch.cat([row.pooler_output for row in rows]))
 
 
 def _converted(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,8 +7,13 @@ wrong rename or a wrong layer cannot be wrong in both.
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import NamedTuple
 
+from embeddings import TOLERANCE, embed
 from PIL import Image
+
+from robustness.encoder import DualEncoder
 
 TEXTS = (
     "No acute disease.",
@@ -22,6 +27,17 @@ TEXTS = (
 
 SHAPES = ((97, 131), (131, 97), (224, 224), (225, 301), (640, 512), (2500, 2048))
 """Heights and widths of the images to compare on."""
+
+
+class Case(NamedTuple):
+    """A model in its published form, and the towers that have the same weights."""
+
+    encoder: DualEncoder
+    variant: str
+    path: Path
+    state: dict
+    vocabulary: Path
+    towers: tuple
 
 
 def radiographs(shapes=SHAPES):
@@ -150,6 +166,35 @@ def difference(first, second):
     import numpy as np
 
     return float(np.abs(np.asarray(first) - np.asarray(second)).max())
+
+
+def check_images(case, reference, shapes):
+    """Sees that images of these shapes embed as a reference has it; the largest difference.
+
+    Args:
+        case: The model.
+        reference: A function from the case and an image to a row.
+        shapes: Heights and widths.
+    """
+    images = radiographs(shapes)
+    expected = [reference(case, image) for image in images]
+    return _check(lambda some: embed(case.encoder, some), images, expected)
+
+
+def check_texts(case, reference):
+    """The same of :data:`TEXTS`."""
+    return _check(case.encoder.encode_reports, TEXTS, [reference(case, text) for text in TEXTS])
+
+
+def _check(encode, inputs, expected):
+    import numpy as np
+
+    alone = np.concatenate([encode([one]) for one in inputs])
+    together = encode(inputs[::-1]).flip(0)
+    assert difference(together, alone) < 1e-5
+    worst = max(difference(rows, np.concatenate(expected)) for rows in (alone, together))
+    assert worst < TOLERANCE
+    return worst
 
 
 def shapes(size):

@@ -57,6 +57,7 @@ SABOTAGES = {
         Sabotage("loader_missing", "the loader is not there", "loader_unusable"),
         Sabotage("loader_returns_nothing", "the loader returns no encoder", "loader_unusable"),
         Sabotage("loader_crashes", "the loader has a bug", "crashed"),
+        Sabotage("fails_once", "a model fails once, while a property is searched", "crashed"),
         Sabotage("weights_missing", "the weights are absent", "weights_absent"),
         Sabotage("weights_truncated", "the checkpoint is cut short", "weights_unusable"),
         Sabotage("all_weights_missing", "all models are optional and absent", "nothing_measured"),

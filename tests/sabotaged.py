@@ -46,6 +46,15 @@ class Sabotaged(Changed):
         embedded = super().encode_reports(texts)
         return embedded[:1].repeat(len(texts), 1) if self.kind == "same_reports" else embedded
 
+class FailsOnce(Sabotaged):
+    failed = False
+    def encode_images(self, pixels):
+        # Only a property embeds two images, which are its subset.
+        if len(pixels) == 2 and not self.failed:
+            self.failed = True
+            raise RuntimeError("out of memory, for a moment")
+        return super().encode_images(pixels)
+
 class Scorer(Sabotaged):
     def score(self, images, reports):
         return images @ reports.T * float("nan")
@@ -57,6 +66,7 @@ infinite, unnormalised, shuffled, same_reports = map(
     _loader, ["infinite", "unnormalised", "shuffled", "same_reports"]
 )
 nan_scores = _loader("nan_scores", Scorer)
+fails_once = _loader("fails_once", FailsOnce)
 
 def liar(weights=None, device="cpu"):
     encoder = Sabotaged(load_phantom(None, device), "turned")

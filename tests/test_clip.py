@@ -7,54 +7,30 @@ import os
 import numpy as np
 import published_clip as published
 import pytest
-from published_clip import FULL, SIZES, SMALL, TEXTS, picture
+from clip_cases import ARCHITECTURE, check_images, check_texts, save, small_case
+from embeddings import SHOWS, check_contract, distance, embed
+from published_clip import FULL, SMALL, TEXTS, picture, pictures
 
 from robustness.encoder import load
 from robustness.errors import UsageError
 from robustness.evalset import Report
 
 LOADER = "models.clip:load"
-TOLERANCE = 5e-5
-SHOWS = 1e-3
-"""A mistake moves some component of an embedding by more than this."""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("clip")
+def case(tmp_path_factory):
+    return small_case(LOADER, tmp_path_factory.mktemp("clip") / "plain.pt")
 
 
 @pytest.fixture(scope="module")
-def small(folder):
-    return published.register(SMALL, folder, "small-clip-quickgelu")
-
-
-@pytest.fixture(scope="module")
-def weights():
-    return published.state(SMALL)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(weights, folder):
-    import torch
-
-    torch.save(weights, folder / "plain.pt")
-    return folder / "plain.pt"
-
-
-@pytest.fixture(scope="module")
-def encoder(checkpoint, small):
-    return load(LOADER, weights=checkpoint, architecture=small)
-
-
-@pytest.fixture(scope="module")
-def reference(weights):
-    return published.Reference(weights, SMALL)
+def encoder(case):
+    return case.encoder
 
 
 @pytest.fixture(scope="module")
 def images():
-    return [picture(*size) for size in SIZES]
+    return pictures()
 
 
 def pixels(images, side=224, interpolation="BICUBIC"):
@@ -81,17 +57,6 @@ def pixels(images, side=224, interpolation="BICUBIC"):
     return torch.stack([chain(Image.fromarray(image).convert("RGB")) for image in images])
 
 
-def distance(ours, theirs):
-    return (ours - theirs).abs().max().item()
-
-
-def save(weights, path):
-    import torch
-
-    torch.save(weights, path)
-    return path
-
-
 def test_the_table_is_the_published_one():
     table = published.table(FULL)
     assert len(table) == 302
@@ -104,41 +69,17 @@ def test_pixels_equal_torchvision(encoder, images):
     assert distance(ours, pixels(images)) < 1e-6
 
 
-def test_images_equal_transformers(encoder, reference, images):
-    expected = reference.images(pixels(images))
-    assert distance(encoder.encode_images(encoder.preprocess(images)), expected) < TOLERANCE
+def test_images_equal_transformers(case, images):
+    check_images(case.encoder, case.reference, images, pixels(images))
 
 
-def test_reports_equal_transformers(encoder, reference):
-    expected = reference.texts(published.tokens(TEXTS))
-    assert distance(encoder.encode_reports(TEXTS), expected) < TOLERANCE
-
-
-def test_one_at_a_time_equals_any_batch(encoder, images):
-    import torch
-
-    batch = encoder.encode_images(encoder.preprocess(images))
-    alone = torch.cat([encoder.encode_images(encoder.preprocess([image])) for image in images])
-    assert distance(batch, alone) < 1e-5
-    batch = encoder.encode_reports(TEXTS[::-1]).flip(0)
-    alone = torch.cat([encoder.encode_reports([text]) for text in TEXTS])
-    assert distance(batch, alone) < 1e-5
+def test_reports_equal_transformers(case):
+    check_texts(case.encoder, case.reference)
 
 
 def test_contract(encoder, images):
-    import torch
-
-    for rows in (
-        encoder.encode_images(encoder.preprocess(images)),
-        encoder.encode_reports(TEXTS),
-    ):
-        assert rows.dtype == torch.float32
-        assert rows.shape[1] == encoder.embedding_dim == SMALL.dim
-        assert rows.isfinite().all()
-        assert distance(rows.norm(dim=1), torch.ones(len(rows))) < 1e-5
-        assert not rows.requires_grad
-    assert encoder.encode_images(encoder.preprocess([])).shape == (0, SMALL.dim)
-    assert encoder.encode_reports([]).shape == (0, SMALL.dim)
+    check_contract(encoder, images, TEXTS)
+    assert encoder.embedding_dim == SMALL.dim
 
 
 def test_published_token_ids():
@@ -155,13 +96,14 @@ def test_text_policy(encoder):
     assert policy.text(Report(findings="Clear.", impression="Normal.")) == "Clear. Normal."
 
 
-def test_details(encoder, checkpoint):
+def test_details(case):
     import hashlib
 
-    assert encoder.details["weights_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    assert encoder.details["sha256_matches_published"] == "unknown"
-    assert encoder.details["licence"] == "MIT"
-    assert encoder.details["variant"] == "small-clip-quickgelu"
+    details = case.encoder.details
+    assert details["weights_sha256"] == hashlib.sha256(case.checkpoint.read_bytes()).hexdigest()
+    assert details["sha256_matches_published"] == "unknown"
+    assert details["licence"] == "MIT"
+    assert details["variant"] == ARCHITECTURE
 
 
 # The traps
@@ -172,23 +114,22 @@ def test_sixteen_bits_are_refused_rather_than_clipped(encoder):
         encoder.preprocess([picture(40, 40).astype(np.uint16) * 257])
 
 
-def test_plain_gelu_would_show(encoder, weights, images):
-    wrong = published.Reference(weights, SMALL, act="gelu")
-    ours = encoder.encode_images(encoder.preprocess(images))
-    assert distance(ours, wrong.images(pixels(images))) > SHOWS
-    ours = encoder.encode_reports(TEXTS)
+def test_plain_gelu_would_show(case, images):
+    wrong = published.Reference(case.weights, SMALL, act="gelu")
+    assert distance(embed(case.encoder, images), wrong.images(pixels(images))) > SHOWS
+    ours = case.encoder.encode_reports(TEXTS)
     assert distance(ours, wrong.texts(published.tokens(TEXTS))) > SHOWS
 
 
-def test_plain_gelu_is_refused(checkpoint):
+def test_plain_gelu_is_refused(case):
     with pytest.raises(UsageError, match="'ViT-B-32' has another activation .* quickgelu"):
-        load(LOADER, weights=checkpoint, architecture="ViT-B-32")
+        load(LOADER, weights=case.checkpoint, architecture="ViT-B-32")
 
 
-def test_a_lost_end_token_would_show(encoder, reference):
+def test_a_lost_end_token_would_show(case):
     long = [TEXTS[3], TEXTS[4]]
-    wrong = reference.texts(published.tokens(long, keep_end=False))
-    assert distance(encoder.encode_reports(long), wrong) > SHOWS
+    wrong = case.reference.texts(published.tokens(long, keep_end=False))
+    assert distance(case.encoder.encode_reports(long), wrong) > SHOWS
 
 
 def test_what_is_beyond_the_limit_is_not_read(encoder):
@@ -223,71 +164,64 @@ def test_a_tensor_resize_would_show(encoder):
 # Files
 
 
-def test_published_archive(weights, folder, small, images):
-    archive = published.archive(weights, folder / "ViT-B-32.pt")
-    encoder = load(LOADER, weights=archive, architecture=small)
-    half = {key: value.half().float() if value.ndim else value for key, value in weights.items()}
-    reference = published.Reference(half, SMALL)
-    ours = encoder.encode_images(encoder.preprocess(images))
-    assert distance(ours, reference.images(pixels(images))) < TOLERANCE
-    expected = reference.texts(published.tokens(TEXTS))
-    assert distance(encoder.encode_reports(TEXTS), expected) < TOLERANCE
+def rounded(weights):
+    """What is left of weights that went through fp16."""
+    return {key: value.half().float() if value.ndim else value for key, value in weights.items()}
+
+
+def test_published_archive(case, images, tmp_path):
+    archive = published.archive(case.weights, tmp_path / "ViT-B-32.pt")
+    encoder = load(LOADER, weights=archive, architecture=ARCHITECTURE)
+    reference = published.Reference(rounded(case.weights), SMALL)
+    check_images(encoder, reference, images, pixels(images))
+    check_texts(encoder, reference)
     # A file of the published name that is not the published file is said to be none.
     assert encoder.details["sha256_matches_published"] == "no"
 
 
-def test_half_precision_and_buffers(weights, folder, small, encoder, images):
+def test_half_precision_and_buffers(case, images, tmp_path):
     import torch
 
-    half = {key: value.half() for key, value in weights.items()}
+    half = {key: value.half() for key, value in case.weights.items()}
     half |= {"input_resolution": torch.tensor(224), "vocab_size": torch.tensor(49408)}
-    other = load(LOADER, weights=save(half, folder / "half.pt"), architecture=small)
-    ours = other.encode_images(other.preprocess(images))
+    other = load(LOADER, weights=save(half, tmp_path / "half.pt"), architecture=ARCHITECTURE)
+    ours = embed(other, images)
     assert ours.dtype == torch.float32
-    assert distance(ours, encoder.encode_images(encoder.preprocess(images))) < 5e-3
-    assert other.fingerprint != encoder.fingerprint
+    assert distance(ours, embed(case.encoder, images)) < 5e-3
+    assert other.fingerprint != case.encoder.fingerprint
 
 
-def test_fingerprint_follows_the_weights(weights, folder, small, encoder, checkpoint):
-    assert load(LOADER, weights=checkpoint, architecture=small).fingerprint == encoder.fingerprint
-    changed = dict(weights)
-    changed["ln_final.bias"] = weights["ln_final.bias"].clone()
+def test_fingerprint_follows_the_weights(case, tmp_path):
+    again = load(LOADER, weights=case.checkpoint, architecture=ARCHITECTURE)
+    assert again.fingerprint == case.encoder.fingerprint
+    changed = dict(case.weights)
+    changed["ln_final.bias"] = case.weights["ln_final.bias"].clone()
     changed["ln_final.bias"][3] += 1e-3
-    path = save(changed, folder / "changed.pt")
-    assert load(LOADER, weights=path, architecture=small).fingerprint != encoder.fingerprint
+    path = save(changed, tmp_path / "changed.pt")
+    other = load(LOADER, weights=path, architecture=ARCHITECTURE)
+    assert other.fingerprint != case.encoder.fingerprint
 
 
-def test_folder_of_weights(checkpoint, small, folder, monkeypatch, encoder):
-    (folder / "weights").mkdir()
-    os.link(checkpoint, folder / "weights" / "ViT-B-32.pt")
-    monkeypatch.setenv("ROBUSTNESS_WEIGHTS", str(folder / "weights"))
-    assert load(LOADER, architecture=small).fingerprint == encoder.fingerprint
+def test_folder_of_weights(case, tmp_path, monkeypatch):
+    os.link(case.checkpoint, tmp_path / "ViT-B-32.pt")
+    monkeypatch.setenv("ROBUSTNESS_WEIGHTS", str(tmp_path))
+    assert load(LOADER, architecture=ARCHITECTURE).fingerprint == case.encoder.fingerprint
 
 
-def test_loading_leaves_the_callers_random_numbers_alone(checkpoint, small):
+def test_loading_leaves_the_callers_random_numbers_alone(case):
     import torch
 
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    load(LOADER, weights=checkpoint, architecture=small)
+    load(LOADER, weights=case.checkpoint, architecture=ARCHITECTURE)
     assert torch.rand(1) == expected
 
 
 @pytest.mark.slow
-def test_full_size(tmp_path):
-    import torch
-
+def test_full_size(images, tmp_path):
     weights = published.state(FULL)
     encoder = load(LOADER, weights=published.archive(weights, tmp_path / "ViT-B-32.pt"))
-    half = {key: value.half().float() if value.ndim else value for key, value in weights.items()}
-    reference = published.Reference(half, FULL)
-    images = [picture(*size) for size in SIZES]
-    expected = reference.images(pixels(images))
-    assert distance(encoder.encode_images(encoder.preprocess(images)), expected) < TOLERANCE
-    alone = torch.cat([encoder.encode_images(encoder.preprocess([image])) for image in images])
-    assert distance(alone, expected) < TOLERANCE
-    expected = reference.texts(published.tokens(TEXTS))
-    assert distance(encoder.encode_reports(TEXTS), expected) < TOLERANCE
-    alone = torch.cat([encoder.encode_reports([text]) for text in TEXTS])
-    assert distance(alone, expected) < TOLERANCE
+    reference = published.Reference(rounded(weights), FULL)
+    check_images(encoder, reference, images, pixels(images))
+    check_texts(encoder, reference)

@@ -6,9 +6,8 @@ import os
 import pickle
 from pathlib import Path
 
-import published_clip as published
 import pytest
-from published_clip import SMALL
+from clip_cases import ARCHITECTURE, save, small_case
 
 from robustness.encoder import load
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
@@ -17,33 +16,8 @@ LOADER = "models.clip:load"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("clip")
-
-
-@pytest.fixture(scope="module")
-def small(folder):
-    return published.register(SMALL, folder, "small-clip-quickgelu")
-
-
-@pytest.fixture(scope="module")
-def weights():
-    return published.state(SMALL)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(weights, folder):
-    import torch
-
-    torch.save(weights, folder / "plain.pt")
-    return folder / "plain.pt"
-
-
-def save(weights, path):
-    import torch
-
-    torch.save(weights, path)
-    return path
+def case(tmp_path_factory):
+    return small_case(LOADER, tmp_path_factory.mktemp("clip") / "plain.pt")
 
 
 class Hostile:
@@ -90,19 +64,19 @@ def bad(tmp_path: Path, kind: str, weights) -> Path:
         ("not finite", "ln_final.bias.* not finite"),
     ],
 )
-def test_bad_checkpoint(kind, reason, weights, small, tmp_path, monkeypatch):
+def test_bad_checkpoint(case, kind, reason, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = bad(tmp_path, kind, weights)
+    path = bad(tmp_path, kind, case.weights)
     with pytest.raises(WeightsError, match=reason) as caught:
-        load(LOADER, weights=path, architecture=small)
+        load(LOADER, weights=path, architecture=ARCHITECTURE)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "executed").exists()
 
 
-def test_the_published_size_is_the_default(checkpoint):
+def test_the_published_size_is_the_default(case):
     with pytest.raises(WeightsError, match="missing keys"):
-        load(LOADER, weights=checkpoint)
+        load(LOADER, weights=case.checkpoint)
 
 
 def test_weights_that_are_nowhere(monkeypatch, tmp_path):

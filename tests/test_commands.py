@@ -7,12 +7,16 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from robustness.__main__ import main
 from robustness.commands import COMMANDS, _evalset
 from robustness.errors import EvaluationSetError, UsageError
+
+FULL = Path("/dev/full")
+"""A disk without room, where there is one."""
 
 RESULTS = {
     "cases": [
@@ -180,9 +184,9 @@ def test_a_reader_that_leaves_ends_it_quietly(buffered):
     assert done.stderr == b""
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device here is always full")  # noqa: PTH110
+@pytest.mark.skipif(not FULL.exists(), reason="no device here is always full")
 def test_a_full_disk_is_one_line(buffered):
-    with open("/dev/full", "w") as full:  # noqa: PTH123
+    with FULL.open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "robustness", "evalset", "phantom:2"],
             stdout=full,

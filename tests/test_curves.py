@@ -1,4 +1,4 @@
-"""Retention, areas and half losses at the edges of what they are defined for."""
+"""Retention, and the areas and half losses of curves, to the edges of what they are defined for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 
-from robustness.metrics import area_under_curve, level_of_half_loss, retention
+from robustness.curves import area_under_curve, curves_of, level_of_half_loss
+from robustness.metrics import retention
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))
@@ -25,6 +26,12 @@ def test_retention_broadcasts():
     kept = retention(np.array([[0.5, 0.3], [0.9, 0.1]]), np.array([[0.9], [0.1]]), 0.1)
     assert kept[0] == pytest.approx([0.5, 0.25])
     assert np.isnan(kept[1]).all()
+
+
+def test_area_under_curve():
+    assert area_under_curve([0, 0.2, 0.7], np.array([0.8, 0.8, 0.8])) == pytest.approx(0.8)
+    assert area_under_curve([0, 0.5], np.array([[1.0, 0.0], [0.5, 0.5]])).tolist() == [0.5, 0.5]
+    assert np.isnan(area_under_curve([0], np.array([0.5])))
 
 
 @given(
@@ -44,6 +51,25 @@ def test_the_area_over_one_level_is_unknown_curve_by_curve():
     area = area_under_curve([0.3], np.ones((3, 2, 1)))
     assert area.shape == (3, 2)
     assert np.isnan(area).all()
+
+
+def test_level_of_half_loss():
+    levels = [0, 0.1, 0.2, 0.4]
+    curves = np.array(
+        [
+            [1.0, 0.8, 0.4, 0.0],  # falls through .5 between .1 and .2
+            [1.0, 0.9, 0.8, 0.7],  # never
+            [0.8, 0.4, 0.1, 0.0],  # at .1 exactly
+            [0.0, 0.0, 0.0, 0.0],  # nothing to lose
+            [1.0, 0.4, 0.9, 0.4],  # the first crossing counts
+        ]
+    )
+    found = level_of_half_loss(levels, curves)
+    assert found[0] == pytest.approx(0.175)
+    assert found[1] == np.inf
+    assert found[2] == pytest.approx(0.1)
+    assert np.isnan(found[3])
+    assert found[4] == pytest.approx(0.1 * 0.5 / 0.6)
 
 
 def half_loss_by_steps(levels, curve):
@@ -85,3 +111,28 @@ def test_a_half_that_is_lost_but_for_rounding_is_lost():
     """A third, in six decimals, and half of it."""
     assert level_of_half_loss([0, 0.4, 0.8], [0.333333, 0.166667, 0.1]) == pytest.approx(0.4)
     assert level_of_half_loss([0, 0.4], [0.333333, 0.16667]) == np.inf
+
+
+def test_curves_of_a_models_records():
+    """An interval of four replicates ends at the least and the greatest."""
+    levels = [0, 0.2, 0.4]
+    grey = ([1.0, 0.8, 0.6], [[1.0, 0.9, 0.7], [1.0, 0.5, 0.4], [0.9, 0.8, 0.8], [0.8, 0.4, 0.0]])
+    black = ([0.8, 0.4, 0.0], [[0.8, 0.4, 0.2], [0.8, 0.6, 0.2], [0.6, 0.0, 0.0], [1.0, 0.2, 0.0]])
+    points = [
+        [
+            {"fill": fill, "direction": way, "value": value[i], "resampled": [r[i] for r in rows]}
+            for fill, way, (value, rows) in (("grey", "there", grey), ("black", "back", black))
+        ]
+        for i in range(len(levels))
+    ]
+    first, second = curves_of("mine", "grid", levels, points)
+    named = {"model": "mine", "pattern": "grid", "metric": "hit@10"}
+    assert first.items() >= (named | {"fill": "grey", "direction": "there"}).items()
+    assert second.items() >= (named | {"fill": "black", "direction": "back"}).items()
+    for found, (value, rows) in ((first, grey), (second, black)):
+        areas = trapezoid([value, *rows], levels) / 0.4
+        expected = {"value": areas[0], "low": areas[1:].min(), "high": areas[1:].max()}
+        assert found["area_under_curve"] == pytest.approx(expected)
+    assert first["level_of_half_loss"] == {"value": None, "low": 0.2, "high": None}
+    expected = {"value": 0.2, "low": 0.1, "high": 0.3}
+    assert second["level_of_half_loss"] == pytest.approx(expected)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import published_clip as published
 import pytest
-from published_clip import FULL, SIZES, SMALL, TEXTS, picture
+from clip_cases import ARCHITECTURE, check_images, check_texts, save, small_case
+from embeddings import SHOWS, TOLERANCE, check_contract, distance, embed
+from published_clip import FULL, SMALL, TEXTS, picture, pictures
 
 from robustness.encoder import load
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
@@ -13,47 +15,21 @@ from robustness.evalset import Report
 
 LOADER = "models.cxr_repair:load"
 PUBLISHED_NAME = "clip-imp-pretrained_128_6_after_4.pt"
-TOLERANCE = 5e-5
-SHOWS = 1e-3
-"""A mistake moves some component of an embedding by more than this."""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cxr_repair")
+def case(tmp_path_factory):
+    return small_case(LOADER, tmp_path_factory.mktemp("cxr_repair") / PUBLISHED_NAME, seed=1)
 
 
 @pytest.fixture(scope="module")
-def small(folder):
-    return published.register(SMALL, folder, "small-cxr-repair-quickgelu")
-
-
-@pytest.fixture(scope="module")
-def weights():
-    return published.state(SMALL, seed=1)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(weights, folder):
-    import torch
-
-    torch.save(weights, folder / PUBLISHED_NAME)
-    return folder / PUBLISHED_NAME
-
-
-@pytest.fixture(scope="module")
-def encoder(checkpoint, small):
-    return load(LOADER, weights=checkpoint, architecture=small)
-
-
-@pytest.fixture(scope="module")
-def reference(weights):
-    return published.Reference(weights, SMALL)
+def encoder(case):
+    return case.encoder
 
 
 @pytest.fixture(scope="module")
 def images():
-    return [picture(*size) for size in SIZES]
+    return pictures()
 
 
 def pixels(images, *, antialias=False, divisor=1, filter_name="LANCZOS", canvas=320, corner=False):
@@ -82,17 +58,9 @@ def pixels(images, *, antialias=False, divisor=1, filter_name="LANCZOS", canvas=
     return torch.stack(rows)
 
 
-def distance(ours, theirs):
-    return (ours - theirs).abs().max().item()
-
-
-def embed(encoder, images):
-    return encoder.encode_images(encoder.preprocess(images))
-
-
 @pytest.mark.parametrize("antialias", [False, True])
-def test_pixels_equal_pillow_and_torchvision(checkpoint, small, images, antialias):
-    encoder = load(LOADER, weights=checkpoint, architecture=small, antialias=antialias)
+def test_pixels_equal_pillow_and_torchvision(case, images, antialias):
+    encoder = load(LOADER, weights=case.checkpoint, architecture=ARCHITECTURE, antialias=antialias)
     ours = encoder.preprocess(images)
     assert ours.shape == (len(images), 3, 224, 224)
     assert distance(ours, pixels(images, antialias=antialias)) < 1e-5
@@ -106,27 +74,17 @@ def test_pixels_stay_at_grey_levels(encoder):
     assert distance(white, torch.full_like(white, (255 - 101.48761) / 83.43944)) < 1e-5
 
 
-def test_images_equal_transformers(encoder, reference, images):
-    import torch
-
-    expected = reference.images(pixels(images))
-    assert distance(embed(encoder, images), expected) < TOLERANCE
-    alone = torch.cat([embed(encoder, [image]) for image in images])
-    assert distance(alone, expected) < TOLERANCE
+def test_images_equal_transformers(case, images):
+    check_images(case.encoder, case.reference, images, pixels(images))
 
 
-def test_reports_equal_transformers(encoder, reference):
-    import torch
-
-    expected = reference.texts(published.tokens(TEXTS))
-    assert distance(encoder.encode_reports(TEXTS), expected) < TOLERANCE
-    alone = torch.cat([encoder.encode_reports([text]) for text in TEXTS])
-    assert distance(alone, expected) < TOLERANCE
+def test_reports_equal_transformers(case):
+    check_texts(case.encoder, case.reference)
 
 
-def test_empty_batches(encoder):
-    assert embed(encoder, []).shape == (0, SMALL.dim)
-    assert encoder.encode_reports([]).shape == (0, SMALL.dim)
+def test_contract(encoder, images):
+    check_contract(encoder, images, TEXTS)
+    assert encoder.embedding_dim == SMALL.dim
 
 
 def test_a_strip_keeps_a_row(encoder):
@@ -153,31 +111,31 @@ def test_sixteen_bits_are_refused_rather_than_clipped(encoder):
     ],
     ids=str,
 )
-def test_a_mistake_would_show(encoder, reference, images, mistake):
-    wrong = reference.images(pixels(images, **mistake))
+def test_a_mistake_would_show(case, encoder, images, mistake):
+    wrong = case.reference.images(pixels(images, **mistake))
     assert distance(embed(encoder, images), wrong) > 2 * TOLERANCE
     assert distance(encoder.preprocess(images), pixels(images, **mistake)) > 0.05
 
 
-def test_clips_own_preprocessing_would_show(encoder, folder, checkpoint, small, images):
-    clip = load("models.clip:load", weights=checkpoint, architecture=small)
+def test_clips_own_preprocessing_would_show(case, encoder, images):
+    clip = load("models.clip:load", weights=case.checkpoint, architecture=ARCHITECTURE)
     assert distance(embed(encoder, images), embed(clip, images)) > SHOWS
     assert encoder.fingerprint != clip.fingerprint
 
 
-def test_plain_gelu_would_show(encoder, weights, images):
-    wrong = published.Reference(weights, SMALL, act="gelu")
+def test_plain_gelu_would_show(case, encoder, images):
+    wrong = published.Reference(case.weights, SMALL, act="gelu")
     assert distance(embed(encoder, images), wrong.images(pixels(images))) > SHOWS
 
 
-def test_antialiasing_is_off_unless_asked_for(encoder, checkpoint, small):
+def test_antialiasing_is_off_unless_asked_for(case, encoder):
     assert encoder.details["antialias"] == "false"
-    other = load(LOADER, weights=checkpoint, architecture=small, antialias=True)
+    asked = {"weights": case.checkpoint, "architecture": ARCHITECTURE}
+    other = load(LOADER, **asked, antialias=True)
     assert other.fingerprint != encoder.fingerprint
-    typed = load(LOADER, weights=checkpoint, architecture=small, antialias="true")
-    assert typed.fingerprint == other.fingerprint
+    assert load(LOADER, **asked, antialias="true").fingerprint == other.fingerprint
     with pytest.raises(UsageError, match="antialias is true or false, not 'maybe'"):
-        load(LOADER, weights=checkpoint, architecture=small, antialias="maybe")
+        load(LOADER, **asked, antialias="maybe")
 
 
 def test_it_reads_the_impression_with_its_lines_joined(encoder):
@@ -191,28 +149,26 @@ def test_it_reads_the_impression_with_its_lines_joined(encoder):
 # Files
 
 
-def test_chexzero_loads_through_it(weights, folder, small, encoder, images):
-    import torch
-
-    path = folder / "best_64_5e-05_original_22000_0.864.pt"
-    torch.save(weights, path)
-    chexzero = load(LOADER, weights=path, architecture=small)
+def test_chexzero_loads_through_it(case, encoder, images, tmp_path):
+    path = save(case.weights, tmp_path / "best_64_5e-05_original_22000_0.864.pt")
+    chexzero = load(LOADER, weights=path, architecture=ARCHITECTURE)
     assert distance(embed(chexzero, images), embed(encoder, images)) == 0
 
 
-def test_half_precision_is_computed_in_single(weights, folder, small, images):
+def test_half_precision_is_computed_in_single(case, images, tmp_path):
     import torch
 
-    torch.save({key: value.half() for key, value in weights.items()}, folder / "half.pt")
-    rows = embed(load(LOADER, weights=folder / "half.pt", architecture=small), images)
-    reference = published.Reference({k: v.half().float() for k, v in weights.items()}, SMALL)
+    half = {key: value.half() for key, value in case.weights.items()}
+    path = save(half, tmp_path / "half.pt")
+    rows = embed(load(LOADER, weights=path, architecture=ARCHITECTURE), images)
+    reference = published.Reference({key: value.float() for key, value in half.items()}, SMALL)
     assert rows.dtype == torch.float32
     assert distance(rows, reference.images(pixels(images))) < TOLERANCE
 
 
-def test_folder_of_weights(folder, small, encoder, checkpoint, monkeypatch):
-    monkeypatch.setenv("ROBUSTNESS_WEIGHTS", str(folder))
-    assert load(LOADER, architecture=small).fingerprint == encoder.fingerprint
+def test_folder_of_weights(case, encoder, monkeypatch):
+    monkeypatch.setenv("ROBUSTNESS_WEIGHTS", str(case.checkpoint.parent))
+    assert load(LOADER, architecture=ARCHITECTURE).fingerprint == encoder.fingerprint
 
 
 def test_weights_that_are_nowhere(monkeypatch):
@@ -224,11 +180,11 @@ def test_weights_that_are_nowhere(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_another_models_checkpoint(folder):
+def test_another_models_checkpoint(tmp_path):
     import torch
 
-    path = folder / "medclip.bin"
-    torch.save({"vision_model.projection_head.weight": torch.zeros(512, 768)}, path)
+    state = {"vision_model.projection_head.weight": torch.zeros(512, 768)}
+    path = save(state, tmp_path / "medclip.bin")
     with pytest.raises(WeightsError, match="medclip.bin.*another model.*projection_head"):
         load(LOADER, weights=path)
 
@@ -239,19 +195,9 @@ def test_unknown_options():
 
 
 @pytest.mark.slow
-def test_full_size(tmp_path):
-    import torch
-
+def test_full_size(images, tmp_path):
     weights = published.state(FULL, seed=1)
-    torch.save(weights, tmp_path / PUBLISHED_NAME)
-    encoder = load(LOADER, weights=tmp_path / PUBLISHED_NAME)
+    encoder = load(LOADER, weights=save(weights, tmp_path / PUBLISHED_NAME))
     reference = published.Reference(weights, FULL)
-    images = [picture(*size) for size in SIZES]
-    expected = reference.images(pixels(images))
-    assert distance(embed(encoder, images), expected) < TOLERANCE
-    alone = torch.cat([embed(encoder, [image]) for image in images])
-    assert distance(alone, expected) < TOLERANCE
-    expected = reference.texts(published.tokens(TEXTS))
-    assert distance(encoder.encode_reports(TEXTS), expected) < TOLERANCE
-    alone = torch.cat([encoder.encode_reports([text]) for text in TEXTS])
-    assert distance(alone, expected) < TOLERANCE
+    check_images(encoder, reference, images, pixels(images))
+    check_texts(encoder, reference)

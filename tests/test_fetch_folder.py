@@ -29,7 +29,7 @@ def test_a_folder_unpacked_by_hand_is_completed(web, tmp_path):
     inode = (tmp_path / "NLMCXR_png" / names[0]).stat().st_ino
     ended = web.call(tmp_path)
     assert ended.status == 0
-    assert "5 files were there already, and are equal" in ended.err
+    assert "5 files there already, and equal" in ended.err
     assert tree(tmp_path) == WHOLE | {"NLMCXR_png/mine.png": own}
     assert (tmp_path / "NLMCXR_png" / names[0]).stat().st_ino == inode
 
@@ -89,7 +89,7 @@ def test_what_a_killed_run_left_unpacked_is_swept_away(web, tmp_path):
 def test_images_that_reports_name_and_that_are_not_there_are_told(web, tmp_path):
     web.server.put(PNG, packed(dict(list(FLAT.items())[1:])))
     ended = web.call(tmp_path)
-    assert "1 images that reports name are not there" in ended.out
+    assert "left out: 1 image named by reports and not there" in ended.out
     spec = f"open_i:{tmp_path},missing=exclude"
     assert ended.out.endswith(f"--robustness-evalset {spec}\n")
     assert len(evalset.load(spec).pairs) == 11

@@ -86,6 +86,26 @@ def test_the_commands_of_a_run_of_what_pytest_collects_name_no_file(small, pytes
     assert re.search(r"next: pytest -m robustness --robustness-store=\S+ -k", said(small.gate()))
 
 
+@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
+def test_the_commands_of_a_run_by_another_configuration_name_it(small, pytester, beside):
+    """Else what is pasted reads the thresholds file of another root, and other settings."""
+    ours = small.path / "our root"
+    ours.mkdir()
+    (small.path / "thresholds.yaml").rename(ours / "thresholds.yaml")
+    (small.path / "our settings.ini").write_text("[pytest]\npython_files = nothing_else_*.py\n")
+    (small.path / "test_release.py").rename(small.path / "nothing_else_here.py")
+    file = ours / "thresholds.yaml"
+    file.write_text(file.read_text().replace("hit@10 >= 0.4", "hit@1 >= 0.999"))
+    asked = ["-c", "our settings.ini", f"--rootdir={ours}", "-o", "console_output_style=count"]
+    run = pytester.runpytest_subprocess
+    text = said(small.gate(*asked, *beside, "-k", "square-30", run=run))
+    line = re.search(r"^  next: pytest (.*)$", text, re.MULTILINE)[1]
+    assert [argument for argument in asked if argument in shlex.split(line)] == asked
+    outcome = run(*shlex.split(line))
+    outcome.assert_outcomes(failed=1)
+    assert "hit@1 is" in said(outcome)
+
+
 def test_weights_of_lower_quality(repository, tmp_path):
     noisy(tmp_path / "noisy.safetensors", 1.5)
     outcome = repository.gate(f"--robustness-weights=phantom={tmp_path / 'noisy.safetensors'}")
@@ -217,7 +237,7 @@ def test_a_broken_property_prints_a_line_that_replays_it(changed, pytester):
     line = re.search(r"replay: pytest (.*independence.*)$", text, re.MULTILINE)[1]
     again = pytester.runpytest_inprocess(*shlex.split(line))
     again.assert_outcomes(failed=1)
-    assert "after 1 examples" in said(again)
+    assert "after 1 example\n" in said(again)
 
 
 def test_a_property_bound_that_breaks_is_shrunk(repository):

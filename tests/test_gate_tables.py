@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
+from xml.etree import ElementTree as ET
 
 import pytest
 from gate_repository import said
@@ -12,6 +15,8 @@ from PIL import Image as PilImage
 from table_files import as_text, tar_of, write_rows
 
 from robustness import evalset
+from robustness.__main__ import main
+from robustness.properties import PROPERTIES
 
 NO_REPORT = "no findings, no impression and no undivided report"
 EMPTY = "row with every cell that is read empty"
@@ -106,6 +111,120 @@ def test_a_run_says_which_columns_it_seems_to_have_missed(small):
     about = small.results()["protocol"]["evalset"]
     assert (about["misnamed"], about["patients"]) == ({}, 12)
     assert "columns not read" not in said(outcome) + page.read_text()
+
+
+@pytest.fixture
+def in_a_folder(small):
+    """A thresholds file in a folder, with the table it names beside it, the images elsewhere."""
+    rows = [["image", "findings", "impression"]]
+    phantom = evalset.load("phantom:24")
+    (small.path / "images").mkdir()
+    (small.path / "conf").mkdir()
+    (small.path / "elsewhere").mkdir()
+    for i, pair in enumerate(phantom.pairs):
+        PilImage.fromarray(phantom.decode(pair)).save(small.path / "images" / f"{i}.png")
+        rows.append([f"{i}.png", pair.report.findings, pair.report.impression])
+    write_rows(small.path / "conf" / "set.csv", *rows)
+    small.edit("phantom:48", SPEC)
+    (small.path / "thresholds.yaml").rename(small.path / "conf" / "thresholds.yaml")
+    return small
+
+
+SPEC = "manifest:set.csv,root=../images"
+
+
+def test_a_set_that_the_file_names_is_the_same_from_any_folder(in_a_folder, monkeypatch):
+    """And is called what the file calls it, so that runs from two folders can be compared."""
+    kept = f"--robustness-baselines={in_a_folder.path / 'kept'}"
+    asked = ["--robustness-thresholds=conf/thresholds.yaml", "--robustness-save=main"]
+    assert in_a_folder.gate(*asked, kept).ret == 0
+    here = in_a_folder.results()
+
+    monkeypatch.chdir(in_a_folder.path / "elsewhere")
+    asked = ["--robustness-thresholds=../conf/thresholds.yaml", "--robustness-compare=main"]
+    outcome = in_a_folder.gate("..", *asked, kept)
+    assert outcome.ret == 0, said(outcome)
+    there = in_a_folder.results()
+    assert [case["verdict"] for case in there["comparison"]["cases"]] == ["pass", "pass"]
+    for results in (here, there):
+        assert results["protocol"]["evalset"]["spec"] == SPEC
+        assert {cell["evalset"] for cell in results["cases"]} == {SPEC}
+    assert here["cases"] == there["cases"]
+    page = (in_a_folder.path / ".robustness" / "report" / "report.html").read_text()
+    assert escape(SPEC) in page
+    assert str(in_a_folder.path) not in page
+
+
+def test_a_set_that_the_command_line_names_is_this_folder_s(in_a_folder, monkeypatch):
+    monkeypatch.chdir(in_a_folder.path / "elsewhere")
+    asked = ["--co", "--robustness-thresholds=../conf/thresholds.yaml"]
+    given = "--robustness-evalset=manifest:{}set.csv,root=../images"
+    outcome = in_a_folder.gate("..", *asked, given.format(""))
+    assert outcome.ret == 4
+    assert "evaluation set 'manifest:set.csv': no file set.csv" in said(outcome)
+    assert in_a_folder.gate("..", *asked, given.format("../conf/")).ret == 0
+
+
+def test_what_the_file_names_and_is_not_there_is_named_as_it_was_looked_for(
+    in_a_folder, monkeypatch
+):
+    (in_a_folder.path / "conf" / "set.csv").rename(in_a_folder.path / "elsewhere" / "set.csv")
+    monkeypatch.chdir(in_a_folder.path / "elsewhere")
+    outcome = in_a_folder.gate("..", "--robustness-thresholds=../conf/thresholds.yaml")
+    assert outcome.ret == 4
+    assert (
+        "../conf/thresholds.yaml:2:10: evaluation set 'manifest:../conf/set.csv': no file"
+        " ../conf/set.csv"
+    ) in said(outcome)
+
+
+def test_the_command_that_lists_broken_images_works_in_this_folder(
+    in_a_folder, monkeypatch, capsys
+):
+    for i in (3, 7):
+        (in_a_folder.path / "images" / f"{i}.png").write_bytes(b"no image")
+    outcome = in_a_folder.gate("--robustness-thresholds=conf/thresholds.yaml", "-k", "square-0")
+    assert outcome.ret == 1
+    found = re.search(r"python -m robustness (evalset \S+ --decode) lists them", said(outcome))
+    assert main(shlex.split(found[1])) == 1
+    assert "images that cannot be decoded: 2 of 24" in capsys.readouterr().out
+
+
+def test_no_property_alone_holds_on_a_set_that_cannot_be_measured(in_a_folder):
+    """Where a set cannot be decoded, the second to ask is told so without another try."""
+    (in_a_folder.path / "images" / "3.png").write_bytes(b"no image")
+    for name in PROPERTIES:
+        asked = ["--robustness-thresholds=conf/thresholds.yaml", "-k", name]
+        outcome = in_a_folder.gate(*asked)
+        outcome.assert_outcomes(failed=1, deselected=19)
+        record = next(p for p in in_a_folder.results()["properties"] if p["property"] == name)
+        assert (record["verdict"], record["reason"]) == ("fail", "evalset_failed")
+        assert "3.png is in no format that can be read" in record["message"]
+
+
+@pytest.mark.parametrize("beside", [[], ["-n", "2"]], ids=" ".join)
+def test_what_breaks_every_case_is_said_once_in_the_terminal(in_a_folder, pytester, beside):
+    """In JUnit and in the results each case has the whole of it."""
+    (in_a_folder.path / "images" / "3.png").write_bytes(b"no image")
+    asked = ["--robustness-thresholds=conf/thresholds.yaml", "--junitxml=junit.xml", *beside]
+    outcome = in_a_folder.gate(*asked, run=pytester.runpytest_subprocess if beside else None)
+    cause = "images/3.png is in no format that can be read; allowed are DICOM"
+    text, _, summary = said(outcome).partition(" robustness ==")
+    assert text.count(cause) == 1
+    assert summary.partition(" short test summary ")[0].count(cause) == 1
+    worker = r"(?:\[gw\d\] .*\n)?"
+    told = re.search(rf"_ test_\w+\[(\S+)\] _+\n{worker}.*\n.*{cause}", text)[1]
+    assert text.count(f"  the same as in {told} [evalset_failed]\n") == 5
+    assert text.count("next: pytest") + text.count("replay: pytest") == 6
+    lines = [line.partition(": ") for line in summary.splitlines() if ": FAIL " in line]
+    assert [why for _, _, why in lines].count(f"FAIL the same as {lines[0][0].strip()}") == 3
+
+    suite = ET.parse(in_a_folder.path / "junit.xml").getroot().find("testsuite")
+    failures = [case.find("failure") for case in suite.findall("testcase")]
+    assert [cause in failure.text for failure in failures] == [True] * 6
+    results = in_a_folder.results()
+    judged = [*results["cases"], *results["properties"]]
+    assert [cause in each["message"] for each in judged] == [True] * 8
 
 
 def test_a_fault_in_a_table_fails_every_case_in_one_line(repository):

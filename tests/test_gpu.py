@@ -158,7 +158,8 @@ def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precisi
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_a_published_model_takes_its_weights_down_there(device, tmp_path, precision):
-    from hub_models import LOADER, TEXTS, distance, radiographs, save_plain
+    from embeddings import distance
+    from hub_models import LOADER, TEXTS, radiographs, save_plain
 
     from robustness.encoder import load
 

@@ -8,19 +8,15 @@ import shutil
 import numpy as np
 import published_clip as published
 import pytest
+from embeddings import TOLERANCE, check_contract, distance, embed, unit
 from hub_models import (
     LOADER,
     TEXTS,
-    TOLERANCE,
-    check_contract,
-    distance,
-    embed,
     put_in_cache,
     radiographs,
     remove,
     save_biomed,
     save_plain,
-    unit,
     use_cache,
 )
 from published_clip import SMALL
@@ -72,7 +68,7 @@ def test_open_clip_equals_open_clip(request, images, form):
     seen, read = direct_open_clip(folder, images, TEXTS)
     assert distance(embed(encoder, images), seen) < TOLERANCE
     assert distance(encoder.encode_reports(TEXTS), read) < TOLERANCE
-    check_contract(encoder, images[:3])
+    check_contract(encoder, images[:3], TEXTS)
 
 
 def test_local_dir_is_the_same(plain):

@@ -7,7 +7,8 @@ import shutil
 
 import numpy as np
 import pytest
-from hub_models import KINDS, LOADER, distance, radiographs, save_transformers
+from embeddings import distance
+from hub_models import KINDS, LOADER, radiographs, save_transformers
 from test_resample import canvas_of
 
 from robustness.encoder import load

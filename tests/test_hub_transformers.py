@@ -9,21 +9,16 @@ import shutil
 
 import numpy as np
 import pytest
+from embeddings import SHOWS, TOLERANCE, check_contract, distance, embed, unit
 from hub_models import (
     KINDS,
     LIMIT,
     LOADER,
-    SHOWS,
     TEXTS,
-    TOLERANCE,
-    check_contract,
-    distance,
-    embed,
     put_in_cache,
     radiographs,
     remove,
     save_transformers,
-    unit,
     use_cache,
     word_tokenizer,
 )
@@ -84,7 +79,7 @@ def test_transformers_equals_transformers(encoders, folders, images, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_transformers_contract(encoders, images, kind):
-    check_contract(encoders[kind], images[:3])
+    check_contract(encoders[kind], images[:3], TEXTS)
     assert encoders[kind].text_policy.max_tokens == LIMIT
     assert encoders[kind].text_policy.sections == ("findings", "impression")
 

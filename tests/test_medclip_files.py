@@ -35,7 +35,7 @@ def test_keys_without_weights_are_dropped_by_name(swin, tmp_path):
         if not key.endswith(("position_ids", "relative_position_index"))
     }
     assert len(dropped) < len(swin.state)
-    encoder = build(save(tmp_path, dropped), swin.vocabulary, SMALL, "swin")
+    encoder = build(save(tmp_path, dropped), swin.vocabulary, "swin")
     assert encoder.fingerprint == swin.encoder.fingerprint
 
 
@@ -47,7 +47,7 @@ def test_a_plain_state_dict_and_fp16_are_taken(swin, tmp_path):
         for key, tensor in swin.state.items()
     }
     torch.save(half, tmp_path / "half.bin")
-    encoder = build(tmp_path / "half.bin", swin.vocabulary, SMALL, "swin")
+    encoder = build(tmp_path / "half.bin", swin.vocabulary, "swin")
     rows = encoder.encode_reports(TEXTS[:1])
     assert rows.dtype == torch.float32
     assert difference(rows, swin.encoder.encode_reports(TEXTS[:1])) < 0.01
@@ -83,7 +83,7 @@ def test_a_checkpoint_that_does_not_fit(swin, tmp_path, change, reason):
     change(state)
     path = save(tmp_path, state)
     with pytest.raises(WeightsError) as caught:
-        build(path, swin.vocabulary, SMALL, "swin")
+        build(path, swin.vocabulary, "swin")
     assert reason in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -137,7 +137,7 @@ def test_a_vocabulary_from_a_directory_that_transformers_saved(swin, tmp_path):
     from transformers import BertTokenizer
 
     BertTokenizer(str(swin.vocabulary)).save_pretrained(tmp_path)
-    encoder = build(swin.path, tmp_path, SMALL, "swin")
+    encoder = build(swin.path, tmp_path, "swin")
     assert encoder.fingerprint == swin.encoder.fingerprint
 
 
@@ -145,7 +145,7 @@ def test_a_vocabulary_in_another_order_changes_the_fingerprint(swin, tmp_path):
     words = swin.vocabulary.read_text(encoding="utf-8").split("\n")
     words[5], words[6] = words[6], words[5]
     (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    encoder = build(swin.path, tmp_path, SMALL, "swin")
+    encoder = build(swin.path, tmp_path, "swin")
     assert encoder.fingerprint != swin.encoder.fingerprint
 
 
@@ -196,5 +196,5 @@ def test_loading_leaves_the_callers_random_numbers_alone(swin):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    build(swin.path, swin.vocabulary, SMALL, "swin")
+    build(swin.path, swin.vocabulary, "swin")
     assert torch.equal(torch.rand(3), expected)

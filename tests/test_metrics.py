@@ -117,32 +117,3 @@ def test_retention():
     assert retention(0.5, 0.9, 0.1) == pytest.approx(0.5)
     assert np.isnan(retention(0.1, 0.1, 0.1))
     assert np.isnan(retention(0.2, 0.05, 0.1))
-
-
-def test_area_under_curve():
-    from robustness.metrics import area_under_curve
-
-    assert area_under_curve([0, 0.2, 0.7], np.array([0.8, 0.8, 0.8])) == pytest.approx(0.8)
-    assert area_under_curve([0, 0.5], np.array([[1.0, 0.0], [0.5, 0.5]])).tolist() == [0.5, 0.5]
-    assert np.isnan(area_under_curve([0], np.array([0.5])))
-
-
-def test_level_of_half_loss():
-    from robustness.metrics import level_of_half_loss
-
-    levels = [0, 0.1, 0.2, 0.4]
-    curves = np.array(
-        [
-            [1.0, 0.8, 0.4, 0.0],  # falls through .5 between .1 and .2
-            [1.0, 0.9, 0.8, 0.7],  # never
-            [0.8, 0.4, 0.1, 0.0],  # at .1 exactly
-            [0.0, 0.0, 0.0, 0.0],  # nothing to lose
-            [1.0, 0.4, 0.9, 0.4],  # the first crossing counts
-        ]
-    )
-    found = level_of_half_loss(levels, curves)
-    assert found[0] == pytest.approx(0.175)
-    assert found[1] == np.inf
-    assert found[2] == pytest.approx(0.1)
-    assert np.isnan(found[3])
-    assert found[4] == pytest.approx(0.1 * 0.5 / 0.6)

@@ -33,7 +33,8 @@ def good():
     from models.phantom import WEIGHTS
 
     with safe_open(WEIGHTS, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, file.metadata()
 
 
 @pytest.fixture

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from published_clip import picture
 
 SIZES = [(97, 131), (131, 97), (224, 224), (225, 223), (320, 321), (1024, 1024), (2500, 2048)]
 MEAN, STD = (0.481, 0.457, 0.408), (0.268, 0.261, 0.275)
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    """Smooth shades with noise and sharp edges: every filter shows."""
-    rng = np.random.default_rng([height, width])
-    rows, columns = np.mgrid[:height, :width]
-    shades = 120 + 100 * np.sin(rows / 17) * np.cos(columns / 23)
-    shades[height // 3 : height // 2, width // 4 : width // 2] = 255
-    return np.clip(shades + rng.normal(0, 20, shades.shape), 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("filter_name", ["BILINEAR", "BICUBIC", "LANCZOS"])

@@ -84,6 +84,14 @@ def test_what_is_no_tensor_is_named(encoder, images, monkeypatch, precision, cha
             assert str(caught.value).endswith(f"of shape [{n}, {encoder.embedding_dim}]")
 
 
+def test_one_image_is_one(encoder, images, monkeypatch):
+    from robustness.embedding import embed_images
+
+    monkeypatch.setattr(type(encoder), "encode_images", lambda self, pixels: pixels.flatten(1))
+    with pytest.raises(EmbeddingError, match=r"embedded 1 image as torch\.float32 of shape \[1, "):
+        embed_images(encoder, images[:1])
+
+
 def test_an_unknown_precision_is_named(encoder, images):
     message = "precision 'half' is not one of float32, bfloat16, float16"
     with pytest.raises(UsageError, match=message):

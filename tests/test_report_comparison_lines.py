@@ -56,7 +56,7 @@ def test_n_that_could_have_seen_nothing_is_said():
     blind = case(0.0, smallest_drop=None)
     assert comparison_lines(comparison(blind))[-1].endswith("could have seen: none at all")
     lines = comparison_lines(comparison(blind, case(0.0)))
-    assert lines[-1].endswith("could have seen: 2 points; none at all in 1 cases")
+    assert lines[-1].endswith("could have seen: 2 points; none at all in 1 case")
 
 
 def test_an_interval_that_is_unknown_is_left_out():

@@ -53,12 +53,17 @@ def test_a_run_that_finds_all_in_the_store_has_no_rate():
     assert time_lines(timing(profile=found))[0] == "time: 1.5 s; 75 % ranking, 24 % else"
 
 
-def test_nothing_was_run():
-    nothing = profile(0.0, {}, images_per_second=None, peak_memory_mb=None)
-    changed = timing(processes=0, profile=nothing)
+@pytest.mark.parametrize("seconds", [0.0, 1.2], ids=["nothing was run", "every case crashed"])
+def test_no_case_came_as_far_as_to_say_what_took_its_time(seconds):
+    nothing = profile(seconds, {}, images_per_second=None, peak_memory_mb=None)
+    changed = timing(processes=0, profile=nothing, model_loads=0)
     assert time_lines(changed) == []
     page = Page(html(results() | {"timing": changed}))
-    assert "Unknown: nothing was run." in page.text
+    assert page.by_id["time"] == (
+        "1.5 s; where they went is unknown, since no case came as far as to say so."
+    )
+    assert "process" not in page.text
+    assert "phase" not in page.text
 
 
 def test_the_page_has_every_phase_with_its_numbers():

@@ -7,6 +7,8 @@ import pytest
 from gate_repository import WEIGHTS
 from sabotage import SABOTAGES
 
+from robustness.properties import PROPERTIES
+
 MODELS = {
     "nan_embedding": "my_models:nan",
     "infinite_embedding": "my_sabotage:infinite",
@@ -58,6 +60,16 @@ def test_false_fingerprint(sabotaged):
     text = sabotaged.caught(model="phantom,my_sabotage:liar")
     assert "another model claims its fingerprint, or the store is stale" in text
     results = sabotaged.repository.results()
+    assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
+
+
+def test_fails_once(sabotaged):
+    """Its cases pass, and so does the property when it is tried again."""
+    text = sabotaged.caught(model="my_sabotage:fails_once")
+    assert "RuntimeError: out of memory, for a moment" in text
+    results = sabotaged.repository.results()
+    verdicts = {p["property"]: p["verdict"] for p in results["properties"]}
+    assert verdicts == dict.fromkeys(PROPERTIES, "pass") | {"bound": "fail"}
     assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
 
 

@@ -11,6 +11,7 @@ import pytest
 from gate_repository import THRESHOLDS
 
 from robustness import plan
+from robustness.errors import EvaluationSetError
 from robustness.occlusion import Occlusion
 from robustness.properties import PROPERTIES
 
@@ -184,6 +185,34 @@ def test_a_replay_tries_one_occlusion(gate):
     record = found(made, "chance")
     assert record["examples"] == 1
     assert record["occlusion"] == "grid:0.5:grey:9"
+
+
+@pytest.mark.parametrize("at", [1, 7])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(EvaluationSetError("image 7 is broken"), "evalset_failed"), (RuntimeError("no memory"), "")],
+)
+def test_an_error_that_does_not_come_again_is_no_pass(gate, error, reason, at):
+    """As of images that are not decoded a second time, or of a GPU that was full for a moment."""
+    made = gate(always)
+    subject = made.subject("phantom")
+    rank, calls = subject.rank_subset, []
+
+    def rank_subset(*arguments):
+        calls.append(arguments)
+        if len(calls) == at:
+            raise error
+        return rank(*arguments)
+
+    subject.rank_subset = rank_subset
+    if reason:
+        record = found(made, "nested")
+        assert (record["verdict"], record["reason"]) == ("fail", reason)
+        assert record["message"] == "image 7 is broken"
+    else:
+        with pytest.raises(RuntimeError, match="no memory"):
+            found(made, "nested")
+    assert len(calls) > at, "the search went on after it"
 
 
 def test_the_same_search_twice_is_the_same(gate):

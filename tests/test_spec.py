@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,42 @@ def test_options_stand_at_the_end(rest, place, options):
 def test_a_place_and_its_options_come_back(place, options):
     rest = place + "".join(f",{key}={value}" for key, value in options.items())
     assert _spec.split("kind", rest, ALLOWED) == (place, options)
+
+
+PLACES = [
+    ("phantom:64:3", "phantom:64:3"),
+    ("manifest:set.csv", "manifest:conf/set.csv"),
+    ("manifest:../set.csv", "manifest:conf/../set.csv"),
+    ("manifest:/set.csv,report=a/b", "manifest:/set.csv,report=a/b"),
+    ("manifest:~/set.csv", "manifest:~/set.csv"),
+    (
+        "manifest:a/set.csv,side=64,root=b,report=c",
+        "manifest:conf/a/set.csv,side=64,root=conf/b,report=c",
+    ),
+    ("manifest:set.csv,root=/b", "manifest:conf/set.csv,root=/b"),
+    ("hf:a,root=~/b,split=test", "hf:conf/a,root=~/b,split=test"),
+    ("open_i:a,view=all", "open_i:conf/a,view=all"),
+    ("mimic_cxr:.,reports=b", "mimic_cxr:conf,reports=b"),
+    ("webdataset:{a,b}/*.tar", "webdataset:conf/{a,b}/*.tar"),
+]
+"""What a file in the folder ``conf`` names, and what it is from here."""
+
+
+@pytest.mark.parametrize(("spec", "here"), PLACES)
+def test_paths_in_a_file_are_its_folder_s(spec, here):
+    assert evalset.located(spec, Path("conf")) == here
+    assert evalset.located(here, Path()) == here
+
+
+def test_every_kind_is_among_them():
+    assert {spec.partition(":")[0] for spec, _ in PLACES} == set(evalset.KINDS)
+
+
+def test_what_is_malformed_is_named_as_it_is_written():
+    with pytest.raises(UsageError, match=r"'manifest:a\.csv,sied=8': unknown option 'sied'"):
+        evalset.located("manifest:a.csv,sied=8", Path("conf"))
+    with pytest.raises(UsageError, match="unknown evaluation set 'imagenet:5'"):
+        evalset.located("imagenet:5", Path("conf"))
 
 
 @pytest.mark.parametrize(

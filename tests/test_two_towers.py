@@ -7,7 +7,8 @@ import hub_models
 import medclip_cases
 import pytest
 import reference_towers
-from hub_models import KINDS, distance, save_biomed, save_plain, save_transformers, unit
+from embeddings import distance, unit
+from hub_models import KINDS, save_biomed, save_plain, save_transformers
 
 from robustness.encoder import load
 

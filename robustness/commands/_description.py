@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from robustness.wording import counted
+
 MOST_LABELS = 20
 MOST_COLUMNS = 20
 NAME = 30
@@ -98,7 +100,7 @@ def _labels(d: dict[str, Any]) -> list[Row]:
     shown = list(d["labels"].items())[:MOST_LABELS]
     rows = [(f"  {name}", str(e["count"]), _share(e["count"], of)) for name, e in shown]
     more = len(d["labels"]) - len(shown)
-    rest = [(f"  and {more} more names, rarer; --json lists all",)] if more else []
+    rest = [(f"  and {counted(more, 'more name')}, rarer; --json lists all",)] if more else []
     return [
         ("labels", "images", "share"),
         *rows,

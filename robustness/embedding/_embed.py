@@ -16,6 +16,7 @@ from robustness.errors import EmbeddingError
 from robustness.evalset import Image, read_image
 from robustness.profile import TEXTS, Profile
 from robustness.progress import Stream, progress
+from robustness.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,13 +151,13 @@ def _checked(
     expected = (n, encoder.embedding_dim)
     if not isinstance(output, Tensor):
         raise EmbeddingError(
-            f"{encoder.name} embedded {n} {what} as a {type(output).__name__}; the contract is"
-            f" torch.float32 of shape {list(expected)}"
+            f"{encoder.name} embedded {counted(n, what[:-1])} as a {type(output).__name__};"
+            f" the contract is torch.float32 of shape {list(expected)}"
         )
     rows = restored(encoder, output, precision)
     if tuple(rows.shape) != expected or str(rows.dtype) != "torch.float32":
         raise EmbeddingError(
-            f"{encoder.name} embedded {n} {what} as {rows.dtype} of shape"
+            f"{encoder.name} embedded {counted(n, what[:-1])} as {rows.dtype} of shape"
             f" {list(rows.shape)}; the contract is torch.float32 of shape {list(expected)}"
         )
     if encoder.scores_by_cosine:

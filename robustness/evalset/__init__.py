@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 from robustness.errors import UsageError
+from robustness.evalset import _spec
 from robustness.evalset._base import (
     SECTIONS,
     EvaluationSet,
@@ -35,6 +37,7 @@ __all__ = [
     "Unread",
     "check_spec",
     "load",
+    "located",
     "match",
     "normalise",
     "read_image",
@@ -77,6 +80,24 @@ def load(spec: str, *, remember: Remember = forget) -> EvaluationSet:
     """
     kind, rest = _kind(spec)
     return kind.load(rest, remember=remember)
+
+
+def located(spec: str, folder: Path) -> str:
+    """A specification that a file in a folder holds, as one that is given in this folder.
+
+    Args:
+        spec: As it is written; relative paths in it are the folder's.
+        folder: The file's.
+
+    Raises:
+        UsageError: The kind or an option is unknown, or no place is named.
+    """
+    kind, rest = _kind(spec)
+    allowed = getattr(kind, "OPTIONS", None)
+    # A set that is made lies nowhere.
+    if allowed is None:
+        return spec
+    return _spec.located(spec.partition(":")[0], rest, allowed, folder)
 
 
 class _Kind(Protocol):

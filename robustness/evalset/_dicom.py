@@ -30,6 +30,7 @@ from robustness.evalset._codestream import (
 )
 from robustness.evalset._display import palette, shown
 from robustness.evalset._limits import MAX_BYTES, Refused, check_size
+from robustness.wording import counted
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -175,8 +176,9 @@ def _check(dataset: Dataset) -> int:
     samples = _integer(dataset, "SamplesPerPixel")
     if photometric not in _SAMPLES or samples != _SAMPLES[photometric]:
         raise Refused(
-            f"its PhotometricInterpretation is {photometric!r} with {samples} samples a pixel;"
-            f" allowed are {', '.join(f'{name} with {n}' for name, n in _SAMPLES.items())}"
+            f"its PhotometricInterpretation is {photometric!r} with"
+            f" {counted(samples, 'sample')} a pixel; allowed are"
+            f" {', '.join(f'{name} with {n}' for name, n in _SAMPLES.items())}"
         )
     allocated, stored = _integer(dataset, "BitsAllocated"), _integer(dataset, "BitsStored")
     allowed = (1, 8, 16) if samples == 1 else (8,)

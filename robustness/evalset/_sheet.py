@@ -15,6 +15,7 @@ from PIL import ImageDraw, ImageFont
 
 from robustness.errors import GateError
 from robustness.evalset._base import BODY, EvaluationSet, Pair
+from robustness.wording import counted
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """File formats by suffix."""
@@ -144,10 +145,10 @@ def contact_sheet(
     grid = Grid(len(indexes))
     page = PilImage.new("RGB", grid.size, PAGE)
     draw = ImageDraw.Draw(page)
-    shown = f"{len(indexes)} of {len(evalset)} images"
+    shown = f"{len(indexes)} of {counted(len(evalset), 'image')}"
     studies = len({pair.study_id for pair in evalset.pairs})
     room = page.width - 2 * MARGIN
-    about = f"{shown} · {studies} studies · fingerprint {evalset.fingerprint[:12]}"
+    about = f"{shown} · {counted(studies, 'study')} · fingerprint {evalset.fingerprint[:12]}"
     draw.text((MARGIN, 24), cut(drawable(evalset.spec), room, fonts.title), BRIGHT, fonts.title)
     draw.text((MARGIN, 54), cut(about, room, fonts.plain), DIM, fonts.plain)
     labelled = any(pair.labels is not None for pair in evalset.pairs)

@@ -13,6 +13,9 @@ DEFAULT_SIDE = 1024
 
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2**16
 
+ROOT = "root"
+"""The one option that names a path which is not relative to the place itself."""
+
 _OPTION = re.compile(r"(?P<place>.*),(?P<key>[a-z_]+)=(?P<value>[^,]*)", re.DOTALL)
 
 
@@ -44,6 +47,29 @@ def split(kind: str, rest: str, allowed: Mapping[str, str]) -> tuple[str, dict[s
     if not place:
         raise UsageError(f"evaluation set {f'{kind}:{rest}'!r} names no file or folder")
     return place, options
+
+
+def located(kind: str, rest: str, allowed: Mapping[str, str], folder: Path) -> str:
+    """A specification with its relative paths begun by a folder's.
+
+    Args:
+        kind: The kind of evaluation set.
+        rest: What follows the kind and its colon.
+        allowed: As of :func:`split`.
+        folder: What the paths are relative to.
+
+    Raises:
+        UsageError: As of :func:`split`.
+    """
+    place, options = split(kind, rest, allowed)
+    if ROOT in options:
+        options[ROOT] = _begun(folder, options[ROOT])
+    said = "".join(f",{key}={value}" for key, value in reversed(options.items()))
+    return f"{kind}:{_begun(folder, place)}{said}"
+
+
+def _begun(folder: Path, place: str) -> str:
+    return place if place.startswith("~") else str(folder / place)
 
 
 def choice(kind: str, options: Mapping[str, str], key: str, values: tuple[str, ...]) -> str:

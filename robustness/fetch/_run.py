@@ -22,6 +22,7 @@ from robustness.fetch._download import Patience, download
 from robustness.fetch._http import check_base
 from robustness.fetch._place import lacking, place, remember
 from robustness.fetch._unpack import BadArchiveError, unpack
+from robustness.wording import counted
 
 LOCK = ".fetch.lock"
 STAGING = ".unpacking-"
@@ -167,11 +168,11 @@ def _unpack(root: Path, archive: Archive, console: Console, *, ours: bool) -> No
         kept = place(staged, root / archive.folder, unpacked.sizes)
     if unpacked.left_out:
         console.say(
-            f"{path.name}: left out {len(unpacked.left_out)} files that are none of the"
+            f"{path.name}: left out {counted(len(unpacked.left_out), 'file')} not of the"
             f" collection's {archive.kind}, such as {unpacked.left_out[0]!r}"
         )
     if kept:
-        console.say(f"{root / archive.folder}: {kept} files were there already, and are equal")
+        console.say(f"{root / archive.folder}: {counted(kept, 'file')} there already, and equal")
     remember(root, archive, unpacked.sizes)
 
 
@@ -183,7 +184,7 @@ def _describe(root: Path, *, fetched: bool) -> list[str]:
     absent = len(named - images.keys())
     holds = "" if fetched else "already, so nothing was fetched"
     lines = [
-        f"{root} holds {len(studies):,} reports and {len(images):,} images"
+        f"{root} holds {counted(len(studies), 'report')} and {counted(len(images), 'image')}"
         + (f" {holds}" if holds else "")
     ]
     spec = f"open_i:{root}"
@@ -191,7 +192,7 @@ def _describe(root: Path, *, fetched: bool) -> list[str]:
         todo = f"python -m robustness fetch open_i {shlex.quote(str(root))}"
         return [*lines, f"licence: {LICENCE}", f"next, for the images: {todo}"]
     if absent:
-        lines.append(f"{absent:,} images that reports name are not there; they are left out")
+        lines.append(f"left out: {counted(absent, 'image')} named by reports and not there")
         spec += ",missing=exclude"
     todo = f"pytest -m robustness --robustness-evalset {shlex.quote(spec)}"
     return [*lines, f"licence: {LICENCE}", f"next: {todo}"]

@@ -5,7 +5,7 @@ from robustness.report._html import html
 from robustness.report._junit import case_properties, tell_junit
 from robustness.report._table import markdown
 from robustness.report._terminal import summary
-from robustness.report._text import describe_case, describe_property
+from robustness.report._text import describe_case, describe_property, say_once
 
 __all__ = [
     "begin",
@@ -15,6 +15,7 @@ __all__ = [
     "forget",
     "html",
     "markdown",
+    "say_once",
     "summary",
     "tell_junit",
     "unreported",

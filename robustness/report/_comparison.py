@@ -7,6 +7,7 @@ from typing import Any
 
 from robustness.reasons import Reason
 from robustness.verdict import points
+from robustness.wording import counted
 
 SHOWN = 8
 """The lines that a terminal shows of one kind; the rest is counted, and on the page."""
@@ -110,7 +111,7 @@ def seen(cases: Sequence[Item]) -> str:
     if max(known) - min(known) >= 0.0005:  # noqa: PLR2004 - shown with a tenth of a point
         text = f"{100 * min(known):.1f} to {points(max(known))}, by case"
     blind = len(cases) - len(known)
-    return f"{text}; none at all in {blind} cases" if blind else text
+    return f"{text}; none at all in {counted(blind, 'case')}" if blind else text
 
 
 def followup_lines(followup: Item, verdict: str, most: int | None = SHOWN) -> list[str]:

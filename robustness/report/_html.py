@@ -17,6 +17,7 @@ from robustness.report._comparison import (
 )
 from robustness.report._words import half_lost, misnamed
 from robustness.verdict import points
+from robustness.wording import counted
 
 WORST_FIRST = ("fail", "not_measured", "pass")
 
@@ -86,6 +87,7 @@ def html(results: dict[str, Any]) -> str:
         "words": _words,
         "bound": _bound,
         "points": points,
+        "counted": counted,
         "tenths": _tenths,
         "falls": _falls,
         "number": _time.number,

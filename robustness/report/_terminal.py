@@ -97,11 +97,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
     properties = results["properties"]
     held = sum(p["verdict"] == "pass" for p in properties)
     lines.append(f"properties: {held} of {len(properties)} hold")
-    lines += [
-        f"  {p['model']}, {p['property']}: FAIL {p['message']}"
-        for p in properties
-        if p["verdict"] == "fail"
-    ]
+    lines += _failed(properties)
     refused = Counter(c["message"] for c in results["cases"] if c["reason"] in OF_RECORDS)
     lines += [f"not counted: {n} ({cause})" for cause, n in refused.items()]
     damaged = results["timing"]["store"]["damaged"]
@@ -113,6 +109,19 @@ def _notes(results: dict[str, Any]) -> list[str]:
     lines += _not_measured([*results["cases"], *properties])
     lines += followup_lines(results["followup"], results["verdict"])
     return lines + time_lines(results["timing"])
+
+
+def _failed(properties: list[dict[str, Any]]) -> list[str]:
+    """One line a property that does not hold; a cause that several have is said once."""
+    told: dict[str, str] = {}
+    lines = []
+    for each in properties:
+        if each["verdict"] == "fail":
+            name = f"{each['model']}, {each['property']}"
+            first = told.setdefault(each["message"], name)
+            why = each["message"] if first == name else f"the same as {first}"
+            lines.append(f"  {name}: FAIL {why}")
+    return lines
 
 
 def _left_out(protocol: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import shlex
 from robustness.plan import Case, Plan
 from robustness.properties import PROPERTIES
 from robustness.results import Record
+from robustness.wording import counted
 
 
 def describe_case(plan: Plan, case: Case, record: Record) -> str:
@@ -38,16 +39,35 @@ def describe_case(plan: Plan, case: Case, record: Record) -> str:
 def describe_property(plan: Plan, record: Record) -> str:
     """A broken property in a few lines, with the command that replays it."""
     name = record["property"]
+    what = "broken is that" if record["occlusion"] is not None else "it could not be seen whether"
     lines = [
-        f"{record['model']} on {plan.evalset}: broken is that {PROPERTIES[name]}",
+        f"{record['model']} on {plan.evalset}: {what} {PROPERTIES[name]}",
         f"  {record['message']} [{record['reason']}]",
     ]
     arguments = ["-k", _keywords(f"test_property {record['model']}-{name}")]
     if record["occlusion"] is not None:
-        lines.append(f"  occlusion: {record['occlusion']}, after {record['examples']} examples")
+        tried = counted(record["examples"], "example")
+        lines.append(f"  occlusion: {record['occlusion']}, after {tried}")
         arguments.append(f"--robustness-replay={record['occlusion']}")
     lines.append(f"  replay: {command(plan, *arguments)}")
     return "\n".join(lines)
+
+
+def say_once(text: str, record: Record, name: str, told: dict[str, str]) -> str:
+    """What a failed case says, without what another has said of itself before.
+
+    Args:
+        text: As :func:`describe_case` or :func:`describe_property` has it.
+        record: The case's.
+        name: The case's.
+        told: The case that told each cause in full; what is new is added.
+    """
+    items = [record["property"]] if "property" in record else record["cells"]
+    for cause in dict.fromkeys(item["message"] for item in items if item["verdict"] == "fail"):
+        first = told.setdefault(cause, name)
+        if cause and first != name:
+            text = text.replace(cause, f"the same as in {first}")
+    return text
 
 
 def _keywords(name: str) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from robustness.conformance import CHECKS, fingerprint
+from robustness.conformance import CHECKS, IN_ANY_PRECISION, fingerprint
+from robustness.embedding import FLOAT32
 from robustness.suite._load import in_one_line, subject_or_outcome
 
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 @pytest.mark.conformance
 @pytest.mark.parametrize("promise", CHECKS)
 def test_conformance(robustness_model: str, promise: str, robustness_gate: Gate) -> None:
-    """One promise of :data:`robustness.conformance.CHECKS`."""
+    """One promise of :data:`robustness.conformance.CHECKS`; some in the run's precision too."""
     encoder = subject_or_outcome(robustness_gate, robustness_model).encoder
     with in_one_line(f"{robustness_model}, {promise}: "):
         CHECKS[promise](encoder)
+    precision = robustness_gate.plan.precision
+    if precision != FLOAT32 and promise in IN_ANY_PRECISION:
+        with in_one_line(f"{robustness_model}, {promise} in {precision}: "):
+            IN_ANY_PRECISION[promise](encoder, precision)
 
 
 @pytest.mark.conformance

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustness.errors import UsageError
-from robustness.evalset import KINDS, POLICIES, check_spec
+from robustness.evalset import KINDS, POLICIES, check_spec, located
 from robustness.metrics import MEANS
 from robustness.occlusion import FILLS, PATTERNS
 from robustness.thresholds._bounds import OUT_OF_RANGE, read_bound
@@ -93,7 +93,7 @@ def _entries(
 def _spec(node: Node) -> str:
     spec = node.text()
     try:
-        check_spec(spec)
+        check_spec(located(spec, node.path.parent))
     except UsageError as error:
         raise node.error(str(error), error.code) from error
     return spec

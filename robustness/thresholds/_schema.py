@@ -36,7 +36,8 @@ def schema() -> Schema:
                 "version": {"const": VERSION},
                 "evalset": {
                     "type": "string",
-                    "description": f"What is measured on: {'; '.join(KINDS.values())}",
+                    "description": "What is measured on, paths from this file's folder:"
+                    f" {'; '.join(KINDS.values())}",
                     "pattern": f"^({'|'.join(KINDS)}):",
                 },
                 "positives": {

@@ -6,7 +6,7 @@ written; every other byte of the file stays as it is, comments and order include
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -199,20 +199,17 @@ def _signed(written: Sequence[Observed], stamp: Stamp) -> str:
 
 # --- bounds that are not there ------------------------------------------------------------
 
-_Place = tuple[str, str, float]
-
 
 def _added(
     thresholds: Thresholds, measured: Sequence[Found], stamp: Stamp
 ) -> tuple[list[str], list[Change]]:
     """The lines of rules for measurements that have no bound, one a model, pattern and level."""
     bare = [cell for cell in measured if not cell["bounds"]]
-    place: Callable[[Found], _Place] = lambda c: (c["model"], c["pattern"], c["level"])  # noqa: E731
     lines: list[str] = []
     changes: list[Change] = []
     blocks = [
         (where, block)
-        for where, group in groupby(sorted(bare, key=place), place)
+        for where, group in groupby(sorted(bare, key=_place), _place)
         for block in _blocks(list(group))
     ]
     for (model, pattern, level), cells in blocks:
@@ -226,6 +223,10 @@ def _added(
         lines += [_signed([observed], stamp), _rule(thresholds, cells, observed)]
         changes.append(Change(done=True, text=f"{name} now requires {observed.said}"))
     return lines, changes
+
+
+def _place(cell: Found) -> tuple[str, str, float]:
+    return cell["model"], cell["pattern"], cell["level"]
 
 
 def _blocks(cells: Sequence[Found]) -> list[list[Found]]:

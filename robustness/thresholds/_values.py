@@ -199,6 +199,7 @@ class Thresholds:
     """The whole file.
 
     Attributes:
+        evalset: As it is written; relative paths in it are the file's folder's.
         slack: What a bound that ``--robustness-update`` writes is more lenient by than the
             end of the interval; the other attributes are named as their keys are.
     """

@@ -30,6 +30,7 @@ from robustness.evalset.mimic_cxr._reports import (
 )
 from robustness.evalset.mimic_cxr._sections import parse
 from robustness.evalset.mimic_cxr._tables import SPLITS, Metadata, Row
+from robustness.wording import counted
 
 KIND = "mimic_cxr"
 
@@ -234,7 +235,7 @@ def _read_reports(path: Path, candidates: Sequence[_Candidate]) -> dict[str, Rep
     if subjects and not any(reports.values()):
         study, subject = next(iter(subjects.items()))
         raise EvaluationSetError(
-            f"reports {path}: none of the {len(subjects)} studies has a report there, such as"
+            f"reports {path}: none of {counted(len(subjects), 'study')} has a report there, such as"
             f" {FILES}/{folder_of(subject)}/s{study}.txt; MIMIC-CXR-JPG comes without reports:"
             f" fetch {ARCHIVE} of MIMIC-CXR and put it beside the tables, or name it by reports="
         )

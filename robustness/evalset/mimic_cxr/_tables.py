@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from robustness.errors import EvaluationSetError
+from robustness.wording import counted
 
 SPLITS = ("test", "validate", "train")
 
@@ -229,8 +230,8 @@ def _rows(path: Path, columns: Collection[str]) -> Iterator[tuple[int, list[str]
                     if not row:
                         continue
                     raise EvaluationSetError(
-                        f"{path}, line {reader.line_num}: {len(row)} values;"
-                        f" the header names {len(header)} columns"
+                        f"{path}, line {reader.line_num}: {counted(len(row), 'value')};"
+                        f" the header names {counted(len(header), 'column')}"
                     )
                 yield reader.line_num, [row[position] for position in positions]
     except (OSError, EOFError, zlib.error) as error:

@@ -1,0 +1,172 @@
+"""Where a model of open_clip comes from: a directory, the hub, or open_clip's own list."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models import _checkpoint, _hub_shared
+from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+
+CONFIGURATION = "open_clip_config.json"
+FILENAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+
+PARTS = {"hf_model_name": "config.json", "hf_tokenizer_name": "tokenizer_config.json"}
+"""What open_clip takes from transformers, and what a directory holds where the part is in it."""
+
+_HUB, _FOLDER = "hf-hub:", "local-dir:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from.
+
+    Attributes:
+        config: The architecture.
+        preprocessing: What differs from open_clip's default preprocessing.
+        checkpoint: The weights file.
+        card: Where source and licence are told.
+        folder: The local directory that may hold the tokenizer; None for the hub's.
+    """
+
+    config: dict[str, Any]
+    preprocessing: dict[str, Any]
+    checkpoint: Path
+    card: str
+    folder: Path | None
+
+    def part(self, name: str, key: str) -> Path:
+        """Where a part that open_clip takes from transformers lies: this directory, or a hub's.
+
+        Args:
+            name: What was asked for, for the error.
+            key: The entry of ``text_cfg`` that names the part on the hub, one of :data:`PARTS`.
+        """
+        if self.folder is not None and (self.folder / PARTS[key]).is_file():
+            return self.folder
+        repository = str(self.config["text_cfg"][key])
+        return _hub_shared.snapshot(f"open_clip:{name}", repository, _hub_shared.TEXT_FILES)
+
+    def whole(self, tokenizer: Path | None) -> Path | None:
+        """The folder that all of a model but its weights lies in; None where the hub gives a part.
+
+        Args:
+            tokenizer: The directory of a tokenizer in place of the model's own.
+        """
+        if self.folder is None or ":" in (self.config["vision_cfg"].get("timm_model_name") or ""):
+            return None
+        needed = dict(PARTS)
+        if tokenizer is not None:
+            del needed["hf_tokenizer_name"]
+        parts = [file for key, file in needed.items() if key in self.config["text_cfg"]]
+        return self.folder if all((self.folder / file).is_file() for file in parts) else None
+
+
+def find(name: str, weights: Path | None) -> Source:
+    """Where a model comes from; see :func:`models._hub_open_clip.load`."""
+    given = Path(name.removeprefix(_FOLDER))
+    if weights is not None and weights.is_dir() and name.startswith(_HUB):
+        given, weights = weights, None
+    elif name.startswith(_HUB):
+        return _from_hub(name.removeprefix(_HUB), weights)
+    elif not (name.startswith(_FOLDER) or given.is_dir()):
+        return _published(name, weights)
+    config, pixels = _configuration(given / CONFIGURATION)
+    checkpoint = weights or _weights_in(given)
+    return Source(config, pixels, checkpoint, "a local directory", given)
+
+
+def _weights_in(folder: Path) -> Path:
+    for filename in FILENAMES:
+        if (folder / filename).is_file():
+            return folder / filename
+    raise WeightsNotFoundError(
+        f"directory {str(folder)!r} holds no weights; it needs {' or '.join(FILENAMES)},"
+        " or name the file as the model's weights"
+    )
+
+
+def _from_hub(repository: str, weights: Path | None) -> Source:
+    for filename in FILENAMES:
+        wanted = (CONFIGURATION,) if weights is not None else (CONFIGURATION, filename)
+        folder = _hub_shared.snapshot(f"open_clip:{_HUB}{repository}", repository, wanted)
+        if weights is not None or (folder / filename).is_file():
+            break
+    config, pixels = _configuration(folder / CONFIGURATION)
+    checkpoint = weights or _weights_in(folder)
+    return Source(config, pixels, checkpoint, f"https://huggingface.co/{repository}", None)
+
+
+def _published(name: str, weights: Path | None) -> Source:
+    from open_clip import get_model_config, get_pretrained_cfg
+    from open_clip import list_pretrained_tags_by_model as tags
+
+    architecture, _, tag = name.partition("/")
+    config = get_model_config(architecture)
+    if config is None:
+        raise UsageError(
+            f"open_clip:{name}: there is neither an architecture {architecture!r} in open_clip"
+            " nor such a directory; python -c 'import open_clip; print(open_clip.list_models())'"
+            " lists them"
+        )
+    published = get_pretrained_cfg(architecture, tag) if tag else {}
+    if (tag and not published) or (not tag and weights is None):
+        raise UsageError(
+            f"open_clip:{name}: no weights {tag!r} are published for {architecture}; name one of"
+            f" {', '.join(tags(architecture)) or 'none'}, or a checkpoint as the model's weights"
+        )
+    if tag and bool(published.get("quick_gelu")) != bool(config.get("quick_gelu")):
+        raise UsageError(
+            f"open_clip:{name}: these weights were trained with another activation than"
+            f" {architecture} has; name {_sibling(architecture)}/{tag}"
+        )
+    if weights is not None:
+        return Source(config, published, weights, "a local file", None)
+    where = published["hf_hub"]
+    card = f"https://huggingface.co/{where.rpartition('/')[0]}"
+    return Source(config, published, hub_weights(f"open_clip:{name}", where), card, None)
+
+
+def hub_weights(name: str, published_at: str) -> Path:
+    """The weights file of a model that open_clip lists, from the hub or its cache.
+
+    Args:
+        name: What was asked for, for the error.
+        published_at: open_clip's entry, ``organisation/name/`` and maybe a file name.
+
+    Raises:
+        WeightsNotFoundError: The hub does not give it.
+    """
+    repository, _, only = published_at.rpartition("/")
+    for filename in (only,) if only else FILENAMES:
+        folder = _hub_shared.snapshot(name, repository, (filename,))
+        if (folder / filename).is_file():
+            return folder / filename
+    return _weights_in(folder)
+
+
+def _sibling(architecture: str) -> str:
+    plain = architecture.removesuffix("-quickgelu")
+    return plain if plain != architecture else f"{architecture}-quickgelu"
+
+
+def _configuration(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        config, pixels = whole["model_cfg"], whole.get("preprocess_cfg") or {}
+        if config["embed_dim"] and config["vision_cfg"] and config["text_cfg"]:
+            return dict(config), dict(pixels)
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"directory {str(path.parent)!r} holds no {CONFIGURATION}; name one as open_clip"
+            " publishes a model"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _checkpoint.unusable(path, f"no configuration of open_clip ({error!r})") from error
+    raise _checkpoint.unusable(path, "a part of its model_cfg is empty")

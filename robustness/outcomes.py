@@ -1,0 +1,56 @@
+"""What pytest's report of a case takes along to the process that reports the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from robustness.collection import judged, measures, of_suite
+from robustness.frames import shown
+from robustness.report import case_properties
+from robustness.results import fails, said_of
+
+if TYPE_CHECKING:
+    from robustness.gate import Gate
+    from robustness.results import Record
+
+_RECORD: pytest.StashKey[Record] = pytest.StashKey()
+_BROKEN: pytest.StashKey[str] = pytest.StashKey()
+
+
+def keep(item: pytest.Item, gate: Gate, record: Record) -> None:
+    """Keeps a case's record, with what its process did so far, until its report is made."""
+    item.stash[_RECORD] = record | {"activity": gate.activity()}
+
+
+def shorten(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Has the error of a case shown from a user's code on, unless all of it was asked for."""
+    whole = item.config.getoption("fulltrace", default=False)
+    if call.excinfo is not None and of_suite(item) and not whole:
+        call.excinfo.traceback = shown(call.excinfo.traceback)
+
+
+def tell(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
+    """Adds to a report what the results are made of; it crosses xdist's processes.
+
+    Args:
+        item: The test.
+        call: Its setup, its call or its teardown.
+        report: The ``pytest.TestReport`` of that.
+    """
+    if measures(item):
+        report.robustness_measures = True
+    if not (judged(item) and isinstance(item, pytest.Function)):
+        return
+    report.robustness_name = item.callspec.id if hasattr(item, "callspec") else item.name
+    record = item.stash.get(_RECORD, None)
+    if report.failed and not (record and fails(record)):
+        item.stash[_BROKEN] = said_of(call)
+    report.robustness_broken = item.stash.get(_BROKEN, "")
+    if call.when == "call":
+        report.robustness_record = record
+    if call.when != "setup" and (record or report.robustness_broken):
+        # Of these reports, JUnit reads the last.
+        told = None if report.robustness_broken else record
+        report.user_properties += case_properties(told)

@@ -1,0 +1,59 @@
+"""CLIP of a small size in its published form, with a reference of the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import published_clip as published
+from embeddings import TOLERANCE, distance, embed
+from published_clip import SMALL, TEXTS
+
+from robustness.encoder import DualEncoder, load
+
+ARCHITECTURE = "small-clip-quickgelu"
+"""The name that open_clip knows the small size by."""
+
+
+class Case(NamedTuple):
+    encoder: DualEncoder
+    weights: dict
+    checkpoint: Path
+    reference: published.Reference
+
+
+def small_case(loader, path, seed=0):
+    """The small size, loaded from a plain state dict at ``path``."""
+    weights = published.state(SMALL, seed)
+    checkpoint = save(weights, path)
+    published.register(SMALL, path.parent, ARCHITECTURE)
+    encoder = load(loader, weights=checkpoint, architecture=ARCHITECTURE)
+    return Case(encoder, weights, checkpoint, published.Reference(weights, SMALL))
+
+
+def save(weights, path):
+    """Writes a plain state dict; returns where."""
+    import torch
+
+    torch.save(weights, path)
+    return path
+
+
+def check_images(encoder, reference, images, pixels):
+    """Sees that images embed as the reference embeds their pixels, alone and in a batch."""
+    import torch
+
+    expected = reference.images(pixels)
+    assert distance(embed(encoder, images), expected) < TOLERANCE
+    alone = torch.cat([embed(encoder, [image]) for image in images])
+    assert distance(alone, expected) < TOLERANCE
+
+
+def check_texts(encoder, reference):
+    """Sees that texts embed as the reference embeds their tokens, alone and in a batch."""
+    import torch
+
+    expected = reference.texts(published.tokens(TEXTS))
+    assert distance(encoder.encode_reports(TEXTS), expected) < TOLERANCE
+    alone = torch.cat([encoder.encode_reports([text]) for text in TEXTS])
+    assert distance(alone, expected) < TOLERANCE
