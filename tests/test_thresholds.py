@@ -63,6 +63,11 @@ def test_a_complete_file(tmp_path):
     assert thresholds.properties.subset == 64
 
 
+def test_a_set_in_a_place_is_held_as_it_is_written(tmp_path):
+    text = COMPLETE.replace("phantom:64", "manifest:table.csv,root=images")
+    assert load(written(tmp_path, text)).evalset == "manifest:table.csv,root=images"
+
+
 def test_later_rules_replace_earlier_ones_metric_by_metric(tmp_path):
     thresholds = load(written(tmp_path, COMPLETE))
     low, high = cell(level=0.1), cell(level=0.3)

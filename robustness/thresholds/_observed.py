@@ -118,15 +118,14 @@ def _lower_end(metric: str, cell: Found) -> float:
         value, chance = cell["metrics"][bare]["value"], cell["chance"][bare]
         kept = (_lower_end(bare, cell) - chance) * estimate["value"] / (value - chance)
         return float(min(low, kept))
-    lowest, highest = RANGES[metric]
+    _, highest = RANGES[metric]
     if not math.isfinite(highest):
         return low
-    # Of all means of what lies between 0 and 1, that of yes and no spreads the most.
-    value = (estimate["value"] - lowest) / (highest - lowest)
+    # Of all means of what lies between 0 and the highest, that of 0 and it spreads the most.
+    share = estimate["value"] / highest
     z2, n = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2, asked(metric, cell)
-    spread = math.sqrt(max(value * (1 - value), 0) * z2 / n + (z2 / (2 * n)) ** 2)
-    wilson = (value + z2 / (2 * n) - spread) / (1 + z2 / n)
-    return float(min(low, lowest + wilson * (highest - lowest)))
+    spread = math.sqrt(max(share * (1 - share), 0) * z2 / n + (z2 / (2 * n)) ** 2)
+    return float(min(low, highest * (share + z2 / (2 * n) - spread) / (1 + z2 / n)))
 
 
 def _unresolved(metric: str, cell: Found, limit: float, slack: float) -> str:
