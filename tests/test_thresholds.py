@@ -64,6 +64,8 @@ def test_a_complete_file(tmp_path):
 
 
 def test_a_set_in_a_place_is_held_as_it_is_written(tmp_path):
+    (tmp_path / "table.csv").touch()
+    (tmp_path / "images").mkdir()
     text = COMPLETE.replace("phantom:64", "manifest:table.csv,root=images")
     assert load(written(tmp_path, text)).evalset == "manifest:table.csv,root=images"
 
