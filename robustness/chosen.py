@@ -57,7 +57,7 @@ def _entry(thresholds: Thresholds, name: str) -> ModelEntry:
 def give_weights(
     models: dict[str, ModelEntry], assignments: Sequence[str]
 ) -> dict[str, ModelEntry]:
-    """The models with their checkpoints from ``NAME=PATH`` texts.
+    """The models with their checkpoints from ``NAME=PATH`` texts; who names one wants it measured.
 
     Raises:
         UsageError: A text has another form, or names a model that is not under test.
@@ -70,8 +70,13 @@ def give_weights(
                 f"--robustness-weights {assignment!r} is not NAME=PATH, as phantom=weights.pt is"
             )
         _require_under_test(given, name, "--robustness-weights")
-        given[name] = replace(given[name], weights=Path(path).expanduser())
+        given[name] = replace(given[name], weights=_whole(path), optional=False)
     return given
+
+
+def _whole(path: str) -> Path:
+    """A path that stays right where a test changes the folder."""
+    return Path(path).expanduser().absolute()
 
 
 def give_options(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import pytest
 
 from robustness.options import plan_of
-from robustness.plan import Plan
 from robustness.properties import PROPERTIES
+
+if TYPE_CHECKING:
+    from robustness.plan import Plan
 
 MEASURING = frozenset({"robustness_case", "robustness_model", "robustness_gate"})
 """What an item asks for that measures."""
@@ -49,8 +52,18 @@ def measures(item: pytest.Item) -> bool:
 
 
 def judged(item: pytest.Item) -> bool:
-    """Whether the run's verdict rests on an item."""
-    return item.get_closest_marker("robustness") is not None
+    """Whether the run's verdict rests on an item: a marker of that name may be another's."""
+    return item.get_closest_marker("robustness") is not None and measures(item)
+
+
+def name_of(item: pytest.Function) -> str:
+    """The plan's name of a case; in its id, a repository's own fixtures may add to it."""
+    given: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    if "robustness_case" in given:
+        return str(given["robustness_case"].id)
+    if "robustness_property" in given:
+        return f"{given['robustness_model']}-{given['robustness_property']}"
+    return item.name
 
 
 def of_suite(item: pytest.Item) -> TypeGuard[pytest.Function]:

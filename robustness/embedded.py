@@ -138,6 +138,12 @@ class Embedded:
         embedded = self._sound(entry, "image", [pair.image_id for pair in evalset.pairs])
         return embedded, float(entry["hidden"].mean())
 
+    def kept(self, occlusion: Occlusion) -> NDArray[np.float32] | None:
+        """The embeddings of occluded images, if the store holds them: float32 ``[N, D]``."""
+        entry = self._store.kept(self._image_key(self._evalset, _normal(occlusion)))
+        names = [pair.image_id for pair in self._evalset.pairs]
+        return None if entry is None else self._sound(entry, "image", names)
+
     def _embed(self, occlusions: Sequence[Occlusion], missing: Sequence[int]) -> list[Arrays]:
         return self._pass.embed(self._evalset, [occlusions[i] for i in missing])
 

@@ -141,10 +141,10 @@ class Gate:
         failure = None
         try:
             subject = self.subject(case.model)
-            subject.prepare(self._occlusion(cell) for cell in cells)
+            subject.prepare(self.occlusion(cell) for cell in cells)
             # Both directions come of one measurement.
             measured = {
-                cell.fill: subject.measure(self._occlusion(cell))
+                cell.fill: subject.measure(self.occlusion(cell))
                 for cell in cells
                 if cell.direction == DIRECTIONS[0]
             }
@@ -198,6 +198,13 @@ class Gate:
             judgement = Judgement(Verdict.FAIL, Reason.REFERENCE_FAILED, str(error))
         if cell.level == 0 and (constant := _constant(measured)):
             judgement = Judgement(Verdict.FAIL, Reason.SCORES_CONSTANT, constant)
+        if not measurement.hidden >= cell.level / 2:
+            # Of small images a low level is less than a pixel: what is measured is near clean.
+            text = (
+                f"{measurement.hidden:.3g} of the images' area is hidden where {cell.level:g} is"
+                " asked for; the images are too small for that level"
+            )
+            judgement = Judgement(Verdict.FAIL, Reason.NOTHING_HIDDEN, text)
         return cell_record(self.plan, cell, bounds, judgement) | {
             "n": measurement.n,
             "labelled": measurement.labelled,
@@ -227,8 +234,8 @@ class Gate:
             other = self.subject(name)
             if key not in self._measured:
                 case = Case(cell.model, cell.pattern, cell.level)
-                other.prepare(self._occlusion(each) for each in self.plan.cells(case))
-                self._measured[key] = other.measure(self._occlusion(cell))
+                other.prepare(self.occlusion(each) for each in self.plan.cells(case))
+                self._measured[key] = other.measure(self.occlusion(cell))
         except GateError as error:
             raise GateError(f"{problem}: {error}") from error
         if other.evalset.fingerprint != subject.evalset.fingerprint:
@@ -239,7 +246,8 @@ class Gate:
         estimates = self._measured[key][cell.direction].estimates
         return {metric: estimate.value for metric, estimate in estimates.items()}
 
-    def _occlusion(self, cell: Cell) -> Occlusion:
+    def occlusion(self, cell: Cell) -> Occlusion:
+        """What is hidden in a measurement."""
         return Occlusion(cell.pattern, cell.level, cell.fill, self.plan.thresholds.seed)
 
     def protocol(self, model: str) -> Record:
@@ -252,6 +260,7 @@ class Gate:
         made = vars(self)
         counts = made["store"].counts if "store" in made else StoreCounts()
         return {
+            "thresholds": self.plan.thresholds.sha256,
             "device": made.get("device"),
             "model_loads": self.model_loads,
             "store": asdict(counts),

@@ -6,20 +6,24 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "remembered-2"
+SCHEMA = "remembered-3"
 """Changes when what is kept has another form, or other meaning, than before."""
 
 FOLDER_VARIABLE = "ROBUSTNESS_WEIGHTS"
 """Names a folder of checkpoints, where loaders look for their own."""
+
+PASSING = re.compile(r"PYTEST_.*|_|SHLVL|PWD|OLDPWD|LINES|COLUMNS|TERM.*|COLORTERM|WINDOWID|SSH_.*")
+"""Variables that tell of a terminal or of a run of pytest, by which no model is chosen."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class Loading:
             "loader": [self.loader, str(_origin(self.loader))],
             "weights": None if self.weights is None else str(self.weights),
             "options": {key: repr(value) for key, value in self.options.items()},
-            "folders": [str(Path.cwd()), os.environ.get(FOLDER_VARIABLE)],
+            "folder": str(Path.cwd()),
+            # A loader may ask any of them which of its models is meant.
+            "variables": {k: v for k, v in os.environ.items() if not PASSING.fullmatch(k)},
             "packages": [sys.version, *_installed()],
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -63,6 +69,8 @@ class Loading:
     def paths(self, *places: Path) -> Iterator[Path]:
         """The files and folders that the model depends on, what it was read from among them."""
         yield from places
+        if self.weights is not None:
+            yield self.weights
         origin = _origin(self.loader)
         if origin is not None:
             yield origin
@@ -101,9 +109,18 @@ def _installed() -> list[str]:
 
 def _modules() -> Iterator[Path]:
     """The files of the modules that are loaded and no installed library's."""
-    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     for module in list(sys.modules.values()):
         path = Path(getattr(module, "__file__", None) or "")
         # torch.ops and the like name files that are none.
-        if path.is_absolute() and not any(path.is_relative_to(folder) for folder in installed):
+        if path.is_absolute() and not is_installed(path):
             yield path
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file is a library's, which its version tells from another."""
+    return any(path.is_relative_to(folder) for folder in _libraries())
+
+
+@cache
+def _libraries() -> list[Path]:
+    return [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]

@@ -69,7 +69,8 @@ class Subject:
         precision: What forward passes are computed in: ``float32``, ``bfloat16``, ``float16``.
         profile: Where the time is counted.
         stream: Where progress is shown, if it is a terminal.
-        identity: Tells the model, its code and weights, from any other; None where nothing does.
+        identity: Gives what tells the model, its code and weights, from any other; None where
+            nothing does.
 
     Raises:
         EvaluationSetError: No image is left whose report the model can read.
@@ -88,7 +89,7 @@ class Subject:
         precision: str = "float32",
         profile: Profile | None = None,
         stream: Stream | None = None,
-        identity: str | None = None,
+        identity: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.encoder = encoder
         self.identity = identity
@@ -142,6 +143,10 @@ class Subject:
     ) -> tuple[NDArray[np.float32], float]:
         """Embeddings and the hidden share; see :meth:`robustness.embedded.Embedded.images`."""
         return self._embedded.images(occlusion, subset)
+
+    def kept(self, occlusion: Occlusion) -> NDArray[np.float32] | None:
+        """What the store holds of an occlusion; see :meth:`robustness.embedded.Embedded.kept`."""
+        return self._embedded.kept(occlusion)
 
     # --- ranks and estimates ---------------------------------------------------------
 

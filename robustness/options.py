@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness import plan as plans
 from robustness.errors import GateError, UsageError
 from robustness.files import shortest
-from robustness.plan import Plan
+
+if TYPE_CHECKING:
+    from robustness.plan import Plan
 
 UPDATES = ("new", "all")
 
@@ -162,12 +163,6 @@ def add(parser: pytest.Parser) -> None:
         group.addoption(f"--robustness-{name}", dest=_dest(name), **settings)
 
 
-def asked_for(config: pytest.Config, marker: str) -> bool:
-    """Whether ``-m`` picks the tests of a marker."""
-    expression = str(config.option.markexpr)
-    return marker in expression and f"not {marker}" not in expression
-
-
 def refused(error: GateError) -> pytest.UsageError:
     """What pytest shows of a run that cannot be, with exit status 4."""
     return pytest.UsageError(f"{error} [{error.code}]")
@@ -233,8 +228,17 @@ def configuration(config: pytest.Config) -> tuple[str, ...]:
 def folder(config: pytest.Config, name: str) -> Path:
     """The folder of ``--robustness-store``, ``-report`` or ``-baselines``."""
     path: str | None = config.getoption(_dest(name))
-    if path is None:
+    if path is None or not path.strip():
+        # An empty one is refused; until it is, it must not stand for the current folder.
         return config.rootpath / ".robustness" / name
+    return config.invocation_params.dir / Path(path).expanduser()
+
+
+def thresholds(config: pytest.Config) -> Path:
+    """The thresholds file, which need not be there."""
+    path: str | None = config.getoption(_dest("thresholds"))
+    if path is None:
+        return config.rootpath / "thresholds.yaml"
     return config.invocation_params.dir / Path(path).expanduser()
 
 
@@ -257,16 +261,12 @@ def read_plan(config: pytest.Config) -> Plan:
     Raises:
         UsageError: Something asked for is malformed or unknown.
     """
+    from robustness import plan as plans
+
     _require_values(config)
-    file: str | None = config.getoption(_dest("thresholds"))
-    thresholds = (
-        config.rootpath / "thresholds.yaml"
-        if file is None
-        else config.invocation_params.dir / Path(file).expanduser()
-    )
     names = ",".join(config.getoption(_dest("models"))).split(",")
     return plans.make(
-        thresholds=shortest(thresholds),
+        thresholds=shortest(thresholds(config)),
         models=[name.strip() for name in names if name.strip()],
         weights=config.getoption(_dest("weights")),
         options=config.getoption(_dest("option")),

@@ -6,22 +6,49 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness.collection import judged, measures, of_suite
+from robustness.collection import judged, measures, name_of, of_suite
 from robustness.frames import shown
-from robustness.report import case_properties
-from robustness.results import fails, said_of
+from robustness.options import plan_of
+from robustness.properties import PROPERTIES
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
+    from robustness.plan import Plan
     from robustness.results import Record
+
+_SAID = {"verdict", "reason", "message"}
+_OF_CELL = {"fill", "direction", "metrics", *_SAID}
+_OF_PROPERTY = {"model", "property", "occlusion", "examples", "room", *_SAID}
 
 _RECORD: pytest.StashKey[Record] = pytest.StashKey()
 _BROKEN: pytest.StashKey[str] = pytest.StashKey()
 
 
 def keep(item: pytest.Item, gate: Gate, record: Record) -> None:
-    """Keeps a case's record, with what its process did so far, until its report is made."""
+    """Keeps a case's record, with what its process did so far, until its report is made.
+
+    Raises:
+        TypeError: It is of no planned case, or nothing that could be told.
+    """
+    if not _of_plan(plan_of(item.config), record):
+        raise TypeError(
+            "robustness_record takes the record of a planned case, as robustness_gate.run(case)"
+            " makes it, or {'property': RECORD} of a search; this is neither"
+        )
     item.stash[_RECORD] = record | {"activity": gate.activity()}
+
+
+def _of_plan(plan: Plan, record: Record) -> bool:
+    """Whether a record names a case or property of the plan, and has what every report reads."""
+    try:
+        if "property" in record:
+            mine = record["property"]
+            known = mine["model"] in plan.models and mine["property"] in PROPERTIES
+            return known and mine.keys() >= _OF_PROPERTY
+        known = record["case"] in {case.id for case in plan.cases}
+        return known and all(cell.keys() >= _OF_CELL for cell in record["cells"])
+    except (LookupError, TypeError, AttributeError):
+        return False
 
 
 def shorten(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
@@ -43,7 +70,10 @@ def tell(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
         report.robustness_measures = True
     if not (judged(item) and isinstance(item, pytest.Function)):
         return
-    report.robustness_name = item.callspec.id if hasattr(item, "callspec") else item.name
+    from robustness.report import case_properties
+    from robustness.results import fails, said_of
+
+    report.robustness_name = name_of(item)
     record = item.stash.get(_RECORD, None)
     if report.failed and not (record and fails(record)):
         item.stash[_BROKEN] = said_of(call)

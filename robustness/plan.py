@@ -47,7 +47,7 @@ class Plan:
         thresholds: The thresholds file.
         models: The models under test, by name.
         evalset: The specification of the evaluation set, as it is written.
-        evalset_here: The same, its relative paths those of the current folder.
+        evalset_here: The same with whole paths: a test may change the folder before it is read.
         device: A torch device, or ``auto``: CUDA where there is one, else the CPU.
         batch_size: Images or texts a forward pass.
         precision: In which the forward passes compute.
@@ -194,7 +194,7 @@ def make(  # noqa: PLR0913 - one a command-line option
         thresholds=file,
         models=give_options(give_weights(select_models(file, models), weights), options),
         evalset=evalset or file.evalset,
-        evalset_here=here,
+        evalset_here=located(here, Path.cwd()),
         device=device,
         batch_size=batch_size,
         precision=precision,

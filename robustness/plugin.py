@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness import collection, options, outcomes, preflight, process, timings
-from robustness.reporter import Reporter
+from robustness import collection, options, outcomes, preflight, process, reporter, timings
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
@@ -41,6 +40,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 # --- collection ------------------------------------------------------------------------
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Has the results of a run collected, in the process that reports them."""
+    reporter.start(session.config)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Turns the plan into cases; a plan that cannot be read is reported after collection."""
     collection.parametrise(metafunc)
@@ -56,17 +61,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 # --- running ---------------------------------------------------------------------------
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Starts to collect results, in the process that reports them."""
-    config = session.config
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
-        config.pluginmanager.register(Reporter(config), "robustness-reporter")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Refuses a run whose every case would fail for one cause, before the first of them."""
     preflight.check_run(session)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Keeps the exit status of a run that does not pass, after all others."""
+    result = yield
+    reporter.hold(session)
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +88,13 @@ def robustness_record(
 ) -> Callable[[Record], None]:
     """Hands a case's record to the run's results."""
     return partial(outcomes.keep, request.node, robustness_gate)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Runs a case in the folder of the command line."""
+    with process.where_asked(pyfuncitem):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

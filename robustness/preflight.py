@@ -5,20 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from robustness.asked import asked_for, listing, runs
 from robustness.collection import judged, measures, plan_error
-from robustness.devices import require_device
-from robustness.embedding import Store
 from robustness.errors import GateError, StoreError
 from robustness.files import shortest
-from robustness.options import asked_for, folder, given, known_plan, plan_of, refused
-from robustness.plan import Plan
-from robustness.report import forget
+from robustness.options import folder, given, known_plan, plan_of, refused
 from robustness.reporter import REFUSED
 from robustness.wording import counted
+
+if TYPE_CHECKING:
+    from robustness.plan import Plan
 
 
 def read_plan(config: pytest.Config) -> None:
@@ -27,6 +27,8 @@ def read_plan(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: What is asked for is malformed or unknown.
     """
+    if listing(config):
+        return
     gate = asked_for(config, "robustness")
     if not (gate or given(config)):
         return
@@ -68,7 +70,7 @@ def check_run(session: pytest.Session) -> None:
     Raises:
         pytest.UsageError: It cannot be.
     """
-    if session.config.option.collectonly or not any(map(measures, session.items)):
+    if not runs(session.config) or not any(map(measures, session.items)):
         return
     try:
         check(plan_of(session.config))
@@ -85,6 +87,8 @@ def check(plan: Plan) -> None:
         StoreError: The store's folder cannot be made or written to.
         UsageError: The device is not on this machine.
     """
+    from robustness.devices import require_device
+
     require_store(plan.store)
     require_device(plan.device)
 
@@ -95,6 +99,8 @@ def require_store(root: Path) -> None:
     Raises:
         StoreError: It cannot.
     """
+    from robustness.embedding import Store
+
     root = shortest(root)
     Store(root)
     try:
@@ -121,5 +127,7 @@ def _refuse(
 
 def _forget(config: pytest.Config) -> None:
     """Leaves no verdict of an earlier run beside a run that cannot be."""
-    if not config.option.collectonly:
+    from robustness.report import forget
+
+    if runs(config):
         forget(folder(config, "report"))

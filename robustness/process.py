@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 
+from robustness.collection import of_suite
 from robustness.console import terminal_of
 from robustness.options import plan_of
 from robustness.parallel import wait_briefly
-from robustness.profile import STARTING, Profile
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
@@ -26,6 +26,8 @@ def opened(config: pytest.Config) -> Iterator[Gate]:
     Raises:
         pytest.UsageError: What the run was asked for is malformed or unknown.
     """
+    from robustness.profile import STARTING, Profile
+
     wait_briefly()
     profile = Profile()
     with profile.phase(STARTING):
@@ -37,3 +39,11 @@ def opened(config: pytest.Config) -> Iterator[Gate]:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     with measuring(workers):
         yield Gate(plan_of(config), stream=terminal_of(config), profile=profile)
+
+
+def where_asked(item: pytest.Item) -> AbstractContextManager[None]:
+    """Runs a case of the suite in the command line's folder, which the paths given there are of.
+
+    A repository's fixtures may have left it.
+    """
+    return chdir(item.config.invocation_params.dir) if of_suite(item) else nullcontext()

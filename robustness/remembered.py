@@ -2,9 +2,10 @@
 
 A run that finds every embedding in the store needs of a model its fingerprint, its text
 policy and the like. They are kept beside the store, with the stamps of all the files they
-may depend on: the checkpoint, or the folder that holds the model, files that options name, the
-loader's package, and every module that is no installed library's. Where one of them changed, the
-model is loaded.
+may depend on: the checkpoint, or the folder that holds the model, files that options name, all
+that was opened while it was loaded, the loader's package, and every module that is no installed
+library's, those among them that it imports only when it embeds. Where one of them changed, or a
+variable of the environment, the model is loaded.
 
 What a hub gives shows only when it is asked, so a model is remembered only where its
 checkpoint or folder was named, or lies in ROBUSTNESS_WEIGHTS or in the loader's own package.
@@ -12,64 +13,27 @@ checkpoint or folder was named, or lies in ROBUSTNESS_WEIGHTS or in the loader's
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.encoder import DualEncoder, TextPolicy
+from robustness.encoder import DualEncoder
 from robustness.errors import StoreError
-from robustness.files import write_whole
 from robustness.loading import Loading
-from robustness.stamps import Stamps
+from robustness.notes import Facts, paths_of, recall, remember
+from robustness.opened import opened
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a model says of itself; see :class:`~robustness.encoder.DualEncoder`."""
-
-    name: str
-    fingerprint: str
-    text_policy: TextPolicy
-    embedding_dim: int
-    details: dict[str, str]
-    checkpoint: str | None
-    scores_by_cosine: bool
-
-    @classmethod
-    def of(cls, encoder: DualEncoder) -> Facts:
-        """The facts of a model that is loaded."""
-        return cls(
-            encoder.name,
-            encoder.fingerprint,
-            encoder.text_policy,
-            encoder.embedding_dim,
-            encoder.details,
-            None if encoder.checkpoint is None else str(encoder.checkpoint),
-            encoder.scores_by_cosine,
-        )
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Facts:
-        """The facts in a record."""
-        policy = record["text_policy"]
-        return cls(
-            **{
-                **record,
-                "text_policy": TextPolicy(**{**policy, "sections": tuple(policy["sections"])}),
-            }
-        )
+Identity = Callable[[], str | None]
+"""Gives what tells a model, its code and weights, from any other; None where nothing does."""
 
 
 class RememberedEncoder(DualEncoder):
@@ -94,6 +58,11 @@ class RememberedEncoder(DualEncoder):
         self.details = facts.details
         self.checkpoint = None if facts.checkpoint is None else Path(facts.checkpoint)
         self.device = device
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it was asked to embed something."""
+        return "loaded" in vars(self)
 
     @cached_property
     def loaded(self) -> DualEncoder:
@@ -154,22 +123,38 @@ class RememberedEncoder(DualEncoder):
         return self.loaded.score(images, reports)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What is remembered of a model.
+class _Loaded:
+    """Loads a model and remembers it, anew where it is seen to depend on more than before."""
 
-    Attributes:
-        facts: What it is.
-        identity: Tells it, its code and weights, from any other.
-    """
+    def __init__(self, loading: Loading, store: Path, load: Callable[[], DualEncoder]) -> None:
+        self._loading = loading
+        self._store = store
+        self._load = load
+        self._began = 0.0
+        self._read: set[Path] = set()
+        self._encoder: DualEncoder | None = None
+        self._known: tuple[frozenset[Path], str | None] | None = None
 
-    facts: Facts
-    identity: str
+    def load(self) -> DualEncoder:
+        self._began = time.time()
+        with opened() as self._read:
+            self._encoder = self._load()
+        return self._encoder
+
+    def identity(self) -> str | None:
+        """As in a :class:`Note`, by what is known by now; None where there is none."""
+        if self._encoder is None:
+            return None
+        paths = frozenset(paths_of(self._loading, self._encoder, self._read))
+        if self._known is None or self._known[0] != paths:
+            own = (self._loading, self._encoder, self._store)
+            self._known = paths, remember(*own, began=self._began, read=self._read)
+        return self._known[1]
 
 
 def load_or_recall(
     loading: Loading, store: Path, device: str, load: Callable[[], DualEncoder]
-) -> tuple[DualEncoder, str | None]:
+) -> tuple[DualEncoder, Identity]:
     """A model as it was when it was loaded last, if it is the same still; else loaded.
 
     Args:
@@ -179,79 +164,17 @@ def load_or_recall(
         load: Loads it.
 
     Returns:
-        The model, and its identity as in a :class:`Note`; None where it has none.
+        The model, and what gives its identity as in a :class:`Note`: another one once it has
+        imported more than when it was loaded, and None where it has none.
 
     Raises:
         GateError: It cannot be loaded.
         StoreError: What is kept of it cannot be read or written.
     """
-    note = recall(loading, store)
+    note, made = recall(loading, store), _Loaded(loading, store, load)
     if note is not None:
-        return RememberedEncoder(note.facts, device, load, loading.at(store)), note.identity
-    began = time.time()
-    encoder = load()
-    return encoder, remember(loading, encoder, store, began=began)
-
-
-def recall(loading: Loading, store: Path) -> Note | None:
-    """What a model was, if nothing that it depends on has changed since.
-
-    Args:
-        loading: How it would be loaded.
-        store: The store's folder.
-
-    Returns:
-        None where it is to be loaded.
-
-    Raises:
-        StoreError: What is kept cannot be read.
-    """
-    try:
-        checksum, _, text = loading.at(store).read_bytes().partition(b"\n")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreError(f"{loading.at(store)} cannot be read: {error.strerror}") from error
-    if checksum != _checksum(text):
-        return None
-    content = json.loads(text)
-    held = Stamps(content["files"], content["folders"]).hold()
-    return Note(Facts.read(content["facts"]), checksum.decode()) if held else None
-
-
-def remember(loading: Loading, encoder: DualEncoder, store: Path, *, began: float) -> str | None:
-    """Keeps what a model is, where it can be told later that it is still the same.
-
-    Args:
-        loading: How it was loaded.
-        encoder: The model.
-        store: The store's folder.
-        began: When loading began, in seconds since the epoch.
-
-    Returns:
-        Its identity, as in a :class:`Note`; None where it is not kept.
-
-    Raises:
-        StoreError: It cannot be written.
-    """
-    places = [place for place in (encoder.folder, encoder.checkpoint) if place is not None]
-    if not any(map(loading.leads_to, places)):
-        return None
-    stamps = Stamps.of(loading.paths(*places), before=began)
-    if stamps is None:
-        return None
-    content = {"facts": asdict(Facts.of(encoder)), **asdict(stamps)}
-    text = json.dumps(content).encode()
-    checksum, path = _checksum(text), loading.at(store)
-    try:
-        write_whole(path, checksum, b"\n", text)
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written: {error.strerror}; free some room or name another folder"
-            " with --robustness-store"
-        ) from error
-    return checksum.decode()
-
-
-def _checksum(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest().encode()
+        late = RememberedEncoder(note.facts, device, made.load, loading.at(store))
+        return late, lambda: made.identity() if late.is_loaded else note.identity
+    encoder = made.load()
+    made.identity()
+    return encoder, made.identity

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from robustness.asked import asked_for, only_timings, runs
+from robustness.collection import judged
 from robustness.errors import GateError
 from robustness.files import shortest
-from robustness.options import asked_for, plan_of, refused, typed
-from robustness.report import (
-    begin,
-    forget,
-    say_once,
-    summary,
-    tell_junit,
-    unreported,
-    write,
-)
-from robustness.session import Session
+from robustness.options import folder, plan_of, refused, typed
+
+if TYPE_CHECKING:
+    from robustness.session import Session
+
+_NAME = "robustness-reporter"
 
 REFUSED = "robustness_refused"
 """Under which an xdist worker tells its controller why the run cannot be."""
@@ -31,6 +28,22 @@ ENDED = (
     pytest.ExitCode.NO_TESTS_COLLECTED,
 )
 """The exit statuses of a run that went on to its end."""
+
+
+def start(config: pytest.Config) -> None:
+    """Has the results of a run collected where cases are run, outside xdist's workers."""
+    if runs(config) and not (hasattr(config, "workerinput") or only_timings(config)):
+        config.pluginmanager.register(Reporter(config), _NAME)
+
+
+def hold(session: pytest.Session) -> None:
+    """Sees that a run that does not pass does not exit with 0, whatever others made of it.
+
+    Many repositories have pytest exit with 0 where no test was selected.
+    """
+    reporter = session.config.pluginmanager.get_plugin(_NAME)
+    if reporter is not None:
+        reporter.hold(session)
 
 
 class Reporter:
@@ -48,14 +61,15 @@ class Reporter:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Puts the verdict of a run that has not ended in the place of the last one's."""
-        gate = any(item.get_closest_marker("robustness") for item in session.items)
-        if gate or asked_for(self.config, "robustness"):
+        if any(map(judged, session.items)) or asked_for(self.config, "robustness"):
             try:
                 self._begin()
             except GateError as error:
                 raise refused(error) from error
 
     def _begin(self) -> None:
+        from robustness.report import begin
+
         found = self._collected()
         results = found.follow(found.results(interrupted=True), interrupted=True)
         begin(results, plan_of(self.config).report)
@@ -66,7 +80,7 @@ class Reporter:
         refusal = getattr(node, "workeroutput", {}).get(REFUSED)
         if refusal is not None:
             if self._session is not None:
-                forget(self._session.plan.report)
+                self._forget()
             raise pytest.UsageError(refusal)
         if error and self._session is not None:
             self._session.add_lost(node.gateway.id)
@@ -93,6 +107,8 @@ class Reporter:
         if report.robustness_broken:
             found.add_broken(name, report.robustness_broken)
         elif record is not None and report.failed:
+            from robustness.report import say_once
+
             # The last to be told of a report: JUnit has read it, and the terminal shows it later.
             text = str(report.longrepr)
             shorter = say_once(text, record, name, self._told)
@@ -100,9 +116,17 @@ class Reporter:
                 report.longrepr = shorter
 
     def _collected(self) -> Session:
+        from robustness.session import Session
+
         if self._session is None:
             self._session = Session(plan_of(self.config), self.config.rootpath)
         return self._session
+
+    def hold(self, session: pytest.Session) -> None:
+        """Sees that a run that does not pass does not exit with 0."""
+        failed = self._results is not None and self._results["verdict"] != "pass"
+        if failed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -110,21 +134,23 @@ class Reporter:
         if not (asked_for(self.config, "robustness") or self._session is not None):
             return
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
+            self._forget()
             return
+        from robustness.report import tell_junit, unreported, write
+
         cut = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         short = bool(session.shouldfail or session.shouldstop)
         found = self._collected()
         results = found.results(interrupted=cut, cut=short)
         results = found.follow(results, interrupted=cut)
-        folder = plan_of(self.config).report
+        place = plan_of(self.config).report
         try:
-            results = write(results, folder)
-            self._path = folder / "results.json"
+            results = write(results, place)
+            self._path = place / "results.json"
         except GateError as error:
             results = unreported(results, str(error))
         self._results = results
-        if results["verdict"] != "pass" and exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self.hold(session)
         self._note = tell_junit(self.config, results, tests_failed=bool(session.testsfailed))
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
@@ -134,6 +160,8 @@ class Reporter:
             if exitstatus in ENDED and not self._measured:
                 self._say_unused(terminalreporter)
             return
+        from robustness.report import summary
+
         terminalreporter.section("robustness", sep="=")
         for line in summary(results, terminalreporter._tw.fullwidth):
             terminalreporter.write_line(line)
@@ -151,6 +179,12 @@ class Reporter:
             terminalreporter.write_line(f"results: {path}")
             if (page := path.with_name("report.html")).exists():
                 terminalreporter.write_line(f"page: {page}")
+
+    def _forget(self) -> None:
+        """Leaves no verdict of an earlier run beside a run that could not be."""
+        from robustness.report import forget
+
+        forget(folder(self.config, "report"))
 
     def _say_unused(self, terminalreporter: Any) -> None:
         """Says which options of the command line had nothing to be used for."""

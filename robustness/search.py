@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,8 +22,9 @@ from robustness.progress import progress
 from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.reasons import PASSED, Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record, number
-from robustness.strategies import occlusions
+from robustness.strategies import LEAST, occlusions
 from robustness.thresholds import Properties
+from robustness.vacuity import toothless, without_sight
 from robustness.verdict import judge_failure
 from robustness.wording import counted
 
@@ -67,14 +67,21 @@ def search(gate: Gate, model: str, name: str) -> Record:
     record: Record = {"model": model, "property": name, "occlusion": None}
     try:
         subject = gate.subject(model)
-        replay = gate.plan.replay is not None
-        total = 1 if replay else gate.plan.thresholds.properties.examples
-        label = f"searching {model} {name}"
-        with progress(total, label, "occlusions", gate.stream) as advance:
-            finding = _search(gate, subject, _SEARCHES[name], advance)
+        properties = gate.plan.thresholds.properties
+        subset = _subset(subject, properties)
+        finding, why = _Finding(), ""
+        if name != INDEPENDENCE:
+            why = toothless(subject, properties, name, subset)
+        if not why:
+            total = 1 if gate.plan.replay is not None else properties.examples
+            label = f"searching {model} {name}"
+            with progress(total, label, "occlusions", gate.stream) as advance:
+                finding = _search(gate, subject, _SEARCHES[name], advance)
         if name == INDEPENDENCE and finding.broken is None:
-            properties = gate.plan.thresholds.properties
-            see_store(subject, _subset(subject, properties)[:ALONE], properties.tolerance)
+            see_store(subject, subset[:ALONE], properties.tolerance, _measured(gate, model))
+            why = toothless(subject, properties, name, subset)
+        if why:
+            finding.judgement = Judgement(Verdict.FAIL, Reason.PROPERTY_VACUOUS, why)
     except GateError as error:
         failure = judge_failure(error, optional=gate.plan.models[model].optional)
         return record | judgement_record(failure) | {"examples": 0, "room": None}
@@ -90,7 +97,7 @@ class _Finding:
     room: float = float("inf")
     broken: Occlusion | None = None
     judgement: Judgement = PASSED
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ def _search(
         except _BrokenError as error:
             finding.broken, finding.judgement = occlusion, error.judgement
             raise
-        except Exception as error:
+        except BaseException as error:
             finding.error = finding.error or error
             raise
         if finding.broken is None:
@@ -153,6 +160,13 @@ def _search(
         # cannot be decoded says so from then on; nothing was measured all the same.
         raise finding.error
     return finding
+
+
+def _measured(gate: Gate, model: str) -> list[Occlusion]:
+    """What the cases of a model hide, each once."""
+    cases = [case for case in gate.plan.cases if case.model == model and case.level > 0]
+    cells = (cell for case in cases for cell in gate.plan.cells(case))
+    return list(dict.fromkeys(map(gate.occlusion, cells)))
 
 
 def _subset(subject: Subject, properties: Properties) -> list[int]:
@@ -244,16 +258,12 @@ def _blind_is_chance(subject: Subject, properties: Properties, occlusion: Occlus
     to_report = subject.rank_subset(blind, subset)
     images, _ = subject.images(blind, subset)
     to_image = _to_subset(subject, images, subset)
-    chance = metrics.hit_at(metrics.uninformed(to_image), metrics.HEADLINE_CUTOFF)
-    # Without sight the best a model can do is to answer with the commonest reports.
-    commonest = Counter(int(subject.matching.text_of_image[i]) for i in subset)
-    constant = sum(n for _, n in commonest.most_common(metrics.HEADLINE_CUTOFF)) / len(subset)
-    found = {
-        "image to report": (metrics.hit_at(to_report, metrics.HEADLINE_CUTOFF), 0.0, constant),
-        "report to image": (metrics.hit_at(to_image, metrics.HEADLINE_CUTOFF), chance, chance),
-    }
+    highest = without_sight(subject.matching.text_of_image[subset])
     room = float("inf")
-    for direction, (value, low, high) in found.items():
+    for (direction, high), counts in zip(highest.items(), (to_report, to_image), strict=True):
+        value = metrics.hit_at(counts, metrics.HEADLINE_CUTOFF)
+        # Which reports a blind model answers with is its own; of images none comes before another.
+        low = 0.0 if counts is to_report else high
         room = min(room, properties.noise - max(low - value, value - high))
         if not room >= 0:
             raise _BrokenError(
@@ -274,8 +284,9 @@ def _to_subset(subject: Subject, images: np.ndarray, subset: list[int]) -> RankC
 
 
 _SEARCHES = {
-    BOUND: _Search(_holds_bound, lambda p: (0.0, p.max_level)),
+    # Hypothesis begins with the simplest, which at level 0 would hide nothing.
+    BOUND: _Search(_holds_bound, lambda p: (LEAST, p.max_level)),
     INDEPENDENCE: _Search(_depends_on_itself_alone, lambda _: (0.0, 1.0)),
-    NESTED: _Search(_more_never_helps, lambda _: (0.0, 1.0)),
+    NESTED: _Search(_more_never_helps, lambda _: (LEAST, 1.0)),
     CHANCE: _Search(_blind_is_chance, lambda _: (1.0, 1.0)),
 }

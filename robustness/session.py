@@ -6,7 +6,6 @@ import torch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import replace
@@ -23,6 +22,7 @@ from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     Record,
     cell_record,
+    fails,
     judgement_of,
     judgement_record,
 )
@@ -52,8 +52,6 @@ class Session:
         self._broken: dict[str, str] = {}
         self._incomplete: dict[str, Judgement] = {}
         self._lost: list[str] = []
-        # Read now: what is on the disk when the run ends may be another file.
-        self._thresholds_sha256 = hashlib.sha256(plan.thresholds.path.read_bytes()).hexdigest()
 
     @property
     def empty(self) -> bool:
@@ -61,17 +59,19 @@ class Session:
         return not (self._cases or self._properties or self._broken)
 
     def add(self, record: Record, *, worker: str, seconds: float) -> None:
-        """Takes in the record of one case or property."""
+        """Takes in the record of one case or property; of several, one that fails stays."""
         self._activity[worker] = record["activity"]
         if "property" in record:
             mine = record["property"]
-            name = f"{mine['model']}-{mine['property']}"
-            self._properties[mine["model"], mine["property"]] = mine
+            key = (mine["model"], mine["property"])
+            name = "-".join(key)
+            if not (key in self._properties and fails({"property": self._properties[key]})):
+                self._properties[key] = mine
             problem = completeness.property_problem(self.plan, mine)
         else:
             name = record["case"]
             problem = completeness.problem(self.plan, self._planned[name], record)
-            if not problem:
+            if not (problem or (name in self._cases and fails(self._cases[name]))):
                 self._cases[name] = record
         if problem:
             self._incomplete[name] = problem
@@ -172,8 +172,8 @@ class Session:
         return Judgement(Verdict.NOT_MEASURED, reason, said[reason])
 
     def _cells(self, case: Case, absent: Judgement) -> list[Record]:
-        cells: list[Record] = self._cases.get(case.id, {}).get("cells", [])
-        if self._stands(case.id, cells):
+        if measured := self._measured(case):
+            cells: list[Record] = measured["cells"]
             return cells
         judgement = self._missing(case.id, absent)
         kind = self.plan.evalset.partition(":")[0]
@@ -181,6 +181,11 @@ class Session:
             cell_record(self.plan, cell, self.plan.thresholds.bounds(cell, kind), judgement)
             for cell in self.plan.cells(case)
         ]
+
+    def _measured(self, case: Case) -> Record:
+        """A case's record, where what it says stands; else nothing."""
+        record = self._cases.get(case.id, {})
+        return record if self._stands(case.id, record.get("cells", [])) else {}
 
     def _property(self, model: str, name: str, absent: Judgement) -> Record:
         found = self._properties.get((model, name))
@@ -212,8 +217,7 @@ class Session:
         for model in self.plan.models:
             for pattern in self.plan.thresholds.patterns:
                 points = [
-                    self._cases.get(Case(model, pattern, level).id, {}).get("curve", [])
-                    for level in levels
+                    self._measured(Case(model, pattern, level)).get("curve", []) for level in levels
                 ]
                 if all(points):
                     curves += curves_of(model, pattern, levels, points)
@@ -225,7 +229,7 @@ class Session:
         known = {model: protocol for model, protocol in known.items() if protocol}
         evalsets = [protocol["evalset"] for protocol in known.values()]
         return {
-            "thresholds_sha256": self._thresholds_sha256,
+            "thresholds_sha256": thresholds.sha256,
             "evalset": evalsets[0] if evalsets else {"spec": self.plan.evalset},
             "models": [known[model]["model"] for model in self.plan.models if model in known],
             "positives": thresholds.positives,
@@ -257,6 +261,19 @@ class Session:
                 evalset = json.dumps(record["protocol"]["evalset"], sort_keys=True)
                 if seen.setdefault("", evalset) != evalset:
                     return "the evaluation set"
+        judged = [cell for record in self._cases.values() for cell in record["cells"]]
+        judged += [
+            item for key, item in self._properties.items() if "-".join(key) not in self._incomplete
+        ]
+        absent, there = (
+            {item["model"] for item in judged if (item["verdict"] == Verdict.NOT_MEASURED) is gone}
+            for gone in (True, False)
+        )
+        for model in sorted(absent & there):
+            return f"{model} was measured in part, and its weights are said to be absent"
+        own = self.plan.thresholds
+        if any(activity["thresholds"] != own.sha256 for activity in self._activity.values()):
+            return f"by other thresholds than {own.path} held when the run began"
         loaded: dict[str, list[str]] = {}
         for activity in self._activity.values():
             for model, fingerprints in activity["fingerprints"].items():

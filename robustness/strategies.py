@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from robustness.occlusion import FILLS, PATTERNS, Occlusion
 
-__all__ = ["occlusions"]
+__all__ = ["LEAST", "occlusions"]
+
+
+LEAST = 0.01
+"""The lowest level that hides anything, of those that are drawn."""
 
 
 def occlusions(
@@ -24,7 +28,8 @@ def occlusions(
         fills: The fills to draw from.
         levels: The lowest and the highest level, both included.
     """
-    low, high = (level * 100 for level in levels)
+    # Rounded: 0.29 * 100 is a rounding below 29.
+    low, high = (round(level * 100, 9) for level in levels)
     return st.builds(
         Occlusion,
         pattern=st.sampled_from(patterns),

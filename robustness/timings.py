@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from robustness import environment
+from robustness.asked import asked_for, listing, runs
 from robustness.collection import of_suite
-from robustness.errors import UsageError
-from robustness.options import asked_for, folder, refused
+from robustness.errors import ReportError, UsageError
+from robustness.files import shortest
+from robustness.options import folder, refused, thresholds
 
 _NO_BENCHMARK = "timings need pytest-benchmark, which was turned off or is not installed"
 
@@ -27,7 +28,7 @@ def prepare(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: pytest-benchmark is not there, or turns itself off beside ``-n``.
     """
-    if not asked_for(config, "benchmark"):
+    if listing(config) or not _times(config):
         return
     if not _has_benchmark(config):
         raise refused(UsageError(f"-m benchmark: {_NO_BENCHMARK}; leave out -p no:benchmark"))
@@ -38,9 +39,18 @@ def prepare(config: pytest.Config) -> None:
                 " need a run without -n"
             )
         )
-    if config.option.benchmark_json is None:
+    if config.option.benchmark_json is None and runs(config):
         directory = folder(config, "report")
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refused(
+                ReportError(
+                    f"timings {shortest(directory)} cannot be written: {error.strerror}; name"
+                    " another folder with --robustness-report",
+                    "report_unwritable",
+                )
+            ) from error
         config.option.benchmark_json = str(directory / "benchmark.json")
 
 
@@ -55,14 +65,23 @@ def skip(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
 
 def add_machine(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Adds what a model's timings depend on to the machine in pytest-benchmark's JSON."""
-    if asked_for(config, "benchmark"):
+    if _times(config):
+        from robustness import environment
+
         machine_info["robustness"] = environment.timing_facts()
 
 
 def add_clocks(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """Adds the GPUs, their clocks as they are when the timings end, to that JSON."""
-    if asked_for(config, "benchmark"):
+    if _times(config):
+        from robustness import environment
+
         output_json["gpus"] = environment.gpus()
+
+
+def _times(config: pytest.Config) -> bool:
+    """Whether timings are asked for, of a repository that has a gate: others have their own."""
+    return asked_for(config, "benchmark") and thresholds(config).exists()
 
 
 def _has_benchmark(config: pytest.Config) -> bool:

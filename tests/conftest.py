@@ -57,9 +57,11 @@ def heavy_modules():
 
     import models.phantom
     import robustness.gate
+    import robustness.report
     import robustness.search
+    import robustness.session
 
-    return scipy.stats, models.phantom, robustness.gate, robustness.search
+    return scipy.stats, models.phantom, robustness
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ models:
   phantom: {loader: models.phantom:load}
 occlusion: {patterns: [square], fills: [black, grey], levels: [0, 0.3, 0.6]}
 bounds: [{require: [hit@10 >= 0.1]}]
-properties: {bound: hit@10 >= 0.1, max_level: 0.3, subset: 16, examples: 1, noise: 0.5}
+properties: {bound: hit@10 >= 0.1, max_level: 0.3, subset: 16, examples: 1, noise: 0.3}
 """
 
 LONGEST = 120

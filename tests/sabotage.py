@@ -53,12 +53,28 @@ SABOTAGES = {
             "a model claims another's fingerprint and so its stored embeddings",
             "store_stale",
         ),
+        Sabotage(
+            "remembered_batch",
+            "a model answers a batch with what it made of another of that size",
+            "store_stale",
+        ),
         Sabotage("no_text", "no report has the text that the model reads", "no_text"),
         Sabotage("loader_missing", "the loader is not there", "loader_unusable"),
         Sabotage("loader_returns_nothing", "the loader returns no encoder", "loader_unusable"),
         Sabotage("loader_crashes", "the loader has a bug", "crashed"),
         Sabotage("fails_once", "a model fails once, while a property is searched", "crashed"),
+        Sabotage("exits_once", "a model exits once, while a property is searched", "crashed"),
         Sabotage("weights_missing", "the weights are absent", "weights_absent"),
+        Sabotage(
+            "weights_misnamed",
+            "the command line names weights of an optional model that are not there",
+            "weights_absent",
+        ),
+        Sabotage(
+            "weights_withdrawn",
+            "the weights of an optional model go when a part is measured",
+            "inconsistent",
+        ),
         Sabotage("weights_truncated", "the checkpoint is cut short", "weights_unusable"),
         Sabotage("all_weights_missing", "all models are optional and absent", "nothing_measured"),
         Sabotage(
@@ -104,6 +120,19 @@ SABOTAGES = {
             "false_excuse_of_property", "a property says that it was not searched", "false_excuse"
         ),
         Sabotage("untried_property", "a property passes without an example", "nothing_tried"),
+        Sabotage(
+            "small_subset",
+            "a property asks so few images that any answer is among the first ten",
+            "property_vacuous",
+        ),
+        Sabotage(
+            "boundless_tolerance",
+            "a property tolerates more than what embeddings differ by",
+            "property_vacuous",
+        ),
+        Sabotage(
+            "clean_search", "a property searches no level that hides anything", "property_vacuous"
+        ),
         Sabotage("missing_ranks", "a run that is kept lacks a ranking", "ranks_missing"),
         Sabotage("missing_patients", "a run that is kept lacks a patient", "ranks_missing"),
         Sabotage("missing_resamples", "a point of a curve lacks resamples", "measurement_missing"),
@@ -119,6 +148,11 @@ SABOTAGES = {
             "the weights change between two workers' loading them",
             "inconsistent",
         ),
+        Sabotage(
+            "thresholds_replaced",
+            "the thresholds file changes before the workers read it",
+            "inconsistent",
+        ),
         Sabotage("two_sets", "two models are measured on different sets", "inconsistent"),
         Sabotage("page_broken", "the page cannot be drawn", "page_failed"),
         Sabotage("report_folder_lost", "the report's folder is gone at the end", "report_failed"),
@@ -130,6 +164,12 @@ SABOTAGES = {
         ),
         # --- files
         Sabotage("no_pairs", "the evaluation set is empty", "evalset_empty"),
+        Sabotage(
+            "folder_changed",
+            "a fixture changes the folder, and another set of that name lies there",
+            "measured as it was asked for",
+            "mended",
+        ),
         Sabotage("image_replaced", "an image changes after the set was loaded", "evalset_changed"),
         Sabotage("swapped_reports", "each report stands by another image", "bound_missed"),
         Sabotage("few_items", "hit@5 is asked among five reports", "bound_vacuous"),
@@ -155,6 +195,23 @@ SABOTAGES = {
         ),
         Sabotage("short_entry", "a sound entry of the store lacks a row", "store_malformed"),
         Sabotage("stale_entry", "a sound entry of the store is of other weights", "store_stale"),
+        Sabotage("stale_level", "the entry of one level is of other weights", "store_stale"),
+        Sabotage("nothing_hidden", "a level hides not a pixel", "nothing_hidden"),
+        Sabotage(
+            "code_changed",
+            "code that a model imports when it embeds changes, its fingerprint does not",
+            "store_stale",
+        ),
+        Sabotage(
+            "settings_changed",
+            "a file that a loader reads changes, the fingerprint does not",
+            "store_stale",
+        ),
+        Sabotage(
+            "variable_changed",
+            "a variable that a loader reads changes, the fingerprint does not",
+            "store_stale",
+        ),
         Sabotage("other_baseline", "the baseline is of another set", "baseline_mismatch"),
         Sabotage("undecidable", "too few patients for any fall to be shown", "comparison_vacuous"),
         Sabotage("no_baseline", "there is no such baseline", "unknown_baseline", "refused"),

@@ -21,7 +21,7 @@ occlusion:
 bounds:
   - {level: 0, require: [hit@5 >= 0.6]}
   - {level: 0.3, require: [hit@5 >= 0.4]}
-properties: {bound: hit@10 >= 0.1, max_level: 0.3, subset: 2, examples: 1, noise: 0.9}
+properties: {bound: hit@10 >= 0.1, max_level: 0.3, subset: 12, examples: 1, noise: 0.1}
 """
 
 MODELS = """
@@ -30,7 +30,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 import torch
-from my_models import Changed, load_phantom
+from my_models import Changed, WeightsNotFoundError, load_phantom
 
 class Sabotaged(Changed):
     def encode_images(self, pixels):
@@ -49,10 +49,26 @@ class Sabotaged(Changed):
 class FailsOnce(Sabotaged):
     failed = False
     def encode_images(self, pixels):
-        # Only a property embeds two images, which are its subset.
-        if len(pixels) == 2 and not self.failed:
+        # Only a property embeds twelve images, which are its subset.
+        if len(pixels) == 12 and not self.failed:
             self.failed = True
+            if self.kind == "exits_once":
+                raise SystemExit("gone for a moment")
             raise RuntimeError("out of memory, for a moment")
+        return super().encode_images(pixels)
+
+class Remembers(Sabotaged):
+    # As a graph that was recorded for one size of batch, and is played again on the same input.
+    def encode_images(self, pixels):
+        self.first = getattr(self, "first", pixels)
+        return super().encode_images(self.first if len(self.first) == len(pixels) else pixels)
+
+class Withdrawn(Sabotaged):
+    batches = 0
+    def encode_images(self, pixels):
+        self.batches += 1
+        if self.batches > 1:
+            raise WeightsNotFoundError("weights of 'withdrawn' are not here any more")
         return super().encode_images(pixels)
 
 class Scorer(Sabotaged):
@@ -66,7 +82,8 @@ infinite, unnormalised, shuffled, same_reports = map(
     _loader, ["infinite", "unnormalised", "shuffled", "same_reports"]
 )
 nan_scores = _loader("nan_scores", Scorer)
-fails_once = _loader("fails_once", FailsOnce)
+remembers, withdrawn = _loader("remembers", Remembers), _loader("withdrawn", Withdrawn)
+fails_once, exits_once = (_loader(kind, FailsOnce) for kind in ("fails_once", "exits_once"))
 
 def liar(weights=None, device="cpu"):
     encoder = Sabotaged(load_phantom(None, device), "turned")
@@ -76,6 +93,19 @@ def liar(weights=None, device="cpu"):
 def reader(weights=None, device="cpu", section="comparison"):
     encoder = Sabotaged(load_phantom(None, device), "reader")
     encoder.text_policy = replace(encoder.text_policy, sections=(section,))
+    return encoder
+
+class Turned(Sabotaged):
+    def encode_images(self, pixels):
+        import my_code
+        turns = my_code.TURNS + self.turns
+        return super().encode_images(pixels).roll(turns, 1)
+
+def turned(weights=None, device="cpu"):
+    encoder = Turned(load_phantom(weights, device), "turned by nothing")
+    encoder.checkpoint = Path(weights)
+    turns = Path(weights).with_name("settings.txt").read_text()
+    encoder.turns = int(turns) + int(os.environ.get("TURNS", "0"))
     return encoder
 
 def replaced(weights=None, device="cpu"):

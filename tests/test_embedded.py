@@ -84,6 +84,31 @@ def test_only_what_is_lacking_is_embedded(counting, tmp_path):
     assert sum(counting.batches) == 2 * N
 
 
+def test_a_model_may_return_one_buffer_again_and_again(counting, tmp_path, monkeypatch):
+    """What it writes there for one occlusion is not taken for what it wrote for another."""
+    from models.phantom import PhantomEncoder
+
+    expected = {o: embedded(counting, tmp_path / "own").images(o)[0] for o in OCCLUSIONS}
+    texts = embedded(counting, tmp_path / "own").reports
+
+    def into_buffer(encode):
+        buffers = {}
+
+        def encoded(self, given):
+            rows = encode(self, given)
+            return buffers.setdefault(rows.shape, rows.clone()).copy_(rows)
+
+        return encoded
+
+    for side in ("encode_images", "encode_reports"):
+        monkeypatch.setattr(PhantomEncoder, side, into_buffer(getattr(PhantomEncoder, side)))
+    made = embedded(counting, tmp_path / "one")
+    made.prepare(OCCLUSIONS)
+    for occlusion, rows in expected.items():
+        assert np.array_equal(made.images(occlusion)[0], rows)
+    assert np.array_equal(made.reports, texts)
+
+
 def test_more_than_memory_holds_takes_several_passes(counting, tmp_path, monkeypatch):
     import robustness.embedded as module
 

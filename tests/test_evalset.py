@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from importlib import import_module
 
+import mimic_tree
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from open_i_files import frontal_like, write_image, write_study
 from PIL import Image as PilImage
 
 from robustness import evalset
@@ -117,13 +121,43 @@ def test_an_unknown_policy_is_named():
         match(TEXTS, STUDIES, "all")
 
 
-def test_an_image_file_that_changes_after_the_set_was_loaded(tmp_path):
-    path = tmp_path / "a.png"
+@pytest.mark.parametrize("same_time", [False, True])
+def test_an_image_file_that_changes_after_the_set_was_loaded(tmp_path, same_time):
+    """Even where its size and its time are as before, as rsync leaves them."""
+    path = tmp_path / "a.bmp"
     PilImage.new("L", (8, 6), 7).save(path)
-    (digest,) = digests([path], None)
+    before = path.stat()
     decode = FileDecoder({"a": path}, None)
+    (digest,) = digests([path], None)
     assert (decode(pair("a", digest=digest)) == 7).all()
     PilImage.new("L", (8, 6), 8).save(path)
-    with pytest.raises(EvaluationSetError, match=r"a\.png changed while the gate ran") as caught:
+    if same_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+    with pytest.raises(EvaluationSetError, match=r"a\.bmp changed while the gate ran") as caught:
         decode(pair("a", digest=digest))
     assert caught.value.code == "evalset_changed"
+
+
+@pytest.mark.parametrize("kind", ["open_i", "mimic_cxr"])
+def test_an_image_file_that_changes_as_soon_as_it_is_hashed(tmp_path, monkeypatch, kind):
+    """What it holds then is never kept under the name of what it held."""
+    if kind == "open_i":
+        write_study(tmp_path, 1, images=["CXR1_1"])
+        write_image(tmp_path, "CXR1_1.png", frontal_like(0))
+    else:
+        tree = mimic_tree.build(tmp_path, studies=13, drawn=2)
+        mimic_tree.put_reports(tree.root, tree)
+    module = import_module(f"robustness.evalset.{kind}")
+
+    def hashed(paths, side):
+        found = digests(paths, side)
+        for path in paths:
+            PilImage.new("L", (8, 6), 8).save(path)
+        return found
+
+    monkeypatch.setattr(module, "digests", hashed)
+    loaded = evalset.load(f"{kind}:{tmp_path}" + ",split=all" * (kind == "mimic_cxr"))
+    with pytest.raises(EvaluationSetError, match="changed while the gate ran"):
+        loaded.decode(loaded.pairs[0])

@@ -33,7 +33,7 @@ def with_models(published_modules, repository):
     )
     repository.edit("[square, grid]", "[square]")
     repository.edit("[black, grey]", "[black]")
-    repository.edit("subset: 16, examples: 4", "subset: 4, examples: 2")
+    repository.edit("examples: 4", "examples: 2")
     return repository
 
 

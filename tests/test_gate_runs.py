@@ -165,7 +165,6 @@ def test_real_radiographs_fail_plainly(repository, open_i):
 @pytest.mark.parametrize("arguments", [[], ["-n", "2"], ["--robustness-update=new"]], ids=str)
 def test_one_study_has_values_and_no_intervals(small, pytester, arguments):
     """And no bound: among one report, guessing does as well."""
-    small.edit("subset: 16", "subset: 2")
     apart = pytester.runpytest_subprocess if "-n" in arguments else None
     outcome = small.gate("--robustness-evalset=phantom:1", *arguments, run=apart)
     assert outcome.ret == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import pytest
 from gate_repository import assert_no_traceback, said
@@ -104,3 +105,101 @@ def test_an_option_of_the_repository_s_own_settings_is_not(repository, pytester)
 def test_nothing_is_said_where_cases_ran_or_were_asked_for(small, pytester, store, arguments):
     outcome = pytester.runpytest_inprocess(*arguments, f"--robustness-store={store}")
     assert not unused(outcome)
+
+
+# --- runs that only look -----------------------------------------------------------------------
+
+LOOKS = {
+    "--help": True,
+    "--markers": True,
+    "--fixtures": False,
+    "--fixtures-per-test": False,
+    "--cache-show": True,
+    "--collect-only": False,
+    "--setup-plan": False,
+    "--setup-only": False,
+}
+"""What only looks, and whether it does without a thresholds file that can be read."""
+
+
+@pytest.mark.parametrize(
+    ("look", "marker"),
+    # pytest-benchmark warns of every timing that is set up alone.
+    [*product(LOOKS, ["robustness"]), *product(list(LOOKS)[:-1], ["benchmark"])],
+)
+def test_a_look_is_no_run(small, pytester, store, look, marker):
+    assert small.gate().ret == 0
+    report = small.path / ".robustness/report"
+    before = {path: path.read_bytes() for path in report.iterdir()}
+    for edit in ["", "version: 2"] if LOOKS[look] else [""]:
+        (small.path / "thresholds.yaml").write_text(
+            edit or (small.path / "thresholds.yaml").read_text()
+        )
+        outcome = pytester.runpytest_inprocess("-m", marker, f"--robustness-store={store}", look)
+        assert outcome.ret == 0
+        assert "verdict" not in said(outcome)
+        assert "Not saving anything" not in said(outcome)
+        assert "INTERNALERROR" not in said(outcome)
+        assert {path: path.read_bytes() for path in report.iterdir()} == before
+
+
+# --- runs of repositories without a gate -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expression", "ret"),
+    [
+        ("not robustness", 0),
+        ("not (robustness)", 0),
+        ("not (robustness or slow)", 0),
+        ("not(robustness or benchmark)", 0),
+        ("not (slow and not slow) and not (benchmark)", 0),
+        ("robustness_of_ours", 5),
+        ("our_robustness or our_benchmark", 5),
+        ("benchmark", 5),
+        ("benchmark and not slow", 5),
+    ],
+)
+@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
+def test_an_expression_that_picks_no_case_of_the_gate(pytester, expression, ret, beside):
+    pytester.makepyfile("def test_other(): pass")
+    outcome = pytester.runpytest_inprocess("-m", expression, *beside)
+    assert outcome.ret == ret
+    assert "ERROR" not in said(outcome)
+    assert "verdict" not in said(outcome)
+    assert not (pytester.path / ".robustness").exists()
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "robustness",
+        " robustness and not slow",
+        "not slow and (conformance or robustness)",
+        "not (slow or not robustness)",
+    ],
+)
+def test_an_expression_that_picks_the_gate_s_cases(pytester, expression):
+    pytester.makepyfile("def test_other(): pass")
+    outcome = pytester.runpytest_inprocess("-m", expression)
+    assert outcome.ret == 4
+    assert "thresholds file thresholds.yaml cannot be read" in said(outcome)
+
+
+def test_an_expression_that_pytest_cannot_read_is_pytest_s_to_refuse(pytester):
+    pytester.makepyfile("def test_other(): pass")
+    outcome = pytester.runpytest_inprocess("-m", "robustness and (")
+    assert outcome.ret == 4
+    assert_no_traceback(said(outcome))
+    assert "Wrong expression passed to '-m'" in said(outcome)
+
+
+def test_a_repository_without_a_gate_imports_nothing_for_it(pytester):
+    pytester.makepyfile(
+        "import sys\n"
+        "def test_light():\n"
+        "    heavy = {'numpy', 'yaml', 'PIL', 'jinja2', 'torch', 'robustness.plan'}\n"
+        "    assert not heavy & set(sys.modules)\n"
+    )
+    outcome = pytester.runpytest_subprocess("-p", "no:benchmark", "-p", "no:hypothesispytest")
+    outcome.assert_outcomes(passed=1)

@@ -78,7 +78,7 @@ def test_no_thresholds_file_and_no_marker(repository, pytester):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--robustness-evalset=open_i:empty"], "'open_i:empty' is empty"),
+        (["--robustness-evalset=open_i:empty"], "/empty' is empty"),
         (["--robustness-weights=phantom=nowhere.pt"], "nowhere.pt"),
         (["--robustness-weights=phantom=truncated.safetensors"], "truncated.safetensors"),
         (["--robustness-weights=phantom=other.safetensors"], "other.safetensors"),
@@ -126,3 +126,19 @@ def test_a_checkpoint_that_is_not_there_is_no_bug_of_the_loader(repository, pyte
     assert_no_traceback(said(outcome))
     assert "nowhere.pt' are not there; name the checkpoint with" in said(outcome)
     assert repository.results()["reason"] == "weights_absent"
+
+
+@pytest.mark.parametrize("place", ["no_such_file.py", "test_release.py::test_nothing"])
+def test_a_place_that_is_not_there_leaves_no_earlier_verdict(small, place):
+    assert small.gate().ret == 0
+    assert small.gate(place).ret == 4
+    assert not list((small.path / ".robustness/report").iterdir())
+
+
+def test_a_report_folder_left_empty_is_not_the_current_folder(repository):
+    """What a refused run removes is an earlier run's, in the folder where reports go."""
+    theirs = [repository.path / name for name in ("results.json", "report.html")]
+    for file in theirs:
+        file.write_text("theirs")
+    assert repository.gate("--robustness-report=").ret == 4
+    assert all(file.exists() for file in theirs)

@@ -80,7 +80,7 @@ def test_options_join_those_of_the_file(tmp_path):
         weights=["late=w.tar"],
     ).models
     assert models["late"].options == {"variant": "swin", "tokenizer": "x=y.txt"}
-    assert models["late"].weights == Path("w.tar")
+    assert models["late"].weights == Path("w.tar").absolute()
     assert models["open_clip:a/b"].options == {"model": "open_clip:a/b", "precision": "fp32"}
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -185,6 +186,77 @@ def test_code_beside_the_loader_is_watched(settled, weights, tmp_path, monkeypat
         sys.modules.pop("beside", None)
 
 
+def test_a_variable_of_the_environment_is_seen(settled, encoder, weights, tmp_path, monkeypatch):
+    """A loader may ask for any; what pytest and a terminal set chooses no model."""
+    monkeypatch.setenv("VARIANT", "small")
+    kept(weights, encoder, tmp_path)
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "another")
+    monkeypatch.setenv("COLUMNS", "99")
+    small = recall(loading(weights), tmp_path)
+    assert small
+    monkeypatch.setenv("VARIANT", "large")
+    assert recall(loading(weights), tmp_path) is None
+    kept(weights, encoder, tmp_path)
+    assert recall(loading(weights), tmp_path).identity != small.identity
+
+
+def test_a_file_that_is_read_to_load_it_is_watched(settled, weights, tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("one")
+
+    def load_it():
+        assert words.read_text()
+        return phantom.load(weights)
+
+    load_or_recall(loading(weights), tmp_path, "cpu", load_it)
+    assert recall(loading(weights), tmp_path)
+    words.write_text("two")
+    assert recall(loading(weights), tmp_path) is None
+
+
+def test_a_file_more_in_the_folder_that_is_named_is_seen(settled, weights, tmp_path):
+    """As a loader that takes the newest checkpoint of a folder."""
+    remember(loading(weights.parent), phantom.load(weights), tmp_path, began=NEVER)
+    assert recall(loading(weights.parent), tmp_path)
+    (weights.parent / "newer.safetensors").write_bytes(b"")
+    assert recall(loading(weights.parent), tmp_path) is None
+
+
+def test_what_it_imports_later_is_watched_from_then_on(settled, weights, tmp_path, monkeypatch):
+    (tmp_path / "late.py").write_text("SCALE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    how = loading(weights)
+    _, identity = load_or_recall(how, tmp_path, "cpu", lambda: phantom.load(weights))
+    before = identity()
+    try:
+        import_module("late")
+        assert identity() != before
+        assert identity() == recall(how, tmp_path).identity
+        (tmp_path / "late.py").write_text("SCALE = 20\n")
+        assert recall(how, tmp_path) is None
+    finally:
+        sys.modules.pop("late", None)
+
+
+def test_a_model_that_is_loaded_late_is_known_by_what_it_imports(
+    settled, weights, tmp_path, monkeypatch
+):
+    (tmp_path / "late.py").write_text("SCALE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    load_or_recall(loading(weights), tmp_path, "cpu", lambda: phantom.load(weights))
+    late, identity = load_or_recall(
+        loading(weights), tmp_path, "cpu", lambda: phantom.load(weights)
+    )
+    before = identity()
+    late.encode_reports(["no effusion"])
+    assert identity() == before == recall(loading(weights), tmp_path).identity
+    try:
+        import_module("late")
+        assert identity() != before
+    finally:
+        sys.modules.pop("late", None)
+
+
 @pytest.mark.parametrize("damage", [lambda c: b"", lambda c: c[:-9], lambda c: c.swapcase()])
 def test_a_damaged_note_is_no_note(settled, encoder, weights, tmp_path, damage):
     how = kept(weights, encoder, tmp_path)
@@ -218,13 +290,13 @@ def test_a_second_run_loads_nothing_until_the_checkpoint_changes(settled, weight
     first, identity = load_or_recall(loading(weights), tmp_path, "cpu", load_it)
     again, same = load_or_recall(loading(weights), tmp_path, "cpu", load_it)
     assert len(loads) == 1
-    assert identity == same is not None
+    assert identity() == same() is not None
     assert isinstance(again, RememberedEncoder)
     assert again.fingerprint == first.fingerprint
     os.utime(weights)
     _, other = load_or_recall(loading(weights), tmp_path, "cpu", load_it)
     assert len(loads) == 2
-    assert other != identity
+    assert other() != identity()
 
 
 # --- the model that is loaded late -------------------------------------------------------

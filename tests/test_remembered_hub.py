@@ -75,7 +75,7 @@ def test_a_second_run_loads_nothing(own, tmp_path, form, absolute):
     again, same = load_or_recall(how, tmp_path, "cpu", load_it)
     assert loads == [form]
     assert isinstance(again, RememberedEncoder)
-    assert identity == same is not None
+    assert identity() == same() is not None
     assert again.fingerprint == first.fingerprint
     assert again.checkpoint == first.checkpoint
     assert again.loaded.fingerprint == first.fingerprint

@@ -88,6 +88,20 @@ def test_swapped_reports(sabotaged):
     assert "missed by" in sabotaged.caught(spec)
 
 
+def test_folder_changed(sabotaged):
+    other = sabotaged.path / "other"
+    other.mkdir()
+    manifest(other, lambda reports: reports[7:] + reports[:7])
+    (sabotaged.path / "conftest.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture(autouse=True)\n"
+        "def elsewhere(monkeypatch, request):\n"
+        "    monkeypatch.chdir(request.config.rootpath / 'other')\n"
+    )
+    manifest(sabotaged.path)
+    sabotaged.caught("--robustness-evalset=manifest:set.csv")
+
+
 def test_image_replaced(sabotaged):
     spec = manifest(sabotaged.path, count=8)
     store = f"--robustness-store={sabotaged.path / 'own'}"
@@ -140,11 +154,11 @@ def own(sabotaged, made, monkeypatch):
     return folder, keys
 
 
-def change_entry(own, change):
-    """Puts other arrays into the entry of the clean images, as the store itself would."""
+def change_entry(own, change, of="square:0:"):
+    """Puts other arrays into the entry of an occlusion, as the store itself would."""
     folder, keys = own
     before = {path: path.read_bytes() for path in folder.glob("*/*.arrays")}
-    key, arrays = next(found for found in keys if found[0]["occlusion"][1].startswith("square:0:"))
+    key, arrays = next(found for found in keys if found[0]["occlusion"][1].startswith(of))
     other = Store(folder)
     path = other._path(key)
     assert path in before
@@ -180,6 +194,11 @@ def test_short_entry(sabotaged, own):
 def test_stale_entry(sabotaged, own):
     store = change_entry(own, lambda array: array + np.float32(1e-3))
     assert "holds other embeddings of images" in sabotaged.caught(store)
+
+
+def test_stale_level(sabotaged, own):
+    store = change_entry(own, lambda array: array + np.float32(1e-3), of="square:0.3:")
+    assert "of images under square:0.3:black:0 than" in sabotaged.caught(store)
 
 
 # --- baselines -------------------------------------------------------------------------

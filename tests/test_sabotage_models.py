@@ -63,6 +63,40 @@ def test_false_fingerprint(sabotaged):
     assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
 
 
+def test_remembered_batch(sabotaged):
+    """Every level is measured on clean images, and the properties ask smaller batches."""
+    store = f"--robustness-store={sabotaged.path / 'own'}"
+    text = sabotaged.caught(store, model="my_sabotage:remembers")
+    assert "under square:0.3:black:0 than Remembers makes" in text
+    results = sabotaged.repository.results()
+    assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
+    assert all(cell["metrics"]["retention(mrr)"]["value"] == 1 for cell in results["cases"])
+
+
+CHANGES = {
+    "code_changed": lambda folder, _: (folder / "my_code.py").write_text("TURNS = 10\n"),
+    "settings_changed": lambda folder, _: (folder / "settings.txt").write_text("10"),
+    "variable_changed": lambda _, monkeypatch: monkeypatch.setenv("TURNS", "10"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change(sabotaged, monkeypatch, change):
+    """A second run loads no model that is the same; that is found out again of one that is not."""
+    monkeypatch.setattr("robustness.stamps.SETTLED", -60.0)
+    folder = sabotaged.path
+    (folder / "my_code.py").write_text("TURNS = 0\n")
+    (folder / "settings.txt").write_text("0")
+    (folder / "model.safetensors").write_bytes(WEIGHTS.read_bytes())
+    sabotaged.edit("models.phantom:load", "'my_sabotage:turned', weights: model.safetensors")
+    store = f"--robustness-store={folder / 'own'}"
+    for loads in (1, 0):
+        assert sabotaged.run(store).ret == 0
+        assert sabotaged.repository.results()["timing"]["model_loads"] == loads
+    change(folder, monkeypatch)
+    assert "holds other embeddings of images" in sabotaged.caught(store)
+
+
 def test_fails_once(sabotaged):
     """Its cases pass, and so does the property when it is tried again."""
     text = sabotaged.caught(model="my_sabotage:fails_once")
@@ -73,9 +107,26 @@ def test_fails_once(sabotaged):
     assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
 
 
+def test_exits_once(sabotaged):
+    assert "SystemExit: gone for a moment" in sabotaged.caught(model="my_sabotage:exits_once")
+    results = sabotaged.repository.results()
+    assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
+
+
 def test_weights_truncated(sabotaged):
     (sabotaged.path / "cut.safetensors").write_bytes(WEIGHTS.read_bytes()[:5000])
     sabotaged.caught("--robustness-weights=phantom=cut.safetensors")
+
+
+def test_weights_misnamed(sabotaged):
+    sabotaged.edit("models:\n", "models:\n  other: {loader: models.phantom:load, optional: true}\n")
+    sabotaged.caught("--robustness-weights=other=misspelt.safetensors")
+
+
+def test_weights_withdrawn(sabotaged):
+    sabotaged.edit("models.phantom:load}", "my_sabotage:withdrawn, optional: true}")
+    text = sabotaged.caught(f"--robustness-store={sabotaged.path / 'own'}")
+    assert "phantom was measured in part, and its weights are said to be absent" in text
 
 
 def test_all_weights_missing(sabotaged):

@@ -69,6 +69,27 @@ def test_false_excuse_of_property(sabotaged):
     assert "only an optional model" in sabotaged.caught()
 
 
+VACUOUS = {
+    "small_subset": ("subset: 12", "subset: 10"),
+    "boundless_tolerance": ("noise: 0.1", "noise: 0.1, tolerance: 1"),
+    "clean_search": ("max_level: 0.3", "max_level: 0"),
+}
+
+
+@pytest.mark.parametrize("edit", VACUOUS.values(), ids=VACUOUS)
+def test_a_property(sabotaged, edit):
+    sabotaged.edit(*edit)
+    sabotaged.caught()
+    failed = [p for p in sabotaged.repository.results()["properties"] if p["verdict"] == "fail"]
+    assert len(failed) == 1
+
+
+def test_nothing_hidden(sabotaged):
+    sabotaged.edit("levels: [0, 0.3]", "levels: [0, 1e-7]")
+    sabotaged.edit("level: 0.3", "level: 1e-7")
+    assert "0 of the images' area is hidden where 1e-07 is asked for" in sabotaged.caught()
+
+
 def test_forged_ranks(sabotaged):
     sabotaged.meddle(
         "for each in record.get('ranks', []):"
@@ -148,6 +169,19 @@ def test_weights_replaced(sabotaged):
     weights = "--robustness-weights=my_sabotage:replaced=weights.txt"
     text = sabotaged.caught(weights, "-n", "2", model="my_sabotage:replaced", apart=True)
     assert "processes of this run measured different things" in text
+
+
+def test_thresholds_replaced(sabotaged):
+    """As by an editor, while pytest-xdist starts its workers."""
+    sabotaged.edit("bound: hit@10 >= 0.1", "bound: hit@1 >= 1")
+    (sabotaged.path / "conftest.py").write_text(
+        "def pytest_configure(config):\n"
+        "    if hasattr(config, 'workerinput'):\n"
+        "        file = config.rootpath / 'thresholds.yaml'\n"
+        "        file.write_text(file.read_text().replace('hit@1 >= 1', 'hit@1 >= 0'))\n"
+    )
+    text = sabotaged.caught("-n", "1", apart=True)
+    assert "measured different things: by other thresholds than thresholds.yaml held" in text
 
 
 def test_two_sets(sabotaged):

@@ -151,6 +151,20 @@ def test_an_honest_model_holds_all(gate):
     assert record["room"] >= 0
 
 
+@pytest.mark.parametrize("name", ["bound", "nested"])
+def test_what_is_tried_hides_something_from_the_first_on(gate, name):
+    """Hypothesis begins with the simplest, which a single example would be all of."""
+    made = gate(always)
+    subject, tried = made.subject("phantom"), []
+    rank = subject.rank_subset
+    subject.rank_subset = lambda occlusion, subset: (
+        tried.append(occlusion) or rank(occlusion, subset)
+    )
+    found(made, name)
+    assert len(tried) >= 30
+    assert all(occlusion.level > 0 for occlusion in tried)
+
+
 @pytest.mark.parametrize("sees", [always, dark])
 def test_a_bar_counts_what_is_tried_until_it_breaks(gate, monkeypatch, sees):
     """Shrinking has no end that is known."""
@@ -190,7 +204,11 @@ def test_a_replay_tries_one_occlusion(gate):
 @pytest.mark.parametrize("at", [1, 7])
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(EvaluationSetError("image 7 is broken"), "evalset_failed"), (RuntimeError("no memory"), "")],
+    [
+        (EvaluationSetError("image 7 is broken"), "evalset_failed"),
+        (RuntimeError("no memory"), ""),
+        (SystemExit("no memory"), ""),
+    ],
 )
 def test_an_error_that_does_not_come_again_is_no_pass(gate, error, reason, at):
     """As of images that are not decoded a second time, or of a GPU that was full for a moment."""
@@ -210,7 +228,7 @@ def test_an_error_that_does_not_come_again_is_no_pass(gate, error, reason, at):
         assert (record["verdict"], record["reason"]) == ("fail", reason)
         assert record["message"] == "image 7 is broken"
     else:
-        with pytest.raises(RuntimeError, match="no memory"):
+        with pytest.raises(type(error), match="no memory"):
             found(made, "nested")
     assert len(calls) > at, "the search went on after it"
 

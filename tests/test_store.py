@@ -41,6 +41,18 @@ def test_what_is_stored_is_never_computed_again(tmp_path):
     assert (second.counts.computed, second.counts.found) == (0, 1)
 
 
+def test_what_is_kept_is_seen_and_not_counted(tmp_path):
+    store = Store(tmp_path)
+    assert store.kept({"a": 1}) is None
+    made = store.fetch({"a": 1}, numbers)
+    found = store.kept({"a": 1})
+    assert all((made[name] == found[name]).all() for name in made)
+    (entry,) = entry_files(tmp_path)
+    entry.write_bytes(entry.read_bytes()[:-1])
+    assert store.kept({"a": 1}) is None
+    assert (store.counts.computed, store.counts.found, store.counts.damaged) == (1, 0, 0)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),

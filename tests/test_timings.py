@@ -66,3 +66,37 @@ def test_a_run_of_somebody_elses_is_left_alone(pytester, arguments):
     assert outcome.ret == 0
     saved = json.loads((pytester.path / "out.json").read_text())
     assert "robustness" not in saved["machine_info"]
+
+
+@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
+def test_timings_of_a_repository_without_a_gate_are_left_alone(pytester, beside):
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.benchmark\ndef test_speed(benchmark): benchmark(len, 'x')"
+    )
+    outcome = pytester.runpytest_inprocess("-m", "benchmark", "--benchmark-max-time=.01", *beside)
+    assert outcome.ret == 0
+    outcome.assert_outcomes(passed=1)
+    assert not (pytester.path / ".robustness").exists()
+
+
+def test_a_folder_that_timings_cannot_be_written_to(repository, pytester):
+    place = "--robustness-report=thresholds.yaml/inside"
+    outcome = pytester.runpytest_inprocess("-m", "benchmark", place)
+    assert outcome.ret == 4
+    (line,) = [line for line in outcome.stderr.lines if line]
+    assert line == (
+        "ERROR: timings thresholds.yaml/inside cannot be written: Not a directory; name another"
+        " folder with --robustness-report [report_unwritable]"
+    )
+
+
+def test_a_run_of_timings_alone_is_not_judged(small, pytester, store):
+    """pytest-benchmark skips the gate's cases then: they were not asked for."""
+    alone = ["--benchmark-only", "--benchmark-max-time=.01", f"--robustness-store={store}"]
+    outcome = pytester.runpytest_inprocess(*alone)
+    assert outcome.ret == 0
+    assert outcome.parseoutcomes()["passed"] == 3
+    assert "verdict" not in said(outcome)
+    assert not (small.path / ".robustness/report/results.json").exists()
+    assert pytester.runpytest_inprocess(*alone, "-m", "robustness").ret == 1
+    assert small.results()["verdict"] == "fail"

@@ -163,7 +163,8 @@ def _checked(
     if encoder.scores_by_cosine:
         # Restored rows have unit norm whatever the model returned.
         _see_norms(encoder, output, what, precision)
-    array: NDArray[np.float32] = rows.detach().cpu().numpy()
+    # A copy: a model may write its next batch where it wrote this one.
+    array: NDArray[np.float32] = rows.detach().to("cpu", copy=True).numpy()
     return array
 
 

@@ -82,6 +82,10 @@ class Store:
         (arrays,) = self.fetch_all([key], lambda _: [compute()])
         return arrays
 
+    def kept(self, key: Mapping[str, Any]) -> Arrays | None:
+        """The arrays of a key, if they are there and whole; nothing is computed or counted."""
+        return self._read(self._path(key))
+
     def fetch_all(
         self,
         keys: Sequence[Mapping[str, Any]],

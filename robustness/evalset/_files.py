@@ -82,8 +82,8 @@ def changed(name: str) -> EvaluationSetError:
     )
 
 
-Stamp = tuple[int, int, int]
-"""A file's inode, its size, and when it was written last."""
+Stamp = tuple[int, int, int, int]
+"""A file's inode, its size, and when it, and what is known of it, changed last."""
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -92,7 +92,7 @@ def _stamp(path: Path) -> Stamp | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @dataclass(frozen=True, slots=True)

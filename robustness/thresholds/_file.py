@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,6 +74,7 @@ def load(path: Path, *, overridden: bool = False) -> Thresholds:
         properties=_properties(entries["properties"]),
         regression=_regression(entries["regression"]) if "regression" in entries else Regression(),
         slack=_slack(entries["update"]) if "update" in entries else SLACK,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
     return _with_rules(thresholds, entries["bounds"])
 
@@ -176,7 +178,7 @@ def _model(name: str, node: Node) -> ModelEntry:
     return ModelEntry(
         name=name,
         loader=loader,
-        weights=node.path.parent / weights if weights else None,
+        weights=(node.path.parent / weights).absolute() if weights else None,
         optional="optional" in entries and entries["optional"].flag(),
         on_request="on_request" in entries and entries["on_request"].flag(),
         options={key: _option(value) for key, value in options.items()},

@@ -201,7 +201,9 @@ class Thresholds:
     Attributes:
         evalset: As it is written; relative paths in it are the file's folder's.
         slack: What a bound that ``--robustness-update`` writes is more lenient by than the
-            end of the interval; the other attributes are named as their keys are.
+            end of the interval.
+        sha256: Of the file's bytes, as they were read; the other attributes are named as their
+            keys are.
     """
 
     path: Path
@@ -216,6 +218,7 @@ class Thresholds:
     properties: Properties
     regression: Regression = Regression()
     slack: float = SLACK
+    sha256: str = field(default="", compare=False)
 
     def bounds(self, cell: Cell, evalset: str) -> tuple[Bound, ...]:
         """The bounds of a cell: of those of one kind, the last one written.

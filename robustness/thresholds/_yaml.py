@@ -119,7 +119,11 @@ class Node:
     def _scalar(self, kind: type | tuple[type, ...], what: str) -> Any:
         if not isinstance(self.raw, yaml.ScalarNode):
             raise self.error(f"{self.name} is {what}, not {self._kind()}", "wrong_type")
-        value = yaml.SafeLoader("").construct_object(self.raw)
+        try:
+            value = yaml.SafeLoader("").construct_object(self.raw)
+        except (yaml.YAMLError, ValueError):
+            # A tag or a merge key, or a day that no calendar has.
+            value = None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise self.error(f"{self.name} is {what}, not {self._kind()}", "wrong_type")
         return value

@@ -146,6 +146,8 @@ def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: A
     candidates, unread = _with_report(candidates, reports)
     candidates, left = _with_file(candidates, settings)
     excluded += unread + left
+    # Before the files are hashed: one that changes right after is none of these.
+    decode = FileDecoder({each.row.image: each.file for each in candidates}, settings.side)
     hashes = digests([each.file for each in candidates], settings.side)
     pairs = tuple(
         Pair(
@@ -159,10 +161,7 @@ def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: A
         )
         for each, digest in zip(candidates, hashes, strict=True)
     )
-    files = {each.row.image: each.file for each in candidates}
-    return EvaluationSet(
-        f"{KIND}:{rest}", pairs, FileDecoder(files, settings.side), tuple(excluded)
-    )
+    return EvaluationSet(f"{KIND}:{rest}", pairs, decode, tuple(excluded))
 
 
 def _settings(rest: str) -> _Settings:

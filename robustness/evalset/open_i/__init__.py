@@ -119,12 +119,13 @@ def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:
         kept, left = _choose(study, [i for i in study.images if i in files], told, wanted)
         chosen += [(image, study) for image in kept]
         excluded += left
+    # Before the files are hashed: one that changes right after is none of these.
+    decode = FileDecoder({image: files[image] for image, _ in chosen}, wanted.side)
     hashes = digests([files[image] for image, _ in chosen], wanted.side)
     pairs = tuple(
         Pair(image, s.name, s.name, told[image].name, s.report, digest, s.labels)
         for (image, s), digest in zip(chosen, hashes, strict=True)
     )
-    decode = FileDecoder({image: files[image] for image, _ in chosen}, wanted.side)
     return EvaluationSet(f"open_i:{rest}", pairs, decode, tuple(excluded))
 
 
