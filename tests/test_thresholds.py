@@ -70,6 +70,13 @@ def test_a_set_in_a_place_is_held_as_it_is_written(tmp_path):
     assert load(written(tmp_path, text)).evalset == "manifest:table.csv,root=images"
 
 
+def test_a_set_that_the_command_line_replaces_need_not_be_there(tmp_path):
+    path = written(tmp_path, COMPLETE.replace("phantom:64", "manifest:gone.csv"))
+    assert load(path, overridden=True).evalset == "manifest:gone.csv"
+    with pytest.raises(UsageError, match="no file .*gone.csv"):
+        load(path)
+
+
 def test_later_rules_replace_earlier_ones_metric_by_metric(tmp_path):
     thresholds = load(written(tmp_path, COMPLETE))
     low, high = cell(level=0.1), cell(level=0.3)
