@@ -6,6 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+BESIDE = [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)]
+"""What a run is given to be alone in its process, or beside others, which takes long."""
+
 WEIGHTS = Path(__file__).parents[1] / "models" / "phantom.safetensors"
 
 THRESHOLDS = """\

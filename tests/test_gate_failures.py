@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from gate_repository import assert_no_traceback, noisy, said
+from gate_repository import BESIDE, assert_no_traceback, noisy, said
 
 # --- runs that must fail -----------------------------------------------------------------
 
@@ -36,6 +36,7 @@ def test_the_command_a_failure_names_repeats_it(repository, pytester):
     outcome.assert_outcomes(failed=1)
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_model_of_any_name_run_its_cases(small, pytester):
     pytester.mkdir("ours not (yet) @2 modèle")
     asked = "--robustness-models=open_clip:ours not (yet) @2 modèle"
@@ -50,7 +51,7 @@ def test_the_commands_of_a_model_of_any_name_run_its_cases(small, pytester):
         assert collected[0].endswith(case)
 
 
-@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
+@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
 def test_the_commands_of_a_run_of_some_files_name_them(small, pytester, beside):
     """Here no other command finds the cases: they are no part of what pytest collects itself."""
     (small.path / "tests").mkdir()
@@ -86,7 +87,7 @@ def test_the_commands_of_a_run_of_what_pytest_collects_name_no_file(small, pytes
     assert re.search(r"next: pytest -m robustness --robustness-store=\S+ -k", said(small.gate()))
 
 
-@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
+@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
 def test_the_commands_of_a_run_by_another_configuration_name_it(small, pytester, beside):
     """Else what is pasted reads the thresholds file of another root, and other settings."""
     ours = small.path / "our root"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from gate_repository import WEIGHTS, assert_no_traceback, comparable, said
+from gate_repository import BESIDE, WEIGHTS, assert_no_traceback, comparable, said
 from one_verdict import agreed, run
 
 TEARDOWN = """
@@ -18,7 +18,7 @@ def ours(request):
 """
 
 
-@pytest.mark.parametrize("beside", [[], ["-n", "2"]], ids=" ".join)
+@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
 def test_a_teardown_that_breaks_in_one_round_of_two(small, pytester, beside):
     pytester.makeconftest(TEARDOWN.replace("BROKEN", "'second'"))
     outcome = small.gate(*beside)
@@ -65,7 +65,7 @@ def elsewhere(tmp_path, monkeypatch):
 """
 
 
-@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
+@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
 def test_paths_are_the_command_line_s_where_a_fixture_leaves_its_folder(small, pytester, beside):
     shutil.copy(WEIGHTS, pytester.path / "mine.safetensors")
     pytester.makeconftest(ELSEWHERE)
@@ -143,7 +143,7 @@ class TestTheirs:
 """
 
 
-@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
+@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
 @pytest.mark.parametrize("theirs", ["", "@pytest.mark.robustness\ndef test_bad(): assert 0"])
 def test_a_repository_without_a_gate_may_have_the_marker(pytester, beside, theirs):
     pytester.makepyfile(THEIRS + theirs)

@@ -50,6 +50,7 @@ def test_a_second_run_embeds_nothing(repository, tmp_path):
     assert spent(repository)["images_per_second"] is None
 
 
+@pytest.mark.slow
 def test_workers_are_added_up_and_their_profile_is_all_that_differs(repository, pytester, tmp_path):
     one, two = (f"--robustness-store={tmp_path / name}" for name in "ab")
     assert repository.gate(one).ret == 0

@@ -106,6 +106,7 @@ def test_numbers_equal_an_independent_computation(repository):
 # --- the same numbers again --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_repeats_are_equal_and_a_store_changes_nothing(repository, tmp_path):
     found = []
     for i in range(2):
@@ -122,9 +123,9 @@ def test_repeats_are_equal_and_a_store_changes_nothing(repository, tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--robustness-batch-size=1"],
         ["--robustness-batch-size=7"],
-        ["-n", "2"],
+        pytest.param(["--robustness-batch-size=1"], marks=pytest.mark.slow),
+        pytest.param(["-n", "2"], marks=pytest.mark.slow),
         pytest.param(["-n", "4"], marks=pytest.mark.slow),
     ],
     ids=" ".join,

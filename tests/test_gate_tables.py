@@ -9,7 +9,7 @@ import sys
 from xml.etree import ElementTree as ET
 
 import pytest
-from gate_repository import said
+from gate_repository import BESIDE, said
 from markupsafe import escape
 from PIL import Image as PilImage
 from table_files import as_text, tar_of, write_rows
@@ -22,6 +22,7 @@ NO_REPORT = "no findings, no impression and no undivided report"
 EMPTY = "row with every cell that is read empty"
 
 
+@pytest.mark.slow
 def test_the_gate_measures_the_same_images_in_any_form(repository, monkeypatch):
     """The built-in set, written to files, has the numbers it has without them."""
     for before, after in (
@@ -202,7 +203,7 @@ def test_no_property_alone_holds_on_a_set_that_cannot_be_measured(in_a_folder):
         assert "3.png is in no format that can be read" in record["message"]
 
 
-@pytest.mark.parametrize("beside", [[], ["-n", "2"]], ids=" ".join)
+@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
 def test_what_breaks_every_case_is_said_once_in_the_terminal(in_a_folder, pytester, beside):
     """In JUnit and in the results each case has the whole of it."""
     (in_a_folder.path / "images" / "3.png").write_bytes(b"no image")

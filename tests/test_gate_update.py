@@ -111,6 +111,7 @@ def test_a_bound_that_is_loosened_is_said_loudly_everywhere(small, worse):
     assert small.gate(worse).ret == 0
 
 
+@pytest.mark.slow
 def test_workers_write_the_same(small, pytester):
     small.edit(CLEAN, "")
     before = text(small)

@@ -94,6 +94,7 @@ def test_an_error_around_a_case_that_passed(small, when):
     assert (of_run["robustness_verdict"], of_run["robustness_reason"]) == ("fail", "crashed")
 
 
+@pytest.mark.slow
 def test_workers_say_the_same(small, pytester):
     small.edit("hit@10 >= 0.4", "hit@1 >= 0.999")
     outcome = run(small, "-n", "2", of=pytester.runpytest_subprocess)

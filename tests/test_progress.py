@@ -237,6 +237,7 @@ def test_a_search_on_a_terminal_draws_a_bar(repository):
     assert re.match(r"[^\r\n]*\r +\r", text[erased:]), "nothing of it is left"
 
 
+@pytest.mark.slow
 def test_workers_draw_no_bar(repository):
     (repository.path / "conftest.py").write_text(AT_ONCE)
     text, status = on_a_terminal(repository, "-k", "square-0", "-n", "2", width=80)
