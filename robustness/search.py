@@ -286,7 +286,7 @@ def _to_subset(subject: Subject, images: np.ndarray, subset: list[int]) -> RankC
 _SEARCHES = {
     # Hypothesis begins with the simplest, which at level 0 would hide nothing.
     BOUND: _Search(_holds_bound, lambda p: (LEAST, p.max_level)),
-    INDEPENDENCE: _Search(_depends_on_itself_alone, lambda _: (0.0, 1.0)),
+    INDEPENDENCE: _Search(_depends_on_itself_alone, lambda _: (LEAST, 1.0)),
     NESTED: _Search(_more_never_helps, lambda _: (LEAST, 1.0)),
     CHANCE: _Search(_blind_is_chance, lambda _: (1.0, 1.0)),
 }
