@@ -133,6 +133,7 @@ def test_settings_of_the_file_hold_where_the_command_line_says_nothing(small, be
     assert compared(small)[0]["verdict"] == "pass"
 
 
+@pytest.mark.slow
 def test_workers_compare_the_same(small, beside, worse, pytester):
     beside("--robustness-compare", worse, "-k", "occlusion")
     expected = small.results()["comparison"]

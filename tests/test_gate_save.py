@@ -55,6 +55,7 @@ def test_names_are_numbered_and_nothing_is_overwritten(small):
     assert kept(small, "kept") == names
 
 
+@pytest.mark.slow
 def test_the_same_run_is_the_same_bytes_with_workers_too(small, pytester):
     arguments = ("--robustness-save=main", "-k", "occlusion")
     small.gate(*arguments)

@@ -70,6 +70,7 @@ def test_what_is_shown_begins_in_the_user_s_file(mine, pytester, marker, kind, s
 
 
 @pytest.mark.parametrize("kind", ["value", "refuse"])
+@pytest.mark.slow
 def test_it_fails_its_case_beside_other_processes_too(mine, pytester, kind):
     outcome = mine.gate(f"--robustness-models=mine:{kind}", "-n", "2", "-k", "square")
     assert outcome.ret == 1

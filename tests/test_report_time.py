@@ -102,6 +102,7 @@ seconds = st.floats(0, 1e5)
     st.floats(0, 1e4),
     st.one_of(st.none(), st.floats(0.1, 1e6)),
 )
+@pytest.mark.slow
 def test_shares_make_up_the_whole_and_every_bar_fits(phases, beyond, rate):
     whole = sum(s for s, _ in phases.values()) + beyond
     changed = timing(profile=profile(whole, phases, images_per_second=rate))
