@@ -52,8 +52,9 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def heavy_modules():
-    """In-process runs forget the modules they import; torch and scipy load once a process."""
+    """In-process runs forget what they import; torch, scipy and transformers load once."""
     import scipy.stats
+    from transformers import BertModel
 
     import models.phantom
     import robustness.gate
@@ -61,7 +62,7 @@ def heavy_modules():
     import robustness.search
     import robustness.session
 
-    return scipy.stats, models.phantom, robustness
+    return scipy.stats, BertModel, models.phantom, robustness
 
 
 @pytest.fixture
