@@ -212,6 +212,22 @@ def test_files_that_are_no_thresholds(tmp_path, content, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "place", "message"),
+    [
+        (b"a: [1,\n  2", "2:4", "expected ',' or ']', but got '<stream end>'"),
+        (b"a: b: c\n", "1:5", "mapping values are not allowed here"),
+        (b"a: \x00", "1:1", "unacceptable character #x0000: special characters are not allowed"),
+    ],
+)
+def test_what_is_no_yaml_says_where_and_why(tmp_path, content, place, message):
+    path = tmp_path / "thresholds.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}:{place}: no YAML: {message}"
+
+
 def test_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(UsageError, match="cannot be read: No such file or directory; name one"):
         load(tmp_path / "none.yaml")

@@ -159,22 +159,6 @@ def test_the_home_folder_is_known(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("content", "place", "message"),
-    [
-        (b"a: [1,\n  2", "2:4", "expected ',' or ']', but got '<stream end>'"),
-        (b"a: b: c\n", "1:5", "mapping values are not allowed here"),
-        (b"a: \x00", "1:1", "unacceptable character #x0000: special characters are not allowed"),
-    ],
-)
-def test_what_is_no_yaml_says_where_and_why(tmp_path, content, place, message):
-    path = tmp_path / "thresholds.yaml"
-    path.write_bytes(content)
-    with pytest.raises(UsageError) as caught:
-        load(path)
-    assert str(caught.value) == f"{path}:{place}: no YAML: {message}"
-
-
-@pytest.mark.parametrize(
     ("before", "after", "code", "what", "words"),
     [
         ("[square, grid]", "[zzz]", "unknown_pattern", "pattern", PATTERNS),

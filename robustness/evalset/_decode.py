@@ -163,8 +163,8 @@ def _picture(file: BinaryIO, side: int | None) -> Image:
     # Pillow reads a picture piece by piece: a whole file in memory would cost page faults.
     with PilImage.open(file, formats=FORMATS) as opened:
         check_size(*opened.size)
-        if getattr(opened, "n_frames", 1) != 1:
-            raise Refused(f"it holds {opened.n_frames} images; allowed is one")  # type: ignore[attr-defined]
+        if (frames := getattr(opened, "n_frames", 1)) != 1:
+            raise Refused(f"it holds {frames} images; allowed is one")
         if opened.format == "JPEG":
             # Greyscale in one pass has one scan, and looking for more costs a twentieth.
             if opened.mode != "L" or opened.info.get("progressive"):

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -170,7 +170,7 @@ class _OneScheme(HTTPRedirectHandler):
         fp: IO[bytes],
         code: int,
         msg: str,
-        headers: object,
+        headers: HTTPMessage,
         newurl: str,
     ) -> Request | None:
         if urlsplit(newurl).scheme != req.type:
@@ -179,7 +179,7 @@ class _OneScheme(HTTPRedirectHandler):
                 f"{req.full_url}: the server leads to {newurl!r}, which is not {req.type}; if"
                 " that is right, name its address with --url"
             )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener(url: str) -> OpenerDirector:

@@ -221,4 +221,5 @@ def _words(name: str) -> str:
 
 def _bound(bound: Mapping[str, Any]) -> str:
     limit = "?" if bound["limit"] is None else f"{bound['limit']:g}"
-    return f"{bound['metric']} {bound['operator'].replace('>=', '≥').replace('<=', '≤')} {limit}"
+    sign = bound["operator"].replace(">=", "≥").replace("<=", "≤")
+    return f"{bound['metric']} {sign} {limit}"
