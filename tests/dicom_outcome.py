@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from robustness.errors import EvaluationSetError
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 
 def outcome(content, name="folder/x.dcm"):

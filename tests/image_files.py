@@ -12,7 +12,7 @@ from dicom_standard import stretched
 from PIL import Image as PilImage
 
 from robustness.errors import EvaluationSetError
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (9, 7), dtype=np.uint8)

@@ -13,7 +13,7 @@ from image_files import COLOUR, DEEP, GREY, RANDOM, assert_stretched, png, saved
 from PIL import Image as PilImage
 
 from robustness.evalset import read_image
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 # --- greyscale and colour ----------------------------------------------------------
 

@@ -12,7 +12,7 @@ from PIL import ImageFile
 
 from robustness.errors import EvaluationSetError
 from robustness.evalset import read_image
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

@@ -17,7 +17,7 @@ from image_files import DEEP, GREY, refused, saved, tiff
 from PIL import Image as PilImage
 
 from robustness.errors import EvaluationSetError
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 # --- the longer side ---------------------------------------------------------------
 
@@ -45,7 +45,7 @@ def test_the_longer_side_is_that_of_thumbnail(size, side, kind):
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
 def test_any_size_is_that_of_thumbnail(width, height, side):
-    from robustness.evalset._decode import _reduced_size
+    from robustness.evalset.images.decode import _reduced_size
 
     image = PilImage.new("1", (width, height))
     image.thumbnail((side, side), PilImage.Resampling.NEAREST)
@@ -121,7 +121,7 @@ def test_warnings_of_damage_are_refusals_and_none_leaks(case):
 
 
 def test_filters_are_restored_when_the_last_thread_ends():
-    from robustness.evalset._quiet import settled_warnings
+    from robustness.evalset.images.decoder_warnings import settled_warnings
 
     before = list(warnings.filters)
     entered, leave = threading.Barrier(3), [threading.Event(), threading.Event()]

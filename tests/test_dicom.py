@@ -10,7 +10,7 @@ import pytest
 from dicom_files import LOSSLESS, NATIVE, dicom, encoded
 from dicom_standard import assert_nearest, by_window, each, stretched, values_of
 
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

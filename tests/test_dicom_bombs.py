@@ -12,7 +12,7 @@ import pytest
 from dicom_files import dicom, encoded
 from dicom_outcome import refused
 
-from robustness.evalset import _dicom
+from robustness.evalset.images import dicom as dicom_reader
 
 VALUES = np.random.default_rng(0).integers(0, 256, (8, 6))
 
@@ -35,7 +35,7 @@ def deflated(data):
 
 
 def test_what_deflates_well(monkeypatch):
-    monkeypatch.setattr(_dicom, "MAX_BYTES", 2**22)
+    monkeypatch.setattr(dicom_reader, "MAX_BYTES", 2**22)
     bomb = deflated(b"\0" * 2**27)
     assert len(bomb) < 2**18
     assert peak(bomb, "it inflates to more than 4194304 bytes") < 2**24
@@ -55,8 +55,8 @@ def sequence(items):
 
 
 def test_elements_without_end(monkeypatch):
-    monkeypatch.setattr(_dicom, "_MAX_READS", 2**13)
-    monkeypatch.setattr(_dicom, "_MAX_ATTRIBUTE", 2**13)
+    monkeypatch.setattr(dicom_reader, "_MAX_READS", 2**13)
+    monkeypatch.setattr(dicom_reader, "_MAX_ATTRIBUTE", 2**13)
     item_of_none = b"\xfe\xff\x00\xe0\0\0\0\0"
     reason = "it has more elements than an image needs, as in a bomb"
     assert peak(deflated(sequence(item_of_none * 2**17)), reason) < 2**26

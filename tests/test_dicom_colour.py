@@ -11,7 +11,7 @@ from dicom_files import LOSSLESS, NATIVE, dicom
 from dicom_standard import luma
 from PIL import Image as PilImage
 
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 COLOURS = np.random.default_rng(2).integers(0, 256, (9, 7, 3))
 

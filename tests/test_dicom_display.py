@@ -9,7 +9,7 @@ from dicom_standard import assert_nearest, by_window, each, stretched, values_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 # --- windows -----------------------------------------------------------------------
 

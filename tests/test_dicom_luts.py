@@ -7,7 +7,7 @@ import pytest
 from dicom_files import dicom, lut
 from dicom_standard import assert_nearest, by_lut, by_window, each, stretched, values_of
 
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 ENTRIES = np.sort(np.random.default_rng(1).integers(0, 2**16, 900))
 

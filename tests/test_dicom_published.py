@@ -15,7 +15,7 @@ from dicom_standard import luma
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from robustness.errors import EvaluationSetError
-from robustness.evalset._decode import decode_image
+from robustness.evalset.images.decode import decode_image
 
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
 

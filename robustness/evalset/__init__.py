@@ -12,7 +12,6 @@ from robustness.evalset._base import (
     SECTIONS,
     EvaluationSet,
     Exclusion,
-    Image,
     Pair,
     Remember,
     Report,
@@ -20,8 +19,9 @@ from robustness.evalset._base import (
     forget,
     suggestions,
 )
-from robustness.evalset._decode import read_image
 from robustness.evalset._text import POLICIES, Matching, match, normalise
+from robustness.evalset.images import Image
+from robustness.evalset.images.decode import read_image
 
 __all__ = [
     "KINDS",

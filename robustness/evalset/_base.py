@@ -9,13 +9,10 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from robustness.errors import EvaluationSetError
-
-Image = NDArray[np.uint8]
-"""A decoded radiograph: uint8 greyscale, ``[height, width]``, 0 black."""
+from robustness.evalset.images import Image
 
 
 class Remember(Protocol):

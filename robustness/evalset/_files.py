@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from robustness.errors import EvaluationSetError
-from robustness.evalset._base import Image, Pair
-from robustness.evalset._decode import DECODING, read_image
+from robustness.evalset._base import Pair
+from robustness.evalset.images import Image
+from robustness.evalset.images.decode import DECODING, read_image
 
 
 def inside(root: Path, name: str, where: str) -> Path:

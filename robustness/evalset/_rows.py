@@ -22,14 +22,14 @@ from robustness.evalset._base import (
     BODY,
     EvaluationSet,
     Exclusion,
-    Image,
     Pair,
     Report,
     Unread,
 )
-from robustness.evalset._decode import decode_image
 from robustness.evalset._files import changed, digest_of, inside
-from robustness.evalset._limits import MAX_BYTES
+from robustness.evalset.images import Image
+from robustness.evalset.images.decode import decode_image
+from robustness.evalset.images.limits import MAX_BYTES
 
 NO_REPORT = "no findings, no impression and no undivided report"
 EMPTY_ROW = "row with every cell that is read empty"

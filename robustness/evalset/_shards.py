@@ -14,7 +14,7 @@ from typing import Any
 
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import _spec
-from robustness.evalset._limits import MAX_BYTES
+from robustness.evalset.images.limits import MAX_BYTES
 
 KIND = "webdataset"
 

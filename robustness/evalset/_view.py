@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from robustness.evalset._base import Image
+from robustness.evalset.images import Image
 
 FRONTAL = 1.85
 """The score from which an image is taken for a frontal view."""

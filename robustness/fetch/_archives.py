@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from robustness.evalset._limits import MAX_BYTES
+from robustness.evalset.images.limits import MAX_BYTES
 
 BASE = "https://openi.nlm.nih.gov/imgs/collections/"
 """Where the archives lie, unless a run is told otherwise."""

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import Remember
-from robustness.evalset._decode import read_image
 from robustness.evalset._files import digests
-from robustness.evalset._quiet import settled_warnings
 from robustness.evalset._view import FRONTAL, SCORING, frontal_score
+from robustness.evalset.images.decode import read_image
+from robustness.evalset.images.decoder_warnings import settled_warnings
 from robustness.evalset.open_i._layout import SUFFIXES, key
 
 TABLE = "indiana_projections.csv"

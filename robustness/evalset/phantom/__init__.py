@@ -16,7 +16,8 @@ import numpy as np
 import PIL
 
 from robustness.errors import UsageError
-from robustness.evalset._base import EvaluationSet, Image, Pair, Remember, forget
+from robustness.evalset._base import EvaluationSet, Pair, Remember, forget
+from robustness.evalset.images import Image
 from robustness.evalset.phantom._findings import Findings, Place, Sided, labels
 from robustness.evalset.phantom._study import Purpose, Study
 

@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from robustness.evalset._base import Image, Report
+from robustness.evalset._base import Report
+from robustness.evalset.images import Image
 from robustness.evalset.phantom import _findings, _render, _report
 from robustness.evalset.phantom._findings import Findings
 

@@ -35,10 +35,10 @@ from PIL import Image as PilImage
 from PIL import ImageFile, UnidentifiedImageError
 
 from robustness.errors import EvaluationSetError
-from robustness.evalset._base import Image
-from robustness.evalset._dicom import PREAMBLE, SUFFIXES, is_dicom, read_dicom
-from robustness.evalset._limits import MAX_BYTES, Refused, check_scans, check_size
-from robustness.evalset._quiet import settled_warnings
+from robustness.evalset.images import Image
+from robustness.evalset.images.decoder_warnings import settled_warnings
+from robustness.evalset.images.dicom import PREAMBLE, SUFFIXES, is_dicom, read_dicom
+from robustness.evalset.images.limits import MAX_BYTES, Refused, check_scans, check_size
 
 DECODING = "decoding-2"
 """Changes when a file may decode to other pixels than before."""

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.evalset._base import Image
-from robustness.evalset._limits import Refused
+from robustness.evalset.images import Image
+from robustness.evalset.images.limits import Refused
 
 if TYPE_CHECKING:
     from pydicom import Dataset

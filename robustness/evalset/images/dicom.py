@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.evalset._base import Image
-from robustness.evalset._codestream import (
+from robustness.evalset.images import Image
+from robustness.evalset.images.codestream import (
     JPEG,
     JPEG_2000,
     JPEG_LS,
@@ -28,8 +28,8 @@ from robustness.evalset._codestream import (
     decode_codestream,
     decode_rle,
 )
-from robustness.evalset._display import palette, shown
-from robustness.evalset._limits import MAX_BYTES, Refused, check_size
+from robustness.evalset.images.display import palette, shown
+from robustness.evalset.images.limits import MAX_BYTES, Refused, check_size
 from robustness.wording import counted
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.evalset._jpeg2000 import check_partition
-from robustness.evalset._limits import Refused, check_scans
+from robustness.evalset.images.jpeg2000 import check_partition
+from robustness.evalset.images.limits import Refused, check_scans
 
 JPEG = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
 JPEG_LS = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))

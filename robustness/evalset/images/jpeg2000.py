@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from robustness.evalset._limits import Refused
+from robustness.evalset.images.limits import Refused
 
 MAX_TILES = 4096
 MAX_PRECINCTS = 2**15
