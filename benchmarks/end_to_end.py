@@ -98,7 +98,7 @@ def by_forward(folder: Path, device: str) -> Figures:
     from robustness.devices import measuring
     from robustness.embedding import BATCH_SIZE
     from robustness.evalset import load, match
-    from robustness.occlusion import Occlusion
+    from robustness.perturbation.occlusion import Occlusion
     from robustness.thresholds import load as load_thresholds
 
     asked = load_thresholds(folder / "thresholds.yaml")

@@ -36,7 +36,7 @@ from _side_by_side import Figures, alone, in_turns, pin
 from decoding import HEIGHT, WIDTH, make_images
 from PIL import Image
 
-from robustness.occlusion import CLEAN, FILLS, Occlusion
+from robustness.perturbation.occlusion import CLEAN, FILLS, Occlusion
 
 LEVELS = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7"
 RECALL = [1, 5, 10]

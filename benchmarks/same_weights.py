@@ -27,7 +27,7 @@ from robustness.embedding import PRECISIONS, Store, decode_once
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.measure import CLEAN, Subject
-from robustness.occlusion import Occlusion
+from robustness.perturbation.occlusion import Occlusion
 from robustness.thresholds import Regression
 
 PATTERNS, FILLS = ("square", "grid"), ("black", "grey")

@@ -92,7 +92,7 @@ def embed(population: int, levels: Sequence[float], folder: Path) -> Patients:
     from robustness.encoder import load as load_encoder
     from robustness.evalset import load
     from robustness.measure import Subject
-    from robustness.occlusion import Occlusion
+    from robustness.perturbation.occlusion import Occlusion
 
     store = Store(folder)
     subject = Subject(

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from robustness.occlusion import PATTERNS, Occlusion
+from robustness.perturbation.occlusion import PATTERNS, Occlusion
 
 pytestmark = pytest.mark.benchmark
 

@@ -14,7 +14,7 @@ from robustness.embedding.canvas import Canvases
 from robustness.encoder import DualEncoder
 from robustness.errors import EmbeddingError, StoreError
 from robustness.evalset import EvaluationSet
-from robustness.occlusion import CLEAN, SCHEMA, Occlusion
+from robustness.perturbation.occlusion import CLEAN, SCHEMA, Occlusion
 from robustness.profile import STORE, Profile
 from robustness.progress import Stream
 from robustness.wording import counted

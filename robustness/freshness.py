@@ -21,7 +21,7 @@ from robustness.embedded import Embedded
 from robustness.embedding import Store
 from robustness.errors import StoreError
 from robustness.measure import CLEAN
-from robustness.occlusion import Occlusion
+from robustness.perturbation.occlusion import Occlusion
 
 if TYPE_CHECKING:
     from robustness.measure import Subject

@@ -18,7 +18,7 @@ from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.loading import Loading
 from robustness.measure import Measurement, Subject
-from robustness.occlusion import Occlusion
+from robustness.perturbation.occlusion import Occlusion
 from robustness.plan import Case, Plan
 from robustness.profile import LOADING, READING, Profile
 from robustness.progress import Stream

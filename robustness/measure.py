@@ -19,7 +19,7 @@ from robustness.encoder import DualEncoder
 from robustness.errors import EvaluationSetError, GateError
 from robustness.estimates import Estimator, Ranked, chances, estimates
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
-from robustness.occlusion import CLEAN, Occlusion
+from robustness.perturbation.occlusion import CLEAN, Occlusion
 from robustness.profile import INTERVALS, RANKING, Profile
 from robustness.progress import Stream
 from robustness.ranking import Positives, Score, Watch, rank_both, rank_counts

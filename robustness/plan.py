@@ -14,7 +14,8 @@ from robustness.chosen import give_options, give_weights, select_models
 from robustness.embedding import PRECISIONS
 from robustness.errors import UsageError
 from robustness.evalset import check_spec, located
-from robustness.occlusion import SCHEMA, Occlusion
+from robustness.perturbation import Occlusion, parse
+from robustness.perturbation.occlusion import SCHEMA
 from robustness.thresholds import (
     DIRECTIONS,
     REGRESSION_METRICS,
@@ -179,7 +180,7 @@ def make(  # noqa: PLR0913 - one a command-line option
             f"--robustness-precision {precision!r} is unknown; allowed are {', '.join(PRECISIONS)}"
         )
     try:
-        occlusion = Occlusion.parse(replay) if replay else None
+        occlusion = parse(replay) if replay else None
     except ValueError as error:
         raise UsageError(f"--robustness-replay: {error}") from error
     if save is not None:

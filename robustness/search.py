@@ -17,7 +17,7 @@ from robustness.counts import RankCounts
 from robustness.embedding import embed_images
 from robustness.errors import GateError
 from robustness.freshness import noted, see_store
-from robustness.occlusion import SCHEMA, Occlusion
+from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.progress import progress
 from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.reasons import PASSED, Judgement, Reason, Verdict

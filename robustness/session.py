@@ -15,7 +15,7 @@ from typing import Any
 from robustness import completeness, environment, followup, metrics, statistics
 from robustness.activity import profile_of
 from robustness.curves import curves_of
-from robustness.occlusion import SCHEMA as OCCLUSION_SCHEMA
+from robustness.perturbation.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import Case, Plan
 from robustness.properties import PROPERTIES
 from robustness.reasons import Judgement, Reason, Verdict

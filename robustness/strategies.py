@@ -6,7 +6,7 @@ import math
 
 from hypothesis import strategies as st
 
-from robustness.occlusion import FILLS, PATTERNS, Occlusion
+from robustness.perturbation.occlusion import FILLS, PATTERNS, Occlusion
 
 __all__ = ["LEAST", "SEEDS", "occlusions"]
 

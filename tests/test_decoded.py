@@ -17,7 +17,7 @@ from decoded_images import Source, files, holds_all, pixels
 from robustness.embedding import Store, decode_once
 from robustness.embedding._decoded import CHUNK
 from robustness.evalset import EvaluationSet
-from robustness.occlusion import Occlusion
+from robustness.perturbation.occlusion import Occlusion
 
 REPOSITORY = Path(__file__).parents[1]
 

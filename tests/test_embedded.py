@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from robustness.embedding import Store
-from robustness.occlusion import CLEAN, Occlusion
+from robustness.perturbation.occlusion import CLEAN, Occlusion
 from robustness.profile import (
     DECODING,
     IMAGES,

@@ -80,7 +80,7 @@ def test_numbers_equal_an_independent_computation(repository):
     from robustness import encoder, evalset
     from robustness.embedding import embed_images, embed_reports
     from robustness.evalset import normalise
-    from robustness.occlusion import Occlusion
+    from robustness.perturbation.occlusion import Occlusion
 
     assert repository.gate().ret == 0
     model = encoder.load("models.phantom:load")

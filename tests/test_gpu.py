@@ -7,7 +7,7 @@ import pytest
 from decoded_images import Source, pixels
 from test_ranking import brute_force, grid_rows
 
-from robustness.occlusion import FILLS, PATTERNS, Occlusion
+from robustness.perturbation.occlusion import FILLS, PATTERNS, Occlusion
 
 SIZES = [(300, 260), (97, 131), (512, 512), (200, 640)]
 OCCLUSIONS = [Occlusion("square", 0.0), Occlusion("square", 0.3), Occlusion("grid", 0.5, "grey", 7)]
@@ -80,7 +80,7 @@ def test_transformers_pixels_are_within_a_grey_level_of_the_host_s(device, image
 @pytest.mark.parametrize("fill", FILLS)
 def test_what_is_hidden_is_what_apply_hides(device, images, pattern, fill):
     from robustness.embedding.canvas import lay
-    from robustness.occlusion._device import apply_on_device
+    from robustness.perturbation.occlusion._device import apply_on_device
 
     occlusion = Occlusion(pattern, 0.37, fill, 5)
     canvas = lay(images, pinned=device != "cpu")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.occlusion import FILLS, PATTERNS, Occlusion
+from robustness.perturbation.occlusion import FILLS, PATTERNS, Occlusion
 from robustness.strategies import occlusions
 
 SIZES = [(224, 224), (97, 131), (2500, 2048), (16, 16), (5, 40), (1, 1), (300, 7)]
@@ -107,7 +107,7 @@ def test_masks_ignore_global_random_state_order_and_process():
     np.random.seed(1)  # noqa: NPY002
     assert {name: occlusion.mask(name, 50, 70).tobytes() for name in "cab"} == expected
     script = (
-        "import sys; from robustness.occlusion import Occlusion;"
+        "import sys; from robustness.perturbation.occlusion import Occlusion;"
         "sys.stdout.buffer.write(Occlusion('grid', .35, 'grey', 11).mask('b', 50, 70).tobytes())"
     )
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)

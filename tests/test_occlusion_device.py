@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustness.occlusion import CLEAN, FILLS, PATTERNS, Occlusion
+from robustness.perturbation.occlusion import CLEAN, FILLS, PATTERNS, Occlusion
 from robustness.strategies import occlusions
 
 sizes = st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=5)
@@ -17,7 +17,7 @@ def occluded(occlusion, shapes, spare=2):
     """A batch with noise beyond its images, before and after, and the images' ids."""
     import torch
 
-    from robustness.occlusion._device import apply_on_device
+    from robustness.perturbation.occlusion._device import apply_on_device
 
     height, width = np.max(shapes, axis=0) + spare
     rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def test_images_of_full_size(pattern, fill):
 def test_the_images_themselves_stay_as_they_are():
     import torch
 
-    from robustness.occlusion._device import apply_on_device
+    from robustness.perturbation.occlusion._device import apply_on_device
 
     images = torch.full((2, 30, 30), 77, dtype=torch.uint8)
     hidden = apply_on_device(Occlusion("grid", 1), images, ["a", "b"], [(30, 30)] * 2)

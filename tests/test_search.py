@@ -12,7 +12,7 @@ from gate_repository import THRESHOLDS
 
 from robustness import plan
 from robustness.errors import EvaluationSetError
-from robustness.occlusion import Occlusion
+from robustness.perturbation.occlusion import Occlusion
 from robustness.properties import PROPERTIES
 
 IMAGES = 24

@@ -10,8 +10,8 @@ from test_thresholds_bounds import read
 
 from robustness.errors import UsageError
 from robustness.evalset import POLICIES
-from robustness.occlusion import PATTERNS
 from robustness.paired import ALPHA, MARGIN, NON_INFERIORITY_ALPHA
+from robustness.perturbation.occlusion import PATTERNS
 from robustness.thresholds import Bound, Regression, load
 
 

@@ -18,9 +18,9 @@ from robustness.embedding._embed import encode_images, stacked
 from robustness.embedding.canvas import Canvases, on_gpu
 from robustness.encoder import DualEncoder
 from robustness.evalset import EvaluationSet, Image, Pair
-from robustness.occlusion import Occlusion
-from robustness.occlusion._device import apply_on_device
 from robustness.parallel import each
+from robustness.perturbation.occlusion import Occlusion
+from robustness.perturbation.occlusion._device import apply_on_device
 from robustness.profile import DECODING, IMAGES, OCCLUSION, PREPROCESSING, Profile
 from robustness.progress import Stream, progress
 

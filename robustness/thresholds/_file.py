@@ -13,7 +13,7 @@ from typing import Any
 from robustness.errors import UsageError
 from robustness.evalset import KINDS, POLICIES, check_spec, located
 from robustness.metrics import MEANS
-from robustness.occlusion import FILLS, PATTERNS
+from robustness.perturbation.occlusion import FILLS, PATTERNS
 from robustness.thresholds._bounds import OUT_OF_RANGE, read_bound
 from robustness.thresholds._schema import LOADER, MODEL_NAME, VERSION
 from robustness.thresholds._values import (

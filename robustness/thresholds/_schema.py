@@ -6,7 +6,7 @@ from typing import Any
 
 from robustness.evalset import KINDS, POLICIES
 from robustness.metrics import HEADLINE, MEANS, RANGES
-from robustness.occlusion import FILLS, PATTERNS
+from robustness.perturbation.occlusion import FILLS, PATTERNS
 from robustness.thresholds._bounds import LIMIT, NAME, NUMBER
 from robustness.thresholds._values import DIRECTIONS, MODES, REGRESSION_METRICS, SLACK
 

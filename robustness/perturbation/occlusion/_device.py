@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustness.occlusion import FILLS, Occlusion
+from robustness.perturbation.occlusion import FILLS, Occlusion
 
 
 def apply_on_device(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.occlusion._patterns import PATTERNS, Boxes
+from robustness.perturbation.occlusion._patterns import PATTERNS, Boxes
 
 __all__ = ["CLEAN", "FILLS", "PATTERNS", "SCHEMA", "Occlusion"]
 
