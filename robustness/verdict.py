@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from robustness.errors import GateError, WeightsNotFoundError
+from robustness.errors import REFUSALS, GateError, WeightsNotFoundError
 from robustness.metrics import LABEL_MEANS, RANGES
 from robustness.paired import PairedComparison, non_inferior, regressed, upper_limit
 from robustness.reasons import FINDINGS, PASSED, Judgement, Reason, Verdict
@@ -223,9 +223,6 @@ def judge_failure(error: GateError, *, optional: bool) -> Judgement:
     message = str(error)
     if isinstance(error, WeightsNotFoundError) and optional:
         return Judgement(Verdict.NOT_MEASURED, Reason.WEIGHTS_ABSENT, message)
-    try:
-        reason = Reason(error.code)
-    except ValueError:
-        # Of a way to ask that shows only where the model or the set is loaded.
-        reason = Reason.MODEL_FAILED
+    # Options that turn out to be wrong only when the model or the set is loaded.
+    reason = Reason.MODEL_FAILED if error.code in REFUSALS else error.code
     return Judgement(Verdict.FAIL, reason, message)

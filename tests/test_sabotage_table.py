@@ -7,7 +7,7 @@ from importlib import import_module
 
 from sabotage import SABOTAGES, TABLE, table
 
-from robustness.reasons import Reason
+from robustness.errors import REFUSALS, Code
 
 
 def test_the_table_lists_the_tests():
@@ -21,13 +21,12 @@ def test_the_table_lists_the_tests():
     assert TABLE.read_text(encoding="utf-8") == table()
 
 
-def test_the_codes_are_reasons():
-    """One a cause: what fails has a reason of the verdict's, what is refused has none of those."""
+def test_codes_of_refused_runs_are_no_reasons_of_verdicts():
     ends = {sabotage.code: sabotage.end for sabotage in SABOTAGES.values()}
     assert all(ends[sabotage.code] == sabotage.end for sabotage in SABOTAGES.values())
     for code, end in ends.items():
         if end != "mended":
-            assert (code in set(Reason)) == (end in {"fails", "killed"})
+            assert (Code(code) in REFUSALS) == (end == "refused")
 
 
 DEMANDED = (

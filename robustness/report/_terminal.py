@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from robustness.metrics import HEADLINE
-from robustness.reasons import OF_RECORDS
+from robustness.reasons import RECORD_FAULTS
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
 from robustness.report._words import half_lost, misnamed, span
@@ -98,7 +98,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
     held = sum(p["verdict"] == "pass" for p in properties)
     lines.append(f"properties: {held} of {len(properties)} hold")
     lines += _failed(properties)
-    refused = Counter(c["message"] for c in results["cases"] if c["reason"] in OF_RECORDS)
+    refused = Counter(c["message"] for c in results["cases"] if c["reason"] in RECORD_FAULTS)
     lines += [f"not counted: {n} ({cause})" for cause, n in refused.items()]
     damaged = results["timing"]["store"]["damaged"]
     if damaged:
