@@ -1,8 +1,9 @@
-"""Procedural chest radiographs with free-text reports, from a seed; nothing is downloaded.
+"""Synthetic chest radiographs with free-text reports, generated from a seed without downloads.
 
-What a study shows is drawn first; its image and its report are made from that, so that
-retrieval between the two can work, and breaks where the image is hidden. These are not
-patients, and nothing that holds here is evidence of how a model does on patients.
+The findings of a study are drawn first. Its image and its report are both generated from
+them, so that retrieval between the two works, and fails if the relevant part of the image is
+hidden. Phantoms are not patients: no result on them is evidence of a model's performance on
+patients.
 """
 
 from __future__ import annotations
@@ -33,21 +34,21 @@ __all__ = [
     "load",
 ]
 
-_MOST_STUDIES = 1_000_000
-_MOST_SEED = 2**32 - 1
+_MAX_STUDIES = 1_000_000
+_MAX_SEED = 2**32 - 1
 _IMAGE_ID = "phantom-{seed}-{index:05d}"
 _SPEC = re.compile(r"(?P<count>[0-9]{1,10})(?::(?P<seed>[0-9]{1,10}))?", re.ASCII)
 
 
 def load(spec_rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: ARG001
-    """Loads the phantom evaluation set; images are drawn when they are decoded.
+    """Load the phantom evaluation set; images are rendered when they are decoded.
 
-    Study i of a seed is the same whatever N: ``phantom:64`` begins ``phantom:512``.
+    Study i of a seed does not depend on N: ``phantom:64`` is the start of ``phantom:512``.
 
     Args:
-        spec_rest: What follows ``phantom:`` in the specification: ``N`` or ``N:SEED``,
-            N from 1 to 1,000,000, SEED 0 unless given.
-        remember: Of no account: there is nothing here that is slow to find out.
+        spec_rest: The specification after ``phantom:``: ``N`` or ``N:SEED``, with N from 1 to
+            1,000,000; SEED defaults to 0.
+        remember: Unused: nothing here is slow enough to cache.
 
     Raises:
         UsageError: The specification has another form, or N or SEED is out of range.
@@ -61,10 +62,10 @@ def load(spec_rest: str, *, remember: Remember = forget) -> EvaluationSet:  # no
 
 
 def check(spec_rest: str) -> None:
-    """Sees that a specification is well formed; makes nothing.
+    """Check that a specification is well formed; generate nothing.
 
     Raises:
-        UsageError: As for :func:`load`.
+        UsageError: Same as :func:`load`.
     """
     _parse(spec_rest)
 
@@ -73,10 +74,10 @@ def _parse(spec_rest: str) -> tuple[int, int]:
     form = _SPEC.fullmatch(spec_rest)
     count = int(form["count"]) if form else 0
     seed = int(form["seed"] or 0) if form else 0
-    if not (1 <= count <= _MOST_STUDIES and seed <= _MOST_SEED):
+    if not (1 <= count <= _MAX_STUDIES and seed <= _MAX_SEED):
         raise UsageError(
             f"evaluation set {f'phantom:{spec_rest}'!r} is not phantom:N or phantom:N:SEED with"
-            f" N from 1 to {_MOST_STUDIES} and SEED from 0 to {_MOST_SEED}, as phantom:512 is"
+            f" N from 1 to {_MAX_STUDIES} and SEED from 0 to {_MAX_SEED}, such as phantom:512"
         )
     return count, seed
 
@@ -90,21 +91,21 @@ def _pair(seed: int, index: int) -> Pair:
         patient_id=identity,
         view=study.findings.view,
         report=study.report(),
-        digest=hashlib.sha256(f"{_generator()} {seed} {index}".encode()).hexdigest(),
+        digest=hashlib.sha256(f"{_generator_hash()} {seed} {index}".encode()).hexdigest(),
         labels=finding_names(study.findings),
     )
 
 
 def finding_names(findings: Findings) -> frozenset[str]:
-    """The findings by name, as coarse as CheXpert's: no side, no grade, no place.
+    """Return the names of the findings, without side, grade and zone.
 
-    They are the observations of CheXpert (Irvin et al. 2019) that a phantom can show.
-    What else it shows (scoliosis, a hernia, a tortuous aorta) has no name there, and with
-    a name for each of them hardly two studies would have the same findings. They are what
-    was drawn: a report may leave one of them out.
+    The names are the observations of CheXpert (Irvin et al. 2019) that a phantom can show.
+    CheXpert has no name for the other findings (scoliosis, a hernia, a tortuous aorta). With a
+    name for each of them, hardly two studies would have equal labels. The names describe what
+    was drawn; a report may omit some of it.
 
     Returns:
-        Empty where the study shows none of them.
+        The names; empty if the study shows none of them.
     """
     f = findings
     present = {
@@ -118,7 +119,7 @@ def finding_names(findings: Findings) -> frozenset[str]:
         "pneumothorax": any(f.pneumothorax),
         "support devices": any((f.endotracheal_tube, f.gastric_tube, f.pacemaker, f.line, f.drain)),
     }
-    return frozenset(name for name, is_there in present.items() if is_there)
+    return frozenset(name for name, is_present in present.items() if is_present)
 
 
 def _decode(pair: Pair) -> Image:
@@ -127,8 +128,8 @@ def _decode(pair: Pair) -> Image:
 
 
 @cache
-def _generator() -> str:
-    """A hash of everything that shapes a phantom: this package's code, and its libraries."""
+def _generator_hash() -> str:
+    """Hash everything that shapes a phantom: the code of this package and its libraries."""
     digest = hashlib.sha256(f"numpy {np.__version__} pillow {PIL.__version__}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

@@ -1,7 +1,7 @@
-"""One patient's chest: where the lungs, the heart and the body's outline lie.
+"""The chest of one patient: the shapes of the lungs, the heart and the body.
 
-Contours are given by control points, as half-widths at heights; the numbers are read
-off frontal radiographs whose thorax spans about three quarters of the width.
+Contours are control points: half-widths by height. The numbers were measured on frontal
+radiographs whose thorax spans about three quarters of the image's width.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SHOULDER = (
     (0.0, -1.3), (0.17, -1.3), (0.22, -0.98), (0.35, -0.88), (0.6, -0.80), (0.85, -0.70),
     (1.0, -0.55),
 )
-# Half-widths of the silhouette above the heart, by height: great vessels, aortic knob.
+# Half-widths of the silhouette above the heart by height: great vessels and aortic knob.
 _VESSELS_LEFT = (
     (-1.0, 0.06), (-0.6, 0.10), (-0.5, 0.13), (-0.43, 0.175), (-0.36, 0.185), (-0.29, 0.15),
     (-0.22, 0.145), (-0.12, 0.165), (0.0, 0.15), (1.0, 0.12),
@@ -48,7 +48,7 @@ _VESSELS_LEFT = (
 _VESSELS_RIGHT = (
     (-1.0, 0.06), (-0.6, 0.10), (-0.4, 0.125), (-0.2, 0.13), (0.0, 0.13), (1.0, 0.11),
 )
-# Half-widths of the heart, by depth between its base (0) and the diaphragm (1).
+# Half-widths of the heart by relative height, from its base (0) to the diaphragm (1).
 _HEART_LEFT = (
     (-0.3, 0.0), (0.0, 0.145), (0.2, 0.20), (0.4, 0.28), (0.6, 0.345), (0.78, 0.38),
     (0.92, 0.375), (1.05, 0.33), (1.2, 0.22), (1.4, 0.1),
@@ -68,19 +68,19 @@ class Chest:
     """The shapes of one patient.
 
     Attributes:
-        midline: The spine's x at each height, ``[SIZE, 1]``.
-        shift: How far rotation moves the mediastinum, in x.
-        outward: Distance from the thorax's midline, at least 0.
-        is_right: True on the patient's right, the image's left.
-        lateral: The lungs' outer half-width at each height, ``[SIZE, 1]``.
-        dome: The diaphragm's y at each pixel.
-        floors: The highest y of the right and of the left dome.
-        lung: Share of lung in each pixel, behind the heart included.
-        heart: Share of heart and great vessels in each pixel.
-        depth: Thickness of the heart and vessels, 0 to 1.
-        body: Share of the body in each pixel.
-        heart_scale: The heart's width against a normal one.
-        abdomen: Share of abdomen in each pixel.
+        midline: x of the spine at each height, ``[SIZE, 1]``.
+        shift: Displacement of the mediastinum by rotation, in x.
+        outward: Distance from the midline of the thorax, at least 0.
+        is_right: 1 on the patient's right (the image's left), 0 on the other side.
+        lateral: Outer half-width of the lungs at each height, ``[SIZE, 1]``.
+        dome: y of the diaphragm at each pixel.
+        floors: y of the top of the right and of the left dome.
+        lung: Fraction of lung in each pixel, including the lung behind the heart.
+        heart: Fraction of heart and great vessels in each pixel.
+        depth: Thickness of the heart and the vessels, 0 to 1.
+        body: Fraction of the body in each pixel.
+        heart_scale: Width of the heart relative to a normal one.
+        abdomen: Fraction of the abdomen in each pixel.
     """
 
     midline: Plane
@@ -98,21 +98,21 @@ class Chest:
     abdomen: Plane
 
     def floor(self, side: Side) -> float:
-        """The highest y of the diaphragm on one side."""
+        """Return y of the top of the diaphragm on one side."""
         return self.floors[0] if side == "right" else self.floors[1]
 
     def half(self, side: Side) -> Plane:
-        """1 on the patient's side, 0 on the other."""
+        """Return the mask of the patient's side: 1 on it, 0 on the other."""
         return self.is_right if side == "right" else 1 - self.is_right
 
 
 def sign(side: Side) -> float:
-    """The direction of the patient's side in x: his right is the image's left."""
+    """Return the direction of the patient's side in x; the patient's right is the image's left."""
     return -1.0 if side == "right" else 1.0
 
 
 def draw_chest(findings: Findings, rng: np.random.Generator) -> Chest:
-    """Draws a patient who has the findings that change the shape of the chest."""
+    """Draw a patient with the findings that change the shape of the chest."""
     midline = _midline(findings, rng)
     shift = jitter(rng, 0.010) + (0.075 * sign(findings.rotation) if findings.rotation else 0)
     offset = X - 0.55 * midline
@@ -148,7 +148,7 @@ def draw_chest(findings: Findings, rng: np.random.Generator) -> Chest:
 
 
 def soft_tissue(chest: Chest, rng: np.random.Generator) -> Plane:
-    """The brightness of everything but the bones, were the lungs not filled with air."""
+    """Return the brightness without bones, as if the lungs contained no air."""
     flank = 0.95
     tissue = chest.body * (0.60 - 0.20 * np.minimum(np.abs(X) * (1 / flank), 1.15) ** 4)
     tissue += 0.03 * texture(rng, 26.0) * chest.body
@@ -192,12 +192,12 @@ def _silhouette(
     floors: tuple[float, float],
     scale: float,
 ) -> tuple[Plane, Plane]:
-    """Heart and great vessels: their share of each pixel, and their thickness."""
+    """Return the fraction of heart and great vessels in each pixel, and their thickness."""
     bottom = 0.5 * (floors[0] + floors[1]) + 0.02
     height = Y - jitter(rng, 0.012)
     at = (height - _HEART_BASE) / (bottom - _HEART_BASE)
     left_scale, right_scale = scale * (1 + jitter(rng, 0.02)), 0.5 + 0.5 * scale
-    # Taller as well as wider: an enlarged heart does not only spread.
+    # An enlarged heart is taller as well as wider.
     at = at * (0.93 + 0.07 * scale)
     left = np.maximum(curve(height, _VESSELS_LEFT), left_scale * curve(at, _HEART_LEFT))
     right = np.maximum(curve(height, _VESSELS_RIGHT), right_scale * curve(at, _HEART_RIGHT))
@@ -213,7 +213,7 @@ def _silhouette(
 
 
 def _smooth(contour: Plane) -> Plane:
-    """Rounds the corners that control points leave in a contour ``[SIZE, 1]``."""
+    """Round the corners at the control points of a contour ``[SIZE, 1]``."""
     padded = np.pad(contour[:, 0], 6, mode="edge")
     kernel = np.hanning(15)[1:-1].astype(np.float32)
     rounded = np.convolve(padded, kernel / kernel.sum(), mode="valid")
@@ -246,6 +246,6 @@ def _add_breasts(tissue: Plane, chest: Chest, rng: np.random.Generator) -> None:
     for direction in (-1, 1):
         centre = (direction * (0.46 + jitter(rng, 0.02)), drop + jitter(rng, 0.02))
         window, share = ellipse(centre, size, size, 0.16)
-        # The lower fold is sharp, the upper edge runs out into the chest.
+        # The lower fold is sharp; the upper edge fades into the chest.
         fade = ramp(window.y - centre[1] + 0.1, 0.3)
         window.of(tissue)[:] += density * share * fade * window.of(chest.body)

@@ -1,4 +1,4 @@
-"""The bones over the chest: ribs, spine, clavicles, shoulder blades and arms."""
+"""Bones: ribs, spine, clavicles, shoulder blades and arms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOULDERS = Window(slice(0, 120), slice(None))
 def add_bones(
     film: Plane, chest: Chest, aerated: Plane, findings: Findings, rng: np.random.Generator
 ) -> None:
-    """Lays the bones over a film, in place; ``aerated`` is the share of air in each pixel."""
+    """Add the bones to a film in place; ``aerated`` is the fraction of air in each pixel."""
     _add_ribs(film, chest, aerated, findings, rng)
     _add_spine(film, chest, rng)
     _add_clavicles(film, chest, findings, rng)
@@ -42,7 +42,7 @@ def _add_ribs(
     lateral = chest.lateral[_RIBS.rows]
     spacing = 0.132 * (1 + jitter(rng, 0.03))
     start = APEX + 0.02 + jitter(rng, 0.03)
-    # The upper ribs bend round the apex, the lower ones run flatter.
+    # The upper ribs curve around the apex; the lower ones are flatter.
     bend = 0.62 - 0.22 * (y - APEX)
     order: Plane = (y - bend * (outward - 0.20) ** 2 * 1.25 - start) * (1 / spacing)
     if findings.fracture is not None:
@@ -51,7 +51,7 @@ def _add_ribs(
     profile = ramp(0.2 - across, 0.055) * (0.55 + 9.0 * np.minimum(across, 0.2) ** 2)
     cage = ramp(lateral + 0.05 - outward, 0.03) * ramp(outward - 0.05, 0.03)
     cage = cage * ramp(order - 0.3, 0.1) * ramp(9.4 - order, 0.3)
-    # Bone over air stands out; over the heart, the liver or fluid it is all but lost.
+    # Bone is distinct over air, and hardly visible over the heart, the liver or fluid.
     clear = _RIBS.of(aerated)
     strength = between(rng, 0.095, 0.125)
     front_order = (y + 0.55 * outward - 0.35 * outward**2 - start - 0.26) * (1 / spacing)
@@ -66,8 +66,8 @@ def _add_ribs(
 def _break(
     film: Plane, chest: Chest, findings: Findings, order: Plane, rng: np.random.Generator
 ) -> Plane:
-    """Breaks two or three neighbouring ribs at their side: a gap and a step."""
-    assert findings.fracture is not None  # noqa: S101 - the caller has checked
+    """Break two or three adjacent ribs laterally, with a gap and a step."""
+    assert findings.fracture is not None  # noqa: S101 - checked by the caller
     half = _RIBS.of(chest.half(findings.fracture))
     outward = _RIBS.of(chest.outward)
     first = int(rng.integers(3, 5))
@@ -75,7 +75,7 @@ def _break(
     beyond = ramp(outward - place, 0.012)
     gap = np.exp(-(((outward - place) * (1 / 0.018)) ** 2))
     for rib in range(first, first + int(rng.integers(2, 4))):
-        on_rib = half * (np.abs(order - rib) < 0.5)  # noqa: PLR2004 - half the way to the next
+        on_rib = half * (np.abs(order - rib) < 0.5)  # noqa: PLR2004 - halfway to the next rib
         _RIBS.of(film)[:] -= 0.16 * on_rib * gap * ramp(0.16 - np.abs(order - rib), 0.08)
         order = order + 0.42 * on_rib * beyond * np.exp(-5 * np.maximum(outward - place, 0))
     return order
@@ -86,7 +86,7 @@ def _add_spine(film: Plane, chest: Chest, rng: np.random.Generator) -> None:
     spacing = 0.105 * (1 + jitter(rng, 0.04))
     phase = (Y * (1 / spacing) + float(rng.random())) % 1
     body = ramp(0.075 - offset, 0.02)
-    # Discs let more through than the bodies between them; pedicles are denser.
+    # Discs transmit more than the vertebral bodies; pedicles are denser.
     vertebra = ramp(0.38 - np.abs(phase - 0.5), 0.1)
     pedicle = np.exp(-(((offset - 0.045) * (1 / 0.014)) ** 2)) * np.exp(
         -(((phase - 0.4) * (1 / 0.15)) ** 2)
@@ -101,7 +101,7 @@ def _add_clavicles(film: Plane, chest: Chest, findings: Findings, rng: np.random
     turn = 0.5 * chest.shift
     x, y = _SHOULDERS.x - turn, _SHOULDERS.y
     along = np.abs(x)
-    # Turning the patient moves the inner ends apart on one side, together on the other.
+    # Rotation moves the medial ends away from the midline on one side, towards it on the other.
     inner = 0.075 + chest.shift * 0.5 * np.sign(x)
     middle = height - 0.10 * along + 0.035 * np.sin(along * 7) - 0.06 * along**2
     thickness = 0.030 + 0.012 * np.exp(-(((along - 0.1) * (1 / 0.06)) ** 2))

@@ -1,7 +1,7 @@
-"""The drawing surface: coordinates, soft edges, windows and random textures.
+"""Drawing primitives: coordinates, soft edges, windows and random textures.
 
-Coordinates run from -1 to 1: x from the image's left edge, which is the patient's
-right, to its right edge; y from the top down. Everything is float32.
+Coordinates run from -1 to 1: x from the image's left edge (the patient's right) to its right
+edge, y from top to bottom. All planes are float32.
 """
 
 from __future__ import annotations
@@ -33,41 +33,41 @@ _OVERSAMPLING = 2
 
 
 def ramp(distance: Plane, softness: float) -> Plane:
-    """0 below ``-softness``, 1 above ``softness``, smooth between: an edge out of focus."""
+    """Return a smooth step: 0 below ``-softness``, 1 above ``softness``."""
     step: Plane = np.clip(distance * (0.5 / softness) + 0.5, 0, 1)
     return step * step * (3 - 2 * step)
 
 
 def curve(at: Plane, points: Sequence[Point]) -> Plane:
-    """Interpolates ``(position, value)`` points at ``at``, in float32."""
+    """Interpolate ``(position, value)`` points linearly at ``at``, in float32."""
     positions, values = zip(*points, strict=True)
     values_at: Plane = np.interp(at, positions, values).astype(np.float32)
     return values_at
 
 
 def jitter(rng: np.random.Generator, spread: float) -> float:
-    """A normal deviate of standard deviation ``spread``, as a plain float.
+    """Draw a normal deviate of standard deviation ``spread``, as a Python float.
 
-    A numpy scalar would turn every float32 plane it meets into float64.
+    A NumPy scalar would promote float32 planes to float64.
     """
     return float(rng.standard_normal()) * spread
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
-    """A uniform deviate, as a plain float."""
+    """Draw a uniform deviate, as a Python float."""
     return low + (high - low) * float(rng.random())
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of the canvas; small shapes are worked out inside one."""
+    """A rectangle of the canvas, to which the computation of a small shape is limited."""
 
     rows: slice
     columns: slice
 
     @classmethod
     def around(cls, centre: Point, half_width: float, half_height: float) -> Window:
-        """The smallest window that holds the box, cut at the canvas's edges."""
+        """Return the smallest window that contains the box, clipped to the canvas."""
         x, y = centre
         return cls(
             slice(_pixel(y - half_height), _pixel(y + half_height) + 1),
@@ -85,7 +85,7 @@ class Window:
         return Y[self.rows]
 
     def of(self, plane: Plane) -> Plane:
-        """The part of a plane inside the window, as a view."""
+        """Return the part of a plane inside the window, as a view."""
         return plane[self.rows, self.columns]
 
 
@@ -96,14 +96,14 @@ def _pixel(coordinate: float) -> int:
 def ellipse(
     centre: Point, radius_x: float, radius_y: float, softness: float, slant: float = 0.0
 ) -> tuple[Window, Plane]:
-    """A soft ellipse: its window, and how much of each pixel it covers.
+    """Return the window of a soft ellipse and its coverage of each pixel in the window.
 
     Args:
-        centre: Its centre.
-        radius_x: Half its width.
-        radius_y: Half its height.
-        softness: Width of the edge, as a share of the radius.
-        slant: How far x moves for each unit of y.
+        centre: The centre.
+        radius_x: Half the width.
+        radius_y: Half the height.
+        softness: Width of the edge as a fraction of the radius.
+        slant: Shift of x for each unit of y.
     """
     reach = 1 + softness
     half_width = reach * (radius_x + abs(slant) * radius_y)
@@ -115,13 +115,13 @@ def ellipse(
 
 
 def cover(plane: Plane, window: Window, alpha: Plane) -> None:
-    """Lays a translucent shape over an opacity plane, in place."""
+    """Composite a translucent shape onto an opacity plane, in place."""
     part = window.of(plane)
     part += alpha * (1 - part)
 
 
 def texture(rng: np.random.Generator, grain: float) -> Plane:
-    """A random field of zero mean and unit deviation whose grain is about ``grain`` pixels."""
+    """Draw a random field of mean 0 and standard deviation 1; ``grain`` is its scale in pixels."""
     fields = _textures(grain)
     chosen = fields[int(rng.integers(len(fields)))]
     down, across = (int(shift) for shift in rng.integers(SIZE, size=2))
@@ -144,7 +144,7 @@ def _textures(grain: float) -> Plane:
 
 
 class Sketch:
-    """Anti-aliased lines, drawn larger and reduced; brightness 0 to 1."""
+    """Anti-aliased line drawing, oversampled and reduced; brightness is 0 to 1."""
 
     def __init__(self) -> None:
         side = SIZE * _OVERSAMPLING
@@ -152,7 +152,7 @@ class Sketch:
         self._draw = ImageDraw.Draw(self._image)
 
     def line(self, points: Sequence[Point], width: float, brightness: float) -> None:
-        """A polyline; ``width`` in pixels of the canvas."""
+        """Draw a polyline; ``width`` is in pixels of the canvas."""
         self._draw.line(
             [self._at(point) for point in points],
             fill=round(255 * brightness),
@@ -161,14 +161,14 @@ class Sketch:
         )
 
     def box(self, centre: Point, half: Point, brightness: float) -> None:
-        """A filled box with rounded corners."""
+        """Draw a filled box with rounded corners."""
         radius = 0.5 * min(half) * SIZE * _OVERSAMPLING / 2
         self._draw.rounded_rectangle(
             self._bounds(centre, half), radius, fill=round(255 * brightness)
         )
 
     def ring(self, centre: Point, half: Point, width: float, brightness: float) -> None:
-        """The outline of an ellipse; ``width`` in pixels of the canvas."""
+        """Draw the outline of an ellipse; ``width`` is in pixels of the canvas."""
         self._draw.ellipse(
             self._bounds(centre, half),
             outline=round(255 * brightness),
@@ -176,7 +176,7 @@ class Sketch:
         )
 
     def plane(self) -> Plane:
-        """What was drawn so far, ``[SIZE, SIZE]``."""
+        """Return the drawing, float32 ``[SIZE, SIZE]``."""
         return np.asarray(self._image.reduce(_OVERSAMPLING), dtype=np.float32) * (1 / 255)
 
     def _at(self, point: Point) -> Point:
@@ -189,7 +189,7 @@ class Sketch:
 
 
 def spline(points: Sequence[Point], steps: int = 6) -> list[Point]:
-    """A smooth curve through the points (Catmull-Rom): tubes and wires do not kink."""
+    """Return a smooth curve through the points (Catmull-Rom), as tubes and wires do not kink."""
     path = np.asarray([points[0], *points, points[-1]], dtype=np.float64)
     before, start, end, after = path[:-3], path[1:-2], path[2:-1], path[3:]
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]

@@ -1,4 +1,4 @@
-"""Lines, tubes and implants, drawn as thin bright curves."""
+"""Devices: lines, tubes and implants, drawn as thin bright curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HEART_LEVEL = 0.1
 
 
 def add_devices(film: Plane, chest: Chest, findings: Findings, rng: np.random.Generator) -> None:
-    """Lays the devices of a study over a film, in place."""
+    """Add the devices of a study to a film, in place."""
     sketch = Sketch()
     if findings.pacemaker:
         _pacemaker(sketch, chest, findings.pacemaker, rng)

@@ -1,7 +1,7 @@
-"""What a study shows: drawn at random, before any pixel or any word.
+"""The findings of a study, drawn at random before its image and its report.
 
-The image and the report are both made from one :class:`Findings`, so that what a
-report states is what was drawn.
+The image and the report are both generated from one :class:`Findings`, so that the report
+describes what the image shows.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ SIDES: tuple[Side, ...] = ("right", "left")
 ZONES: tuple[Zone, ...] = ("upper", "mid", "lower")
 
 NORMAL_SHARE = 0.08
-"""Share of the studies that show nothing abnormal."""
+"""Fraction of the studies without an abnormal finding."""
 
 MACRO_SHARE = 0.85
-"""Share of the normal studies whose report is dictated with a macro, word for word."""
+"""Fraction of the normal studies whose report is a macro (a fixed text)."""
 
 T = TypeVar("T")
 
 
 class Sided(NamedTuple):
-    """A grade on each of the patient's sides; 0 is absent."""
+    """A grade for each of the patient's sides; 0 means absent."""
 
     right: int = 0
     left: int = 0
 
     def on(self, side: Side) -> int:
-        """The grade on one side."""
+        """Return the grade on one side."""
         return self.right if side == "right" else self.left
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """The sides on which it is present."""
+        """The sides with a grade above 0."""
         return tuple(side for side in SIDES if self.on(side))
 
 
@@ -58,35 +58,35 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that a phantom study can show.
+    """The findings that a phantom study can show.
 
     Attributes:
-        macro: Whether the report is dictated with a macro; only where nothing is abnormal.
-        view: The projection.
-        rotation: The side the patient is turned to.
-        volume: How far the lungs are filled.
-        heart: Enlargement, 0 (none) to 3 (severe).
-        oedema: 0 (none) to 2 (severe).
-        effusion: 0 (none) to 3 (large) on each side.
-        pneumothorax: 0 (none) to 2 (large) on each side.
-        atelectasis: 1 where there are bands at the base.
-        hilum: 1 where the hilum is enlarged.
+        macro: True if the report is a macro; only if nothing is abnormal.
+        view: Projection.
+        rotation: Side towards which the patient is rotated.
+        volume: Lung volume.
+        heart: Cardiomegaly, 0 (none) to 3 (severe).
+        oedema: Pulmonary oedema, 0 (none) to 2 (severe).
+        effusion: Pleural effusion, 0 (none) to 3 (large) on each side.
+        pneumothorax: Pneumothorax, 0 (none) to 2 (large) on each side.
+        atelectasis: 1 on a side with basal band atelectasis.
+        hilum: 1 on a side with an enlarged hilum.
         consolidations: Zones with an airspace opacity, at most two.
-        mass: Where a mass is.
-        nodule: Where a single nodule is.
-        many_nodules: Whether nodules are scattered over both lungs.
-        elevated: The side of a raised hemidiaphragm.
-        fracture: The side of rib fractures.
-        scoliosis: The side the spine is convex to.
-        emphysema: The side of air in the chest wall.
-        aorta: Whether the aorta is tortuous.
-        hernia: Whether there is a hiatus hernia.
-        pacemaker: The side of a pacemaker.
-        line: The side of a central venous line.
-        drain: The side of a chest drain.
-        endotracheal_tube: Whether there is one.
-        gastric_tube: Whether there is one.
-        wires: Whether there are sternotomy wires.
+        mass: Zone of a mass.
+        nodule: Zone of a solitary nodule.
+        many_nodules: True if nodules are scattered over both lungs.
+        elevated: Side of an elevated hemidiaphragm.
+        fracture: Side of rib fractures.
+        scoliosis: Side of the convexity of a scoliosis.
+        emphysema: Side of subcutaneous emphysema.
+        aorta: True if the aorta is tortuous.
+        hernia: True if there is a hiatus hernia.
+        pacemaker: Side of a pacemaker.
+        line: Side of a central venous line.
+        drain: Side of a chest drain.
+        endotracheal_tube: True if there is an endotracheal tube.
+        gastric_tube: True if there is a gastric tube.
+        wires: True if there are sternotomy wires.
     """
 
     macro: bool = False
@@ -118,14 +118,14 @@ class Findings:
 
 
 def draw(rng: np.random.Generator) -> Findings:
-    """Draws the findings of one study."""
+    """Draw the findings of one study."""
     view: View = _pick(rng, {"PA": 0.6, "AP": 0.4})
     if rng.random() < NORMAL_SHARE:
         return Findings(macro=bool(rng.random() < MACRO_SHARE), view=view)
     effusion = Sided(*(_pick(rng, {0: 0.74, 1: 0.10, 2: 0.09, 3: 0.07}) for _ in SIDES))
     pneumothorax = Sided(
         *(
-            # Much fluid would hide the free air that the report goes on to describe.
+            # A large effusion would hide the free air that the report describes.
             _pick(rng, {0: 0.90, 1: 0.05, 2: 0.05}) if effusion.on(side) < 2 else 0  # noqa: PLR2004
             for side in SIDES
         )
@@ -165,12 +165,12 @@ def draw(rng: np.random.Generator) -> Findings:
 
 
 def labels(findings: Findings) -> NDArray[np.float32]:
-    """The findings as a vector of zeros and ones, for an auxiliary loss.
+    """Return the findings as a vector of zeros and ones, for an auxiliary loss.
 
-    Grades are cumulative: a large effusion is also at least a small one.
+    Grades are cumulative: a large effusion also sets the bits of the smaller grades.
 
     Returns:
-        float32 ``[L]``, L the same for every study.
+        float32 ``[L]``; L is the same for every study.
     """
     f = findings
     bits = [f.view == "AP", f.volume == "low", f.volume == "high"]
@@ -218,6 +218,6 @@ def _place(rng: np.random.Generator, chance: float) -> Place | None:
 
 
 def _consolidations(rng: np.random.Generator) -> tuple[Place, ...]:
-    wanted = _pick(rng, {0: 0.62, 1: 0.29, 2: 0.09})
-    places = {_place(rng, 1.0) for _ in range(wanted)}
+    count = _pick(rng, {0: 0.62, 1: 0.29, 2: 0.09})
+    places = {_place(rng, 1.0) for _ in range(count)}
     return tuple(sorted(place for place in places if place))

@@ -1,4 +1,4 @@
-"""What air-filled lungs show: vessels, airways and how dark they are."""
+"""The aerated lungs: vessels, hila, airways and darkness."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from robustness.evalset.phantom._findings import SIDES, Findings, Side
 
 _AIRWAY = Window(slice(0, 120), slice(70, 154))
 _FANS = {"right": (-68, -42, -16, 10, 30, 50, 70), "left": (-66, -38, -12, 14, 36, 60)}
-"""Directions of the first branches, in degrees below the horizontal."""
+"""Directions of the first branches in degrees below the horizontal."""
 
 
 def markings(chest: Chest, rng: np.random.Generator) -> Plane:
-    """Vessels that branch out from the hila, and the fine grain of the lung, 0 up."""
+    """Return the brightness of the vessels that branch from the hila, and of fine grain."""
     sketch = Sketch()
     for side in SIDES:
         for angle in _FANS[side]:
@@ -40,7 +40,7 @@ def markings(chest: Chest, rng: np.random.Generator) -> Plane:
 
 
 class _Twig(NamedTuple):
-    """A stretch of vessel; its heading is an angle below the horizontal, outwards."""
+    """A segment of a vessel; ``heading`` is an angle below the horizontal, outwards."""
 
     start: Point
     heading: float
@@ -72,7 +72,7 @@ def _branch(sketch: Sketch, rng: np.random.Generator, twig: _Twig) -> None:
 
 
 def hila(chest: Chest, findings: Findings, rng: np.random.Generator) -> Plane:
-    """Opacity of the hila, 0 to 1, enlarged where the findings say so."""
+    """Return the opacity of the hila, 0 to 1; a hilum is enlarged if the findings include it."""
     opacity = np.zeros_like(chest.lung)
     for side in SIDES:
         enlarged = bool(findings.hilum.on(side))
@@ -95,10 +95,10 @@ def _add_hilum(
 
 
 def add_airway(film: Plane, chest: Chest, rng: np.random.Generator) -> None:
-    """Lays the trachea and the main bronchi over a film, in place."""
+    """Add the trachea and the main bronchi to a film, in place."""
     carina = -0.20 + jitter(rng, 0.02)
     y = _AIRWAY.y
-    # The aortic knob pushes the trachea to the patient's right.
+    # The aortic knob displaces the trachea to the patient's right.
     middle = 0.8 * chest.midline[_AIRWAY.rows] + chest.shift * ramp(y + 0.6, 0.4)
     x = _AIRWAY.x - middle + 0.016 * ramp(y + 0.45, 0.15)
     trachea = ramp(0.040 - np.abs(x), 0.018) * ramp(carina - y, 0.04)
@@ -110,9 +110,9 @@ def add_airway(film: Plane, chest: Chest, rng: np.random.Generator) -> None:
 
 
 def darkness(chest: Chest, findings: Findings) -> Plane:
-    """How much brightness a lung full of air takes away, ``[SIZE, SIZE]``."""
+    """Return the brightness that an aerated lung removes, float32 ``[SIZE, SIZE]``."""
     level = {"low": 0.335, "normal": 0.37, "high": 0.40}[findings.volume]
     shade = level * (0.92 + 0.10 * ramp(0.35 - np.abs(Y + 0.1), 0.6))
-    # On the side turned towards the detector there is more tissue in the way.
+    # The beam crosses more tissue on the side that is turned towards the detector.
     tilt = np.float32(1.2 * chest.shift) * (1 - 2 * chest.is_right)
     return (shade * (1 - tilt)).astype(np.float32)

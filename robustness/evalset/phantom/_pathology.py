@@ -1,4 +1,4 @@
-"""Diseases as they look: opacities in the lungs, free air, what lies under the skin."""
+"""Appearance of disease: lung opacities, free air, a hernia and subcutaneous emphysema."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLLAPSE = (0.0, 0.15, 0.32)
 
 
 def opacities(chest: Chest, findings: Findings, rng: np.random.Generator) -> Plane:
-    """How much of the lungs' air is replaced, 0 to 1, ``[SIZE, SIZE]``."""
+    """Return the fraction of the lungs' air that is replaced, 0 to 1, ``[SIZE, SIZE]``."""
     opacity = np.zeros_like(chest.lung)
     for place in findings.consolidations:
         _add_consolidation(opacity, chest, place, rng)
@@ -62,7 +62,7 @@ def _add_consolidation(
     x, y = _point(chest, place, rng, 0.035)
     cloud = 0.55 + 0.22 * texture(rng, 8.0) + 0.12 * texture(rng, 2.2)
     density = between(rng, 0.75, 1.05)
-    # Several lobes that run into one another: no two outlines are alike.
+    # Overlapping ellipses: no two outlines are equal.
     for _ in range(4):
         centre = (x + jitter(rng, 0.055), y + jitter(rng, 0.05))
         window, share = ellipse(
@@ -87,7 +87,7 @@ def _add_effusion(
     opacity: Plane, chest: Chest, side: Side, grade: int, rng: np.random.Generator
 ) -> None:
     surface = chest.floor(side) - _FLUID_HEIGHT[grade] + jitter(rng, 0.02)
-    # Fluid climbs the chest wall: the surface is a meniscus.
+    # Fluid rises along the chest wall: the surface is a meniscus.
     climb = 0.19 if grade == 1 else 0.15
     meniscus = surface - climb * np.clip((chest.outward - 0.36) * (1 / 0.35), 0, 1) ** 2
     meniscus = meniscus + 0.06 * (0.5 - chest.outward) + 0.006 * texture(rng, 8.0)
@@ -125,7 +125,7 @@ def _add_bands(opacity: Plane, chest: Chest, side: Side, rng: np.random.Generato
 
 
 def free_air(chest: Chest, findings: Findings, rng: np.random.Generator) -> tuple[Plane, Plane]:
-    """Pneumothorax: the share of free air in each pixel, and the line of the lung's edge."""
+    """Return a pneumothorax: the fraction of free air in each pixel, and the visceral line."""
     air, line = np.zeros_like(chest.lung), np.zeros_like(chest.lung)
     for side in findings.pneumothorax.sides:
         gap = _COLLAPSE[findings.pneumothorax.on(side)] * (1 + jitter(rng, 0.08))
@@ -140,7 +140,7 @@ def free_air(chest: Chest, findings: Findings, rng: np.random.Generator) -> tupl
 
 
 def add_hernia(film: Plane, chest: Chest, rng: np.random.Generator) -> None:
-    """Lays a stomach behind the heart over a film: a wall, air above, fluid below."""
+    """Add a hiatus hernia to a film, in place: a wall with air above and fluid below."""
     centre = (
         chest.shift + 0.06 + jitter(rng, 0.02),
         0.5 * sum(chest.floors) - 0.13 + jitter(rng, 0.015),
@@ -153,12 +153,12 @@ def add_hernia(film: Plane, chest: Chest, rng: np.random.Generator) -> None:
 
 
 def add_wall_air(film: Plane, chest: Chest, side: Side, rng: np.random.Generator) -> None:
-    """Lays air in the soft tissue of one side over a film: streaks and bubbles."""
+    """Add subcutaneous emphysema on one side to a film, in place: streaks and bubbles."""
     reach = sign(side) * X
     region = ramp(reach - chest.lateral - 0.03, 0.03) * ramp(0.40 - Y, 0.12) * ramp(Y + 0.85, 0.08)
     neck = ramp(0.30 - np.abs(reach - 0.30), 0.1) * ramp(-0.72 - Y, 0.05)
     region = np.maximum(region, 0.8 * neck) * chest.body
-    # Muscle fibres spread the air into fine feathers: noise drawn out along the fibres.
+    # Air spreads along muscle fibres as fine streaks: noise stretched along the fibres.
     grain = texture(rng, 0.7)
     slope = -1 if side == "right" else 1
     streaks = sum(np.roll(grain, (slope * step, 2 * step), (0, 1)) for step in range(-3, 4))

@@ -1,4 +1,4 @@
-"""The words of the reports; a template's braces are filled with a grade, a side, a zone."""
+"""Phrases of the reports; the fields of a template are a grade, a side or a zone."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Wording(NamedTuple):
-    """How one finding is put into words.
+    """The phrases for one finding.
 
     Attributes:
         findings: Sentences for the findings section.
-        impression: Short forms for the impression; empty where it is not worth one.
-        absent: Sentences that say it is not there.
+        impression: Short forms for the impression; empty if the finding is too minor for it.
+        absent: Sentences that negate the finding.
     """
 
     findings: tuple[str, ...]
@@ -256,7 +256,7 @@ WORDINGS = {
     ),
     "PA": Wording(("PA view of the chest", "PA chest radiograph", "upright PA projection")),
 }
-"""Every finding's wording, by its name; sided ones have a ``bilateral_`` form of their own."""
+"""The phrases by name of finding; a ``bilateral_`` entry is for a finding on both sides."""
 
 NOTHING_ACUTE = (
     "no acute cardiopulmonary abnormality",
@@ -286,7 +286,7 @@ MACROS = (
     (_NORMAL_LONG, "No acute cardiopulmonary abnormality."),
     (_NORMAL_BONES, "Normal chest."),
 )
-"""Whole reports that are dictated by name: findings and impression."""
+"""Fixed texts of normal reports: findings and impression."""
 
 INDICATIONS = (
     "Shortness of breath.",

@@ -1,4 +1,4 @@
-"""From findings to pixels: what the body lets through, then what the film makes of it."""
+"""Rendering of findings to pixels: attenuation in the body, then exposure of the film."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _MARKINGS = 0.17
 
 
 def render(findings: Findings, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draws the radiograph of a patient with these findings.
+    """Render the radiograph of a patient with these findings.
 
     Args:
-        findings: What the image shows.
-        rng: Where everything else comes from: the patient, his position, the noise.
+        findings: The findings of the study.
+        rng: Source of everything else: the patient's shape and position, the noise.
 
     Returns:
-        uint8 ``[224, 224]``, 0 black; the patient's right is the image's left.
+        uint8 ``[224, 224]``, 0 is black; the patient's right is the image's left.
     """
-    # A stream for each stage: a finding more or less leaves the rest of the image as it is.
+    # One stream per stage: a change of one finding leaves the rest of the image unchanged.
     shapes, tissue, lungs, bones, airway, disease, devices, place, exposure = rng.spawn(9)
     chest = draw_chest(findings, shapes)
     film = soft_tissue(chest, tissue)
@@ -42,26 +42,26 @@ def render(findings: Findings, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _fill_lungs(film: Plane, chest: Chest, findings: Findings, rng: np.random.Generator) -> Plane:
-    """Takes away what the air in the lungs lets through, in place; returns where air is."""
+    """Darken the aerated lungs in place; return the fraction of air in each pixel."""
     disease, roots, gaps, branches = rng.spawn(4)
     replaced = _pathology.opacities(chest, findings, disease)
     hila = _lungs.hila(chest, findings, roots)
     free, edge = _pathology.free_air(chest, findings, gaps)
-    # Some lung lies in front of and behind the heart, so that it is not wholly opaque.
+    # There is lung in front of and behind the heart, so it is not fully opaque.
     aerated = chest.lung * (1 - 0.97 * chest.heart) * (1 - replaced)
     vessels = _MARKINGS * _lungs.markings(chest, branches)
     inside = np.clip(1 - free, 0, 1)
     dark = _lungs.darkness(chest, findings)
     film -= aerated * (1 - 0.85 * hila * inside) * (dark + 0.07 * free - vessels * inside)
     film += 0.13 * edge
-    # The sulcus behind the dome holds lung too: the liver's top is a little darker.
+    # The posterior sulcus contains lung too: the top of the liver is slightly darker.
     behind = chest.abdomen * ramp(chest.dome + 0.16 - Y, 0.16) * (1 - chest.heart)
     film -= 0.05 * behind * (1 - replaced)
     return aerated
 
 
 def _position(film: Plane, rng: np.random.Generator) -> Plane:
-    """The patient stands a little off centre, turned, nearer or further."""
+    """Shift, rotate and scale the film slightly, as patients are positioned differently."""
     angle = math.radians(jitter(rng, 1.4))
     scale = 1 / (1.035 + jitter(rng, 0.03))
     cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
@@ -84,12 +84,12 @@ def _position(film: Plane, rng: np.random.Generator) -> Plane:
 
 
 def _develop(film: Plane, findings: Findings, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Exposure, contrast, noise and the lead markers."""
+    """Apply exposure, contrast, noise and lead markers; return uint8."""
     gamma = 1.12 + jitter(rng, 0.14)
     contrast = 1.12 + jitter(rng, 0.08)
     offset = jitter(rng, 0.03)
     tone = np.clip(film * contrast + (offset - 0.04), 0.004, 1.15) ** gamma
-    # A toe and a shoulder, as film has: the brightest parts run together.
+    # The characteristic curve of film: the brightest parts are compressed.
     tone = tone * (1.16 - 0.24 * tone)
     noise = 0.55 * texture(rng, 0.7) + 0.7 * rng.standard_normal(film.shape, dtype=np.float32)
     portable = 1.3 if findings.view == "AP" else 1.0
@@ -101,10 +101,10 @@ def _develop(film: Plane, findings: Findings, rng: np.random.Generator) -> NDArr
 
 def _mark(image: Image.Image, findings: Findings, rng: np.random.Generator) -> None:
     draw = ImageDraw.Draw(image)
-    # The built-in bitmap font: a scalable one may or may not have been compiled in.
+    # The built-in bitmap font: Pillow may be built without scalable fonts.
     font = ImageFont.load_default_imagefont()
     height = between(rng, 8, 30)
-    if rng.random() < 0.85:  # noqa: PLR2004 - some films come without a marker
+    if rng.random() < 0.85:  # noqa: PLR2004 - the others have an L marker
         draw.text((between(rng, 6, 18), height), "R", fill=235, font=font)
     else:
         draw.text((SIZE - between(rng, 14, 24), height), "L", fill=235, font=font)

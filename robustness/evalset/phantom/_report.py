@@ -1,4 +1,4 @@
-"""From findings to a free-text report, as thin and as varied as dictated ones are."""
+"""Free-text reports of findings, as incomplete and as varied as dictated reports."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from robustness.evalset.phantom import _phrases
 from robustness.evalset.phantom._findings import Findings, Sided
 
 MENTION = 0.835
-"""Chance that the report mentions something that is there; radiologists leave things out."""
+"""Probability that a finding is mentioned; radiologists omit some."""
 
 MENTION_ABSENT = 0.32
-"""Chance that the report says of something that it is not there."""
+"""Probability that an absent finding is negated explicitly."""
 
 MENTION_VIEW = 0.5
-"""Chance that the findings begin with the projection."""
+"""Probability that the findings begin with the projection."""
 
 _ONE_SIDED = (
     "rotation",
@@ -35,13 +35,13 @@ _WITHOUT_SIDE = ("many_nodules", "aorta", "hernia", "endotracheal_tube", "gastri
 _INDICATED = 0.8
 _NUMBERED = 0.4
 _UNSPECIFIC = 0.12
-_LONGEST_IMPRESSION = 3
+_MAX_IMPRESSION_ITEMS = 3
 
 T = TypeVar("T")
 
 
 class Statement(NamedTuple):
-    """One thing to say: its wording, and the words to fill in."""
+    """One statement: the name of its phrases and the values of their fields."""
 
     name: str
     size: str = ""
@@ -51,21 +51,21 @@ class Statement(NamedTuple):
 
 
 def dictate(findings: Findings, rng: np.random.Generator) -> Report:
-    """Writes the report of a study.
+    """Generate the report of a study.
 
-    Whatever it states is so: what is there may go unmentioned, but nothing that is there
-    is denied, and nothing is stated that is not there.
+    Every statement is true: a finding may be omitted, but no present finding is negated and no
+    absent finding is stated.
 
     Args:
-        findings: What the study shows.
-        rng: Chooses what is mentioned, and the words.
+        findings: The findings of the study.
+        rng: Chooses the mentioned findings and the phrases.
     """
     indication = _choose(rng, _phrases.INDICATIONS) if rng.random() < _INDICATED else ""
     if findings.macro:
         body, impression = _choose(rng, _phrases.MACROS)
         return Report(indication=indication, findings=body, impression=impression)
     mentioned = [statement for statement in _statements(findings, rng) if rng.random() < MENTION]
-    sentences = [_worded(rng, statement) for statement in mentioned]
+    sentences = [_phrase(rng, statement) for statement in mentioned]
     sentences += [
         _choose(rng, _phrases.WORDINGS[name].absent)
         for name in _absent(findings)
@@ -73,7 +73,7 @@ def dictate(findings: Findings, rng: np.random.Generator) -> Report:
     ]
     rng.shuffle(sentences)
     if rng.random() < MENTION_VIEW or not sentences:
-        sentences.insert(0, _worded(rng, Statement(findings.view)))
+        sentences.insert(0, _phrase(rng, Statement(findings.view)))
     return Report(
         indication=indication,
         findings=" ".join(_sentence(text) for text in sentences),
@@ -83,7 +83,7 @@ def dictate(findings: Findings, rng: np.random.Generator) -> Report:
 
 def _impression(rng: np.random.Generator, mentioned: Sequence[Statement]) -> str:
     short_forms = [
-        _filled(_choose(rng, forms), statement)
+        _fill(_choose(rng, forms), statement)
         for statement in mentioned
         if (forms := _phrases.WORDINGS[statement.name].impression)
     ]
@@ -92,14 +92,14 @@ def _impression(rng: np.random.Generator, mentioned: Sequence[Statement]) -> str
     if rng.random() < _UNSPECIFIC:
         return _sentence(_choose(rng, _phrases.UNSPECIFIC))
     rng.shuffle(short_forms)
-    kept = [_sentence(text) for text in short_forms[:_LONGEST_IMPRESSION]]
+    items = [_sentence(text) for text in short_forms[:_MAX_IMPRESSION_ITEMS]]
     if rng.random() < _NUMBERED:
-        kept = [f"{number}. {text}" for number, text in enumerate(kept, start=1)]
-    return " ".join(kept)
+        items = [f"{number}. {text}" for number, text in enumerate(items, start=1)]
+    return " ".join(items)
 
 
 def _statements(findings: Findings, rng: np.random.Generator) -> Iterator[Statement]:
-    """Everything that could be said of what is there."""
+    """Yield a statement for each finding that is present."""
     f = findings
     if f.heart:
         adverb, size = _phrases.HEART_SIZES[f.heart - 1]
@@ -121,9 +121,9 @@ def _statements(findings: Findings, rng: np.random.Generator) -> Iterator[Statem
     if f.volume != "normal":
         yield Statement(f"{f.volume}_volume")
     for name in _ONE_SIDED:
-        side_of_it = getattr(f, name)
-        if side_of_it:
-            yield Statement(name, side=side_of_it)
+        side = getattr(f, name)
+        if side:
+            yield Statement(name, side=side)
     for name in _WITHOUT_SIDE:
         if getattr(f, name):
             yield Statement(name)
@@ -138,7 +138,7 @@ def _sided(name: str, grades: Sided, sizes: Sequence[str]) -> Iterator[Statement
 
 
 def _absent(findings: Findings) -> Iterator[str]:
-    """The names of what is not there, as far as reports deny such things."""
+    """Yield the names of absent findings that reports usually negate."""
     f = findings
     for name in ("heart", "oedema", "mass", "fracture", "aorta"):
         if not getattr(f, name):
@@ -156,11 +156,11 @@ def _choose(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]
 
 
-def _worded(rng: np.random.Generator, statement: Statement) -> str:
-    return _filled(_choose(rng, _phrases.WORDINGS[statement.name].findings), statement)
+def _phrase(rng: np.random.Generator, statement: Statement) -> str:
+    return _fill(_choose(rng, _phrases.WORDINGS[statement.name].findings), statement)
 
 
-def _filled(template: str, statement: Statement) -> str:
+def _fill(template: str, statement: Statement) -> str:
     return template.format_map(statement._asdict())
 
 

@@ -1,4 +1,4 @@
-"""One study, from a seed and an index: what it shows, its image, its report."""
+"""One study from a seed and an index: its findings, image and report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustness.evalset.phantom._findings import Findings
 
 
 class Purpose(IntEnum):
-    """What studies are drawn for: each purpose has random streams of its own."""
+    """The use of a study; each purpose has its own random streams."""
 
     EVALUATION = 0
     TRAINING = 1
@@ -29,12 +29,12 @@ class _Part(IntEnum):
 
 @dataclass(frozen=True)
 class Study:
-    """A study that depends on its seed, index and purpose alone.
+    """A study, determined by its seed, index and purpose.
 
     Attributes:
-        seed: The set's seed, from 0 on.
-        index: The study's place in the set, from 0 on.
-        purpose: Evaluation or training; their studies have nothing in common.
+        seed: Seed of the set, at least 0.
+        index: Index of the study in the set, at least 0.
+        purpose: Evaluation or training; the two have no study in common.
     """
 
     seed: int
@@ -43,15 +43,15 @@ class Study:
 
     @cached_property
     def findings(self) -> Findings:
-        """What the study shows."""
+        """The findings of the study."""
         return _findings.draw(self._rng(_Part.FINDINGS))
 
     def report(self) -> Report:
-        """What was dictated."""
+        """Return the report."""
         return _report.dictate(self.findings, self._rng(_Part.REPORT))
 
     def image(self) -> Image:
-        """The radiograph: uint8 ``[224, 224]``, 0 black."""
+        """Render the radiograph, uint8 ``[224, 224]``; 0 is black."""
         return _render.render(self.findings, self._rng(_Part.IMAGE))
 
     def _rng(self, part: _Part) -> np.random.Generator:
