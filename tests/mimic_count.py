@@ -1,6 +1,6 @@
-"""What a MIMIC-CXR-JPG tree holds, counted without the code that reads it.
+"""Independent count of a MIMIC-CXR-JPG tree, without the code under test.
 
-From pandas over the tables, from the folder, and from what the reports were made to say.
+It uses pandas for the tables, the folder itself, and the known content of the reports.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RANK = {"PA": 0, "AP": 1, "LATERAL": 2, "LL": 3}
 
 @dataclass(frozen=True)
 class Collection:
-    """A tree, and where else its reports lie."""
+    """A tree, and other places of its reports."""
 
     tree: mimic_tree.Tree
     apart: Path
@@ -50,7 +50,7 @@ def frame(root, name):
 
 
 def images_of(root, split):
-    """The rows of a split with their metadata, in the order that pairs must have."""
+    """Return the rows of a split with their metadata, in the expected order of pairs."""
     rows = frame(root, "split").merge(
         frame(root, "metadata"), on=["dicom_id", "study_id", "subject_id"], validate="1:1"
     )
@@ -62,26 +62,26 @@ def images_of(root, split):
 
 
 def expected(collection, rows, view, images, missing):
-    """Ids that are kept, in order, and how many each reason leaves out; None is an error."""
-    kept, reasons, taken = [], Counter(), set()
+    """Return the selected ids in order and the count of each reason; None for an error."""
+    selected, reasons, selected_studies = [], Counter(), set()
     for row in rows.itertuples():
-        said = collection.tree.said.get((row.subject_id, row.study_id))
-        there = image_file(
+        report = collection.tree.expected.get((row.subject_id, row.study_id))
+        exists = image_file(
             collection.root, row.dicom_id, row.study_id, row.subject_id
         ).exists()  # fmt: skip
         if view != "all" and row.ViewPosition not in VIEWS[view]:
-            reasons["view not asked for" if row.ViewPosition else "view not stated"] += 1
-        elif said is None:
+            reasons["view not selected" if row.ViewPosition else "view not stated"] += 1
+        elif report is None:
             reasons["no report of the study"] += 1
-        elif not (said.findings or said.impression or said.undivided):
+        elif not (report.findings or report.impression or report.undivided):
             reasons["no findings and no impression"] += 1
-        elif missing == "exclude" and not there:
+        elif missing == "exclude" and not exists:
             reasons["image file missing"] += 1
-        elif images == "one" and row.study_id in taken:
-            reasons["another image of the same study is taken"] += 1
-        elif not there:
+        elif images == "one" and row.study_id in selected_studies:
+            reasons["another image of the study is selected"] += 1
+        elif not exists:
             return None
         else:
-            kept.append(row.dicom_id)
-            taken.add(row.study_id)
-    return kept, dict(reasons)
+            selected.append(row.dicom_id)
+            selected_studies.add(row.study_id)
+    return selected, dict(reasons)

@@ -1,4 +1,4 @@
-"""What the tests share that give a MIMIC-CXR-JPG tree with a fault in it."""
+"""Helpers for tests with a damaged MIMIC-CXR-JPG tree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from robustness import evalset
 from robustness.errors import EvaluationSetError, GateError
 
 ALL = "split=all,view=all,images=all"
-"""Every image is read."""
+"""Options that select every image."""
 
 
 def load(root, options=ALL):
@@ -16,11 +16,11 @@ def load(root, options=ALL):
 
 
 def refused(root, options=ALL, kind=EvaluationSetError):
-    """What a person is told: one line, and nothing that moves a cursor."""
+    """Return the error message: one printable line."""
     with pytest.raises(GateError) as caught:
         load(root, options)
     assert type(caught.value) is kind
-    said = str(caught.value)
-    assert said.isprintable()
-    assert len(said) < 1200
-    return said
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 1200
+    return message

@@ -1,7 +1,7 @@
-"""A MIMIC-CXR-JPG tree in PhysioNet's layout: phantoms, and reports in the collection's form.
+"""A MIMIC-CXR-JPG tree in PhysioNet's layout, of phantoms with reports in the collection's form.
 
-The tables have the collection's names, columns and order of columns. Nothing in here uses the
-code that reads such a tree, and what each report says is known before it is written.
+The tables have the collection's names, columns and order of columns. Nothing here uses the code
+that reads such a tree; the expected sections of each report are known before it is written.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VIEWS = (
     ("PA", "LATERAL"), ("AP",), ("PA", "LL"), ("AP", "AP"), ("LATERAL", "PA", "PA"), ("AP",),
     ("",), ("LL",), ("", "AP"), ("AP", "PA"), ("AP LLD", "AP"), ("LL", "LATERAL"), ("SWIMMERS",),
 )  # fmt: skip
-"""The images of a study."""
+"""The views of the images of a study."""
 
 CODES = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral"}
 
@@ -47,32 +47,32 @@ FINAL = " " * 33 + "FINAL REPORT"
 
 @dataclass(frozen=True)
 class Tree:
-    """What was written, and what is not: the reports, by subject and study.
+    """A tree on disk, and its reports by subject and study, which are not on disk.
 
     Attributes:
         root: The collection's folder.
-        texts: Each report's text; a study that has none is not in it.
-        said: What each of these reports says; empty where it has no reading.
+        texts: The text of each report; studies without one are missing.
+        expected: The sections of each of these reports; empty if it has no reading.
     """
 
     root: Path
     texts: dict[tuple[str, str], str]
-    said: dict[tuple[str, str], Report]
+    expected: dict[tuple[str, str], Report]
 
 
 def build(root: Path, *, studies: int = 220, drawn: int = 96, seed: int = 0) -> Tree:
-    """Writes images and tables of a collection, a patient having one to four studies.
+    """Write the images and tables of a collection with one to four studies per patient.
 
     Args:
-        root: The folder to make.
-        studies: How many studies; the first is PhysioNet's own example of a path.
-        drawn: How many phantoms are drawn; later studies show one of them again, cropped.
-        seed: Of everything.
+        root: The folder to create.
+        studies: Number of studies; the first is PhysioNet's example of a path.
+        drawn: Number of phantoms; further studies repeat them, cropped.
+        seed: Seed of everything.
     """
     rng = random.Random(seed)  # noqa: S311 - nothing here is secret
     tables: dict[str, list[list[object]]] = {"split": [], "metadata": [], "chexpert": []}
     texts: dict[tuple[str, str], str] = {}
-    said: dict[tuple[str, str], Report] = {}
+    expected: dict[tuple[str, str], Report] = {}
     phantoms = [Study(seed, index) for index in range(drawn)]
     images = [PilImage.fromarray(phantom.image()) for phantom in phantoms]
     subject, patients, left = "10000032", 0, 0
@@ -85,10 +85,10 @@ def build(root: Path, *, studies: int = 220, drawn: int = 96, seed: int = 0) -> 
         text, report = _report(phantom.report(), number)
         if text is not None:
             texts[subject, study] = text
-            said[subject, study] = report
-        if number % 41 != 40:  # the real table lacks some studies, too
-            found = {name.title() for name in finding_names(phantom.findings)}
-            tables["chexpert"].append([subject, study, *_labels(found, rng)])
+            expected[subject, study] = report
+        if number % 41 != 40:  # the real table lacks some studies too
+            present = {name.title() for name in finding_names(phantom.findings)}
+            tables["chexpert"].append([subject, study, *_labels(present, rng)])
         split = ("test", "train", "validate", "test")[patients % 4]
         for place, view in enumerate(VIEWS[number % len(VIEWS)]):
             dicom = "-".join(f"{rng.randrange(16**8):08x}" for _ in range(5))
@@ -101,13 +101,13 @@ def build(root: Path, *, studies: int = 220, drawn: int = 96, seed: int = 0) -> 
                 [dicom, subject, study, "CHEST (PA AND LAT)", view, picture.height, picture.width,
                  *_time(rng, number), "CHEST, PORTABLE (AP)", CODES.get(view, ""), "Erect"]
             )  # fmt: skip
-    # Labels of another labeller lie beside; nobody asked for them.
+    # The collection has a table of another labeller too; it must be ignored.
     tables["negbio"] = [[*row[:2], *[""] * len(FINDINGS)] for row in tables["chexpert"]]
     for name, rows in tables.items():
         rows.sort(key=lambda row: [str(value) for value in row])
         header = {"split": SPLIT, "metadata": METADATA}.get(name, LABELS)
         write(table(root, name), [header, *rows])
-    return Tree(root, texts, said)
+    return Tree(root, texts, expected)
 
 
 def table(root: Path, name: str) -> Path:
@@ -115,7 +115,7 @@ def table(root: Path, name: str) -> Path:
 
 
 def write(path: Path, rows) -> None:
-    """A table, packed as its name says."""
+    """Write a table, compressed if its name ends in .gz."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     content = text.getvalue().encode()
@@ -123,7 +123,7 @@ def write(path: Path, rows) -> None:
 
 
 def read(path: Path) -> list[list[str]]:
-    """A table's rows, its header too."""
+    """Return the rows of a table, including its header."""
     return list(csv.reader(gzip.decompress(path.read_bytes()).decode().splitlines()))
 
 
@@ -132,7 +132,7 @@ def name_of(subject: str, study: str) -> str:
 
 
 def put_reports(folder: Path, tree: Tree) -> None:
-    """The reports as a tree of text files, as MIMIC-CXR has them."""
+    """Write the reports as a tree of text files, as in MIMIC-CXR."""
     for (subject, study), text in tree.texts.items():
         path = folder / name_of(subject, study)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def put_reports(folder: Path, tree: Tree) -> None:
 
 
 def put_archive(path: Path, tree: Tree) -> None:
-    """The reports as PhysioNet packs them, folders among the entries."""
+    """Write the reports as PhysioNet's archive, with entries of folders."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("files/", "")
         for (subject, study), text in tree.texts.items():
@@ -152,28 +152,28 @@ def _numbers(rng: random.Random, count: int, lowest: int) -> list[str]:
 
 
 def _time(rng: random.Random, number: int) -> list[str]:
-    """Date and time as the table has them: numbers, so leading zeros are gone."""
+    """Return date and time as in the table: numbers without leading zeros."""
     if number % 19 == 18:
         return [f"2180{1 + number % 12:02d}{1 + number % 28:02d}", ""]
     clock = rng.choice((rng.uniform(0, 5959), rng.uniform(60_000, 95_959), rng.uniform(1e5, 2e5)))
     return [f"2180{1 + number % 12:02d}{1 + number % 28:02d}", repr(round(clock, 3))]
 
 
-def _labels(found: set[str], rng: random.Random) -> list[str]:
+def _labels(present: set[str], rng: random.Random) -> list[str]:
     others = {name: rng.choices(("", "0.0", "-1.0"), (8, 1, 1))[0] for name in FINDINGS}
-    others["No Finding"] = "" if found else "1.0"
-    return ["1.0" if name in found else others[name] for name in FINDINGS]
+    others["No Finding"] = "" if present else "1.0"
+    return ["1.0" if name in present else others[name] for name in FINDINGS]
 
 
 def _picture(image: PilImage.Image, view: str, crop: int, place: int) -> PilImage.Image:
-    """One of a study's images: no two of the tree are the same."""
+    """Return one image of a study; no two images of the tree are equal."""
     if view in {"LATERAL", "LL"}:
         image = image.transpose(PilImage.Transpose.ROTATE_90)
     return image.crop((crop, 2 * place, image.width, image.height))
 
 
 def _report(report: Report, number: int) -> tuple[str | None, Report]:
-    """A text in one of the collection's forms, and what it says; None is no report."""
+    """Return a text in one of the collection's forms and its sections; None for no report."""
     if number % 23 == 22:
         return None, Report()
     if number % 29 == 28:
@@ -222,7 +222,7 @@ def _addendum(report: Report) -> tuple[str, Report]:
 
 
 def _joined(report: Report) -> tuple[str, Report]:
-    """Findings and impression under one heading."""
+    """Put findings and impression under one heading."""
     both = " ".join(part for part in (report.findings, report.impression) if part)
     kept = replace(report, findings="", impression=both)
     return _paged(FINAL, *_sections(kept, impression="FINDINGS AND IMPRESSION")), kept
@@ -234,7 +234,7 @@ def _one_line(report: Report) -> tuple[str, Report]:
 
 
 def _undivided(report: Report) -> tuple[str, Report]:
-    """The reading stands in paragraphs under no heading."""
+    """Put the reading in paragraphs without a heading."""
     body = [part for part in (report.findings, report.impression) if part]
     kept = Report(indication=report.indication or "Cough.", undivided=" ".join(body))
     indication = _part("INDICATION", kept.indication)

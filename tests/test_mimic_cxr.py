@@ -1,4 +1,4 @@
-"""MIMIC-CXR-JPG in PhysioNet's layout: what is read, and what is left out and why."""
+"""MIMIC-CXR-JPG in PhysioNet's layout: selected images and reasons for exclusion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from robustness.evalset import Report
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
-    """220 studies; of the train and validate splits some image files are missing."""
+    """220 studies; some image files of the train and validate splits are missing."""
     folder = tmp_path_factory.mktemp("mimic")
     tree = mimic_tree.build(folder / "jpg")
     mimic_tree.put_reports(tree.root, tree)
@@ -35,8 +35,8 @@ def collection(tmp_path_factory):
     return Collection(tree, folder / "apart", folder / "mimic-cxr-reports.zip")
 
 
-def test_the_tree_has_what_a_collection_has(collection):
-    """A tree without these would prove nothing of what follows."""
+def test_the_tree_is_as_varied_as_the_collection(collection):
+    """Precondition of the tests below."""
     rows = images_of(collection.root, "all")
     assert rows["study_id"].nunique() >= 200
     assert rows["study_id"].iloc[0] == "50414267"
@@ -49,9 +49,9 @@ def test_the_tree_has_what_a_collection_has(collection):
     assert (times == "").any()
     assert {len(time.split(".")[0]) for time in times if time} >= {4, 5, 6}
     as_text = rows.sort_values(["subject_id", "study_id", "rank", "date", "StudyTime", "dicom_id"])
-    assert list(as_text["dicom_id"]) != list(rows["dicom_id"]), "zeros must matter"
+    assert list(as_text["dicom_id"]) != list(rows["dicom_id"]), "leading zeros must matter"
     assert len(collection.tree.texts) < rows["study_id"].nunique()
-    assert sum(not said.findings for said in collection.tree.said.values()) > 20
+    assert sum(not report.findings for report in collection.tree.expected.values()) > 20
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -70,15 +70,15 @@ def test_counts_equal_an_independent_count(collection, split):
                 collection.load(**options)
             continue
         loaded = collection.load(**options)
-        kept, reasons = count
-        assert [pair.image_id for pair in loaded.pairs] == kept
+        selected, reasons = count
+        assert [pair.image_id for pair in loaded.pairs] == selected
         assert loaded.excluded_by_reason == dict(sorted(reasons.items()))
         left_out = [exclusion.item for exclusion in loaded.excluded]
-        assert sorted(kept + left_out) == sorted(rows["dicom_id"])
+        assert sorted(selected + left_out) == sorted(rows["dicom_id"])
     assert bool(errors) == (split != "test")
 
 
-def test_the_default_is_the_test_split_frontal_one_a_study(collection):
+def test_the_default_is_one_frontal_image_per_study_of_the_test_split(collection):
     loaded = collection.load()
     named = collection.load(
         split="test", view="frontal", images="one", uncertain="negative", missing="error", side=1024
@@ -89,23 +89,23 @@ def test_the_default_is_the_test_split_frontal_one_a_study(collection):
     assert {pair.view for pair in loaded.pairs} == {"PA", "AP"}
 
 
-def test_a_pair_says_what_the_tables_say(collection):
+def test_a_pair_matches_the_tables(collection):
     loaded = collection.load(split="all", view="all", images="all", missing="exclude")
     rows = images_of(collection.root, "all").set_index("dicom_id")
     for pair in loaded.pairs:
         row = rows.loc[pair.image_id]
         assert (pair.study_id, pair.patient_id) == (f"s{row.study_id}", f"p{row.subject_id}")
         assert pair.view == row.ViewPosition
-        assert pair.report == collection.tree.said[row.subject_id, row.study_id]
+        assert pair.report == collection.tree.expected[row.subject_id, row.study_id]
     sections = ("indication", "comparison", "findings", "impression", "undivided")
     for section in sections:
         assert sum(bool(getattr(pair.report, section)) for pair in loaded.pairs) > 10
 
 
-# --- where the reports lie ----------------------------------------------------------------
+# --- places of the reports ----------------------------------------------------------------
 
 
-def test_reports_are_the_same_wherever_they_lie(collection, tmp_path):
+def test_reports_do_not_depend_on_their_place(collection, tmp_path):
     options = {"split": "all", "view": "all", "images": "all", "missing": "exclude"}
     beside = collection.load(**options)
     for place in (collection.archive, collection.apart, collection.apart / "files"):
@@ -124,7 +124,7 @@ def test_reports_are_the_same_wherever_they_lie(collection, tmp_path):
     assert relative.pairs == beside.pairs
 
 
-def test_an_archive_wins_over_a_tree_beside_it(tmp_path):
+def test_an_archive_takes_precedence_over_a_tree(tmp_path):
     tree = mimic_tree.build(tmp_path, studies=6, drawn=1)
     mimic_tree.put_reports(tmp_path, tree)
     changed = dict.fromkeys(tree.texts, " IMPRESSION: Of the archive.")
@@ -135,9 +135,8 @@ def test_an_archive_wins_over_a_tree_beside_it(tmp_path):
     assert {pair.report for pair in loaded.pairs} == {Report(impression="Of the archive.")}
 
 
-def test_an_archive_may_hold_its_folder(tmp_path):
-    """Some pack the folder they unpacked: mimic-cxr-reports/files/p10/..."""
-
+def test_an_archive_may_contain_a_parent_folder(tmp_path):
+    """Some users archive the unpacked folder: mimic-cxr-reports/files/p10/..."""
     tree = mimic_tree.build(tmp_path, studies=6, drawn=1)
     with zipfile.ZipFile(tmp_path / "mimic-cxr-reports.zip", "w") as archive:
         archive.writestr("mimic-cxr-reports/LICENSE.txt", "Read it.")
@@ -152,7 +151,7 @@ def test_an_archive_may_hold_its_folder(tmp_path):
 
 
 @pytest.mark.parametrize(("uncertain", "values"), [("negative", {1}), ("positive", {1, -1})])
-def test_labels_are_those_of_the_table(collection, uncertain, values):
+def test_labels_match_the_table(collection, uncertain, values):
     loaded = collection.load(split="all", missing="exclude", uncertain=uncertain)
     labels = pd.read_csv(
         mimic_tree.table(collection.root, "chexpert"), dtype={"study_id": str}
@@ -215,7 +214,7 @@ def test_images_decode_as_pillow_decodes_them(collection):
         np.testing.assert_array_equal(small.decode(reduced), at_most)
 
 
-def test_a_digest_follows_the_content_of_its_file(tmp_path):
+def test_a_digest_depends_on_the_content_of_its_file(tmp_path):
     tree = mimic_tree.build(tmp_path, studies=6, drawn=1)
     mimic_tree.put_reports(tmp_path, tree)
     before = evalset.load(spec(tmp_path, split="all"))
@@ -236,7 +235,7 @@ def test_a_digest_follows_the_content_of_its_file(tmp_path):
 
 
 def test_newer_and_unpacked_tables_are_read(collection, tmp_path):
-    """The newest version is taken, and a table may be unpacked; the order of rows is free."""
+    """The newest version is used, compressed or not, in any order of rows."""
     root = tmp_path / "jpg"
     shutil.copytree(collection.root, root)
     options = {"split": "all", "view": "all", "missing": "exclude"}
@@ -245,7 +244,7 @@ def test_newer_and_unpacked_tables_are_read(collection, tmp_path):
         path = mimic_tree.table(root, name)
         header, *rows = mimic_tree.read(path)
         mimic_tree.write(root / f"mimic-cxr-2.10.0-{name}.csv", [header, *reversed(rows)])
-        path.write_bytes(b"an older table, which nobody reads")
+        path.write_bytes(b"an older table, which must be ignored")
     after = evalset.load(spec(root, **options))
     assert after.pairs == before.pairs
     assert after.excluded_by_reason == before.excluded_by_reason
@@ -270,13 +269,13 @@ def test_the_gate_measures_it_from_end_to_end(repository, collection):
     repository.edit("[square, grid]", "[grid]")
     repository.edit("[black, grey]", "[grey]")
     outcome = repository.gate(f"--robustness-evalset={spec(collection.root)}", "-k", "occlusion")
-    assert outcome.ret in {0, 1}, "decided, whatever the reference encoder makes of other phantoms"
+    assert outcome.ret in {0, 1}, "a verdict, pass or fail"
     results = repository.results()
-    kept, reasons = expected(
+    selected, reasons = expected(
         collection, images_of(collection.root, "test"), "frontal", "one", "error"
     )
     measured = results["protocol"]["evalset"]
-    assert measured["images"] == len(kept)
+    assert measured["images"] == len(selected)
     assert measured["excluded"] == reasons
     cells = results["cases"]
     assert len(cells) == 2 * 2
@@ -290,6 +289,6 @@ def test_the_gate_measures_it_from_end_to_end(repository, collection):
             assert 0 < cell["chance"][name] < 1
     clean = [cell for cell in cells if cell["level"] == 0]
     for cell in clean:
-        # These phantoms are what the reference encoder was trained for.
+        # The reference encoder was trained on such phantoms.
         assert cell["metrics"]["hit@10"]["value"] > 3 * cell["chance"]["hit@10"]
         assert cell["metrics"]["ndcg@10"]["value"] > cell["chance"]["ndcg@10"]

@@ -1,4 +1,4 @@
-"""MIMIC-CXR-JPG, asked for or filled wrongly: each fault is one line that names it."""
+"""Invalid MIMIC-CXR-JPG specifications and trees: each error is one line."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def original(tmp_path_factory):
 
 @pytest.fixture
 def root(original, tmp_path):
-    """A copy to spoil; every image of it is read."""
+    """A copy to damage; every image of it is read."""
     shutil.copytree(original.root, tmp_path / "jpg")
     return tmp_path / "jpg"
 
 
-def test_what_is_spoilt_below_is_whole(root):
+def test_the_undamaged_tree_is_complete(root):
     loaded = load(root)
     rows = mimic_tree.read(mimic_tree.table(root, "split"))[1:]
     assert len(loaded) + len(loaded.excluded) == len(rows) == 22
@@ -40,7 +40,7 @@ def test_what_is_spoilt_below_is_whole(root):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("split=dev", "option split is 'dev'; allowed are test, validate, train, all"),
         ("split=Test", "option split is 'Test'"),
@@ -49,15 +49,15 @@ def test_what_is_spoilt_below_is_whole(root):
         ("uncertain=ignore", "option uncertain is 'ignore'; allowed are negative, positive"),
         ("missing=", "option missing is ''; allowed are error, exclude"),
         ("side=0", "option side is '0'"),
-        ("side=native,side=64", "option 'side' stands twice"),
+        ("side=native,side=64", "duplicate option 'side'"),
         ("report=x.zip", "unknown option 'report'"),
         ("reports=", "option reports is ''"),
-        ("reports=nowhere.zip", "option reports is 'nowhere.zip', and there is no"),
+        ("reports=nowhere.zip", "option reports is 'nowhere.zip', but "),
     ],
 )
-def test_a_specification_is_refused_before_anything_is_read(root, options, said):
-    assert said in refused(root, options, UsageError)
-    with pytest.raises(UsageError, match=re.escape(said)):
+def test_a_specification_is_refused_before_anything_is_read(root, options, message):
+    assert message in refused(root, options, UsageError)
+    with pytest.raises(UsageError, match=re.escape(message)):
         evalset.check_spec(f"mimic_cxr:{root},{options}")
 
 
@@ -67,13 +67,13 @@ def test_a_table_that_is_missing(root, name):
     assert f"no mimic-cxr-2.0.0-{name}.csv.gz in {root}" in refused(root, kind=UsageError)
 
 
-def test_labels_that_are_missing_are_missed_where_they_are_asked_for(root):
+def test_a_missing_label_table_is_an_error_if_its_option_is_used(root):
     mimic_tree.table(root, "chexpert").unlink()
     assert "no mimic-cxr-2.0.0-chexpert.csv.gz" in refused(root, "uncertain=negative", UsageError)
 
 
-def test_a_folder_that_is_another(root):
-    assert "name the folder that holds files/" in refused(root / "files", kind=UsageError)
+def test_a_wrong_folder(root):
+    assert "name the folder that contains files/" in refused(root / "files", kind=UsageError)
     assert "no folder" in refused(root / "absent", kind=UsageError)
     assert "names no file or folder" in refused("", "split=test", UsageError)
 
@@ -82,7 +82,7 @@ def test_a_folder_that_is_another(root):
 
 
 def image_of(root):
-    """The image of line 2 of the split table."""
+    """Return the image of line 2 of the split table."""
     dicom, study, subject, _ = mimic_tree.read(mimic_tree.table(root, "split"))[1]
     return root / mimic_tree.name_of(subject, study).removesuffix(".txt") / f"{dicom}.jpg"
 
@@ -103,7 +103,7 @@ def test_an_image_that_leaves_the_folder(root, tmp_path):
     path.symlink_to(tmp_path / "elsewhere.jpg")
     for options in (ALL, f"{ALL},missing=exclude"):
         message = refused(root, options)
-        assert re.search(r"split\.csv\.gz, line 2: '.*\.jpg' does not lie in", message)
+        assert re.search(r"split\.csv\.gz, line 2: '.*\.jpg' is outside", message)
 
 
 def test_a_link_within_the_folder_and_a_linked_folder_are_read(root, tmp_path):
@@ -139,7 +139,7 @@ def test_an_image_of_too_many_pixels(root):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_no_image(root):
+def test_a_named_pipe_is_not_an_image(root):
     path = image_of(root)
     path.unlink()
     os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""Reports of MIMIC-CXR as a careless or hostile user gives them: a tree, or an archive."""
+"""Malformed and hostile reports of MIMIC-CXR, in a tree or an archive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARCHIVE = "mimic-cxr-reports.zip"
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Six studies, and no report on the disk."""
+    """Six studies without report files."""
     return mimic_tree.build(tmp_path_factory.mktemp("mimic") / "jpg", studies=6, drawn=1)
 
 
@@ -26,9 +26,9 @@ def load(tree, place):
 
 
 def refused(tree, place):
-    said = mimic_refusal.refused(tree.root, f"{mimic_refusal.ALL},reports={place}")
-    assert str(place) in said
-    return said
+    messages = mimic_refusal.refused(tree.root, f"{mimic_refusal.ALL},reports={place}")
+    assert str(place) in messages
+    return messages
 
 
 def first(tree):
@@ -45,7 +45,7 @@ def folder(tree, tmp_path):
 
 
 def report_of(tree, folder, content):
-    """What the report of the first study is read as, if its file has this content."""
+    """Return the parsed report of the first study if its file has this content."""
     (folder / first(tree)).write_bytes(content)
     study = f"s{next(iter(tree.texts))[1]}"
     return next(pair.report for pair in load(tree, folder).pairs if pair.study_id == study)
@@ -63,15 +63,15 @@ def report_of(tree, folder, content):
     ],
     ids=["ASCII", "byte order mark", "UTF-8", "Latin-1", "half a letter", "Windows"],
 )
-def test_what_is_no_utf_8_is_latin_1(tree, folder, content, findings):
+def test_a_report_that_is_not_utf_8_is_read_as_latin_1(tree, folder, content, findings):
     assert report_of(tree, folder, content).findings == findings
 
 
-def test_a_report_that_is_no_text(tree, folder):
+def test_a_report_that_is_not_text(tree, folder):
     path = folder / first(tree)
     for content in (" FINDINGS: Clear.".encode("utf-16"), b"FINDINGS: \0", bytes(4096)):
         path.write_bytes(content)
-        assert f"{first(tree)} is no text: it holds a zero byte" in refused(tree, folder)
+        assert f"{first(tree)} is not text: it contains a zero byte" in refused(tree, folder)
 
 
 def test_a_report_that_is_too_large(tree, folder):
@@ -81,7 +81,7 @@ def test_a_report_that_is_too_large(tree, folder):
 
 
 def test_a_hostile_report_is_read_in_time(tree, folder):
-    """of the most headings a report can hold, and of the longest runs of one character."""
+    """The maximum number of headings, and the longest runs of one character."""
     size = 1 << 18
     for text in ("IMPRESSION: AA ", "AB CD EF GH IJ: ", " ", "_", ". Aa", "A:\n", "\n "):
         filler = (text * (size // len(text)))[: size - 32]
@@ -93,33 +93,33 @@ def test_a_report_that_leaves_its_folder(tree, folder, tmp_path):
     path = folder / first(tree)
     path.rename(tmp_path / "elsewhere.txt")
     path.symlink_to(tmp_path / "elsewhere.txt")
-    assert "does not lie in" in refused(tree, folder)
+    assert "is outside" in refused(tree, folder)
     path.unlink()
     path.symlink_to(path)
-    assert "does not lie in" in refused(tree, folder) or "is no path" in refused(tree, folder)
+    assert "is outside" in refused(tree, folder) or "is not a valid path" in refused(tree, folder)
 
 
-def test_a_folder_or_a_pipe_is_no_report(tree, folder):
+def test_a_folder_or_a_named_pipe_is_not_a_report(tree, folder):
     path = folder / first(tree)
     path.unlink()
     path.mkdir()
-    assert f"report {path} is no regular file" in refused(tree, folder)
+    assert f"report {path} is not a regular file" in refused(tree, folder)
     path.rmdir()
     os.mkfifo(path)
-    assert f"report {path} is no regular file" in refused(tree, folder)
+    assert f"report {path} is not a regular file" in refused(tree, folder)
 
 
-def test_a_folder_without_reports_is_told(tree, tmp_path):
+def test_a_folder_without_reports_is_refused(tree, tmp_path):
     (tmp_path / "empty").mkdir()
-    said = refused(tree, tmp_path / "empty")
-    assert "none of 6 studies has a report there, such as files/p10/p10000032/s50414267" in said
+    messages = refused(tree, tmp_path / "empty")
+    assert "no report found for 6 studies, such as files/p10/p10000032/s50414267" in messages
 
 
 # --- an archive -----------------------------------------------------------------------------
 
 
 def packed(tree, path, *, method=zipfile.ZIP_DEFLATED, **others):
-    """An archive of all reports, and of other entries."""
+    """Write an archive of all reports and of other entries."""
     with zipfile.ZipFile(path, "w", method) as archive:
         for key, text in tree.texts.items():
             archive.writestr(mimic_tree.name_of(*key), text)
@@ -142,26 +142,26 @@ def test_a_study_with_two_reports(tree, tmp_path):
     assert "study 50414267 has two reports" in refused(tree, path)
 
 
-def test_other_files_in_an_archive_are_of_no_account(tree, tmp_path):
+def test_other_files_in_an_archive_are_ignored(tree, tmp_path):
     mimic_tree.put_archive(tmp_path / ARCHIVE, tree)
     others = {"LICENSE.txt": "x", "files/p10/p10000032/notes.txt": "x", "files/p10/s1.txt": "x"}
     path = packed(tree, tmp_path / "more.zip", **others)
     assert load(tree, path).pairs == load(tree, tmp_path / ARCHIVE).pairs
 
 
-def test_an_archive_without_reports_is_told(tree, tmp_path):
+def test_an_archive_without_reports_is_refused(tree, tmp_path):
     with zipfile.ZipFile(tmp_path / ARCHIVE, "w"):
         pass
-    assert "none of 6 studies has a report there" in refused(tree, tmp_path / ARCHIVE)
+    assert "no report found for 6 studies" in refused(tree, tmp_path / ARCHIVE)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_an_archive_packed_in_another_way(tree, tmp_path, method):
+def test_an_archive_with_another_compression(tree, tmp_path, method):
     path = packed(tree, tmp_path / ARCHIVE, method=method)
-    assert f"is packed by method {method}; allowed are stored (0)" in refused(tree, path)
+    assert f"is compressed by method {method}; allowed are stored (0)" in refused(tree, path)
 
 
-def test_a_report_that_unpacks_to_too_much(tree, tmp_path):
+def test_a_report_that_is_too_large_when_unpacked(tree, tmp_path):
     path = tmp_path / ARCHIVE
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(first(tree), bytes(200_000_000))
@@ -170,7 +170,7 @@ def test_a_report_that_unpacks_to_too_much(tree, tmp_path):
 
 
 def central(path, offset, value):
-    """Writes into the first entry of an archive's directory, at an offset of APPNOTE 4.3.12."""
+    """Overwrite bytes of the first central directory entry (offsets of APPNOTE 4.3.12)."""
     content = bytearray(path.read_bytes())
     at = content.index(b"PK\x01\x02") + offset
     content[at : at + len(value)] = value
@@ -178,10 +178,10 @@ def central(path, offset, value):
 
 
 @pytest.mark.parametrize(
-    ("offset", "value", "said"),
+    ("offset", "value", "messages"),
     [
         (8, b"\x01\x00", "encrypted, password required"),
-        (10, b"\x63\x00", "is packed by method 99"),
+        (10, b"\x63\x00", "is compressed by method 99"),
         (16, b"\0\0\0\0", "Bad CRC-32"),
         (24, b"\x0a\0\0\0", "Bad CRC-32"),
         (24, b"\xff\xff\xff\x7f", "is larger than 262144 bytes"),
@@ -190,15 +190,15 @@ def central(path, offset, value):
     ],
     ids=["encrypted", "AES", "checksum", "shorter", "longer", "beyond the end", "place"],
 )
-def test_an_entry_that_lies(tree, tmp_path, offset, value, said):
+def test_an_inconsistent_entry(tree, tmp_path, offset, value, messages):
     path = packed(tree, tmp_path / ARCHIVE)
     central(path, offset, value)
     message = refused(tree, path)
     assert first(tree) in message
-    assert said in message
+    assert messages in message
 
 
-def test_an_archive_that_is_not_whole(tree, tmp_path):
+def test_an_incomplete_archive(tree, tmp_path):
     content = packed(tree, tmp_path / "whole.zip").read_bytes()
     path = tmp_path / ARCHIVE
     for part in (b"", content[: len(content) // 2], content[:-1], b"no archive", bytes(30)):
@@ -207,7 +207,7 @@ def test_an_archive_that_is_not_whole(tree, tmp_path):
 
 
 @pytest.mark.parametrize("place", [2**62, 2**64 - 1])
-def test_a_place_that_no_file_has(tree, tmp_path, place):
+def test_an_impossible_offset(tree, tmp_path, place):
     with zipfile.ZipFile(tmp_path / ARCHIVE, "w") as archive:
         archive.writestr(first(tree), "IMPRESSION: Clear.")
         archive.infolist()[0].header_offset = place
@@ -220,20 +220,20 @@ def test_a_mutated_archive_is_read_or_refused(tree, tmp_path, method):
     before = load(tree, tmp_path / "whole.zip")
     path = tmp_path / ARCHIVE
     rng = random.Random(method)  # noqa: S311 - nothing here is secret
-    said = []
+    messages = []
     for _ in range(250):
-        spoilt = bytearray(content)
+        damaged = bytearray(content)
         for _ in range(rng.choice((1, 1, 2, 6))):
-            spoilt[rng.randrange(len(spoilt))] = rng.randrange(256)
-        path.write_bytes(spoilt)
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        path.write_bytes(damaged)
         try:
             loaded = load(tree, path)
         except GateError as error:
-            said.append(str(error))
+            messages.append(str(error))
             continue
-        # A checksum keeps a text from change; a name may change, and its study is counted.
+        # The checksum protects texts; if a name changes, its study is excluded and counted.
         reports = {pair.study_id: pair.report for pair in before.pairs}
         assert all(reports[pair.study_id] == pair.report for pair in loaded.pairs)
         assert len(loaded) + len(loaded.excluded) == len(before)
-    assert 50 < len(said) < 250
-    assert all(each.isprintable() for each in said)
+    assert 50 < len(messages) < 250
+    assert all(each.isprintable() for each in messages)

@@ -1,4 +1,4 @@
-"""Reports of MIMIC-CXR to sections: what each shape of report must give, written by hand."""
+"""Sections of MIMIC-CXR reports: hand-written expectations for each form of report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robustness.evalset.mimic_cxr._sections import parse
 RULE = " " + "_" * 78 + "\n"
 TITLE = " " * 33 + "FINAL REPORT\n"
 
-# Name, text, and the sections it holds; a section that is not named is empty.
+# Name, text and expected sections; sections that are not listed are empty.
 CASES: list[tuple[str, str, dict[str, str]]] = [
     (
         "the template",
@@ -162,7 +162,7 @@ CASES: list[tuple[str, str, dict[str, str]]] = [
      {"indication": "Cough.", "findings": "Clear."}),
     ("several findings", " FINDINGS: Chest clear.\n FINDINGS: Abdomen normal.\n IMPRESSION: Fine.",
      {"findings": "Chest clear. Abdomen normal.", "impression": "Fine."}),
-    # What is no part of the reading.
+    # Text outside the reading.
     ("notification and recommendation",
      " IMPRESSION: New nodule.\n\n RECOMMENDATION(S):  CT in ___ months.\n\n NOTIFICATION:  Told.",
      {"impression": "New nodule."}),
@@ -215,7 +215,7 @@ CASES: list[tuple[str, str, dict[str, str]]] = [
     ("an empty impression and a paragraph",
      " INDICATION: Cough.\n\n Lungs are clear.\n\n IMPRESSION:\n",
      {"indication": "Cough.", "undivided": "Lungs are clear."}),
-    # Marks and names that the collection's own parser does not know, or knows otherwise.
+    # Separators and names that the collection's own parser does not handle, or differently.
     ("two spaces and no colon", " FINDINGS  Clear lungs.", {"findings": "Clear lungs."}),
     ("two spaces before the colon", " FINDINGS  : Clear.\n CLINICAL  HISTORY: Cough.",
      {"findings": "Clear.", "indication": "Cough."}),
@@ -247,20 +247,20 @@ CASES: list[tuple[str, str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [pytest.param(text, said, id=name) for name, text, said in CASES]
+    ("text", "expected"), [pytest.param(text, sections, id=name) for name, text, sections in CASES]
 )
-def test_a_report_has_the_sections_a_reader_sees(text, expected):
-    # A section of underscores alone, such as "COMPARISON:  ___", says nothing.
+def test_a_report_has_the_expected_sections(text, expected):
+    # A section of underscores alone, such as "COMPARISON:  ___", is empty.
     assert parse(text) == Report(**expected)
 
 
-def test_there_are_many_shapes_of_report():
+def test_there_are_many_forms_of_report():
     assert len(CASES) >= 60
     assert len({name for name, _, _ in CASES}) == len(CASES)
 
 
 @given(st.text(max_size=400))
-def test_any_text_is_parsed_and_nothing_is_made_up(text):
+def test_any_text_is_parsed_and_nothing_is_invented(text):
     report = parse(text)
     for section in (*SECTIONS, "undivided"):
         words = getattr(report, section).split()
@@ -275,7 +275,7 @@ BODIES = st.lists(WORDS, min_size=1, max_size=8).map(lambda words: f"{' '.join(w
 
 
 @given(st.lists(st.tuples(NAMES, BODIES), min_size=1, max_size=6))
-def test_sections_in_any_order_come_back_whole(sections):
+def test_sections_in_any_order_are_complete(sections):
     own = {"FINDIGS": "findings", "EXAMINATION": None}
     expected: dict[str, list[str]] = {}
     for name, body in sections:
@@ -293,7 +293,7 @@ def test_sections_in_any_order_come_back_whole(sections):
         assert bool(found) == (section in expected)
 
 
-def test_a_long_report_of_capitals_is_read_in_one_go():
-    """Headings are looked for in every line; none of that may grow with the square of it."""
+def test_a_long_report_of_capitals_takes_linear_time():
+    """The search for headings must not be quadratic in the length of a line."""
     text = "FINDINGS: " + "LUNGS AND HEART " * 60_000
     assert parse(text).findings.startswith("LUNGS AND HEART")

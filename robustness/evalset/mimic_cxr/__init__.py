@@ -1,12 +1,13 @@
-"""MIMIC-CXR-JPG, as PhysioNet lays it out, with the reports of MIMIC-CXR.
+"""MIMIC-CXR-JPG in PhysioNet's layout, with the reports of MIMIC-CXR.
 
-Johnson et al., PhysioNet, credentialed access. ``files/p10/p10000032/s50414267/<dicom_id>.jpg``
-holds an image, ``mimic-cxr-2.0.0-split.csv.gz``, ``-metadata.csv.gz`` and ``-chexpert.csv.gz``
-say what it is. The reports come with another PhysioNet project, MIMIC-CXR: as
-``mimic-cxr-reports.zip``, or unpacked as ``files/p10/p10000032/s50414267.txt``. They are
-ASCII; what is no UTF-8 is read as Latin-1, so that a stray byte spoils a letter and no report.
+Source: Johnson et al., PhysioNet, credentialed access. Images are
+``files/p10/p10000032/s50414267/<dicom_id>.jpg``; ``mimic-cxr-2.0.0-split.csv.gz``,
+``-metadata.csv.gz`` and ``-chexpert.csv.gz`` describe them. The reports belong to another
+PhysioNet project, MIMIC-CXR: ``mimic-cxr-reports.zip``, or unpacked
+``files/p10/p10000032/s50414267.txt``. They are ASCII. A report that is not UTF-8 is read as
+Latin-1, so that a stray byte damages one letter and not the report.
 
-Every row of the split that is asked for becomes a pair or an exclusion.
+Every row of the selected split becomes a pair or an exclusion.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from robustness.evalset.mimic_cxr._reports import (
     ARCHIVE,
     FILES,
     Reports,
+    find_reports,
     folder_of,
-    locate,
-    opened,
+    open_reports,
 )
 from robustness.evalset.mimic_cxr._sections import parse
 from robustness.evalset.mimic_cxr._tables import SPLITS, Metadata, Row
@@ -41,32 +42,32 @@ VIEWS = {
     "lateral": ("LATERAL", "LL"),
     "all": None,
 }
-"""The values of ``ViewPosition`` that each value of the option ``view`` stands for."""
+"""The values of ``ViewPosition`` that each value of the option ``view`` selects."""
 
 PREFERRED = ("PA", "AP", "LATERAL", "LL")
-"""Which view stands for a study that has several, first choice first."""
+"""Preference of views if one image per study is selected, best first."""
 
 OPTIONS = {
     "split": f"{', '.join(SPLITS)} or all",
     "view": ", ".join(VIEWS),
-    "images": "one (a study) or all",
+    "images": "one (per study) or all",
     "uncertain": "negative or positive",
     "missing": "error or exclude",
-    "reports": "a folder or an archive, from DIR",
+    "reports": "a folder or an archive, relative to DIR",
     "side": _spec.SIDE,
 }
 
-OTHER_VIEW = "view not asked for"
+OTHER_VIEW = "view not selected"
 NO_VIEW = "view not stated"
 NO_REPORT = "no report of the study"
 EMPTY_REPORT = "no findings and no impression"
 NO_IMAGE = "image file missing"
-OTHER_IMAGE = "another image of the same study is taken"
+OTHER_IMAGE = "another image of the study is selected"
 
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """A specification, checked."""
+    """A validated specification."""
 
     root: Path
     split_table: Path
@@ -83,7 +84,7 @@ class _Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """An image of a view that is asked for."""
+    """An image of a selected view."""
 
     row: Row
     metadata: Metadata
@@ -91,23 +92,26 @@ class _Candidate:
 
 
 def check(rest: str) -> None:
-    """Sees that a specification is well formed and the collection's tables are there.
+    """Check that a specification is well formed and that the collection's tables exist.
 
     Raises:
-        UsageError: An option is unknown or has no such value, or the folder, a table or the
-            reports that are named are missing.
+        UsageError: An option is unknown or has an invalid value, or the folder, a table or the
+            named reports are missing.
     """
     _settings(rest)
 
 
 def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: ARG001
-    """Reads the images of a split with their reports.
+    """Load the images of a split with their reports.
 
-    Left out, and counted by reason, in this order: images of a view that is not asked for, or
-    of no stated view; images of studies without a report, or whose report has neither findings
-    nor an impression; with ``missing=exclude`` images whose file is missing; with
-    ``images=one`` every image of a study but one. That one is the first by view (PA, AP,
-    LATERAL, LL, others), then by date and time, then by ``dicom_id``.
+    Images are excluded, and counted by reason, in this order:
+
+    1. images of another view, or without a stated view;
+    2. images of a study without a report, or whose report has neither findings nor an
+       impression;
+    3. with ``missing=exclude``, images whose file is missing;
+    4. with ``images=one``, all images of a study but the first by view (PA, AP, LATERAL, LL,
+       others), then by date and time, then by ``dicom_id``.
 
     Args:
         rest: ``DIR`` and options, such as ``DIR,split=validate,view=PA``:
@@ -115,22 +119,23 @@ def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: A
             - ``split``: ``test`` (default), ``validate``, ``train`` or ``all``.
             - ``view``: ``frontal`` (PA and AP, default), ``PA``, ``AP``, ``lateral`` (LATERAL
               and LL) or ``all``. Decubitus and axial projections are in ``all`` only.
-            - ``images``: ``one`` a study (default) or ``all``.
-            - ``uncertain``: whether CheXpert's -1.0 is ``negative`` (default) or ``positive``.
-            - ``missing``: an image file that is missing is an ``error`` (default), or the image
-              is left out (``exclude``).
-            - ``reports``: where the reports lie, a folder or an archive.
-            - ``side``: pixels of the longer side at most, or ``native``.
-        remember: Keeps what is slow to find out; nothing is, here.
+            - ``images``: ``one`` per study (default) or ``all``.
+            - ``uncertain``: CheXpert's -1.0 counts as ``negative`` (default) or ``positive``.
+            - ``missing``: a missing image file is an ``error`` (default), or the image is
+              excluded (``exclude``).
+            - ``reports``: the folder or the archive of the reports.
+            - ``side``: maximum length of the longer side in pixels, or ``native``.
+        remember: Unused: nothing here is slow enough to cache.
 
     Returns:
-        The set, ordered by patient and study. A pair's labels are what CheXpert's table has as
-        1.0, ``No Finding`` included; None where there is no table or no row of the study.
+        The set, ordered by patient and study. The labels of a pair are the columns of CheXpert's
+        table with the value 1.0, including ``No Finding``; None if there is no table or the
+        study has no row in it.
 
     Raises:
-        UsageError: As of :func:`check`.
-        EvaluationSetError: A table, a report or an archive is damaged, they contradict each
-            other, or an image file is missing.
+        UsageError: Same as :func:`check`.
+        EvaluationSetError: A table, a report or an archive is damaged or contradicts another, or
+            an image file is missing.
     """
     settings = _settings(rest)
     rows = _tables.read_split(settings.split_table, settings.split)
@@ -141,25 +146,27 @@ def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: A
         if settings.label_table
         else {}
     )
-    candidates, excluded = _of_views(rows, metadata, settings)
+    candidates, excluded = _select_views(rows, metadata, settings)
     reports = _read_reports(settings.reports, candidates)
-    candidates, unread = _with_report(candidates, reports)
-    candidates, left = _with_file(candidates, settings)
-    excluded += unread + left
-    # Before the files are hashed: one that changes right after is none of these.
-    decode = FileDecoder({each.row.image: each.file for each in candidates}, settings.side)
-    hashes = digests([each.file for each in candidates], settings.side)
+    candidates, without_report = _select_with_report(candidates, reports)
+    candidates, without_file = _select_with_file(candidates, settings)
+    excluded += without_report + without_file
+    # Before the files are hashed, so that a file that changes afterwards is detected.
+    decode = FileDecoder(
+        {candidate.row.image: candidate.file for candidate in candidates}, settings.side
+    )
+    hashes = digests([candidate.file for candidate in candidates], settings.side)
     pairs = tuple(
         Pair(
-            image_id=each.row.image,
-            study_id=f"s{each.row.study}",
-            patient_id=f"p{each.row.subject}",
-            view=each.metadata.view,
-            report=reports[each.row.study] or Report(),
+            image_id=candidate.row.image,
+            study_id=f"s{candidate.row.study}",
+            patient_id=f"p{candidate.row.subject}",
+            view=candidate.metadata.view,
+            report=reports[candidate.row.study] or Report(),
             digest=digest,
-            labels=labels.get(each.row.study),
+            labels=labels.get(candidate.row.study),
         )
-        for each, digest in zip(candidates, hashes, strict=True)
+        for candidate, digest in zip(candidates, hashes, strict=True)
     )
     return EvaluationSet(f"{KIND}:{rest}", pairs, decode, tuple(excluded))
 
@@ -173,18 +180,18 @@ def _settings(rest: str) -> _Settings:
     missing = _spec.choice(KIND, options, "missing", ("error", "exclude"))
     side = _spec.side(KIND, options)
     root = _spec.folder(KIND, place, (FILES,))
-    label_table = _tables.find(root, "chexpert")
+    label_table = _tables.find_table(root, "chexpert")
     if "uncertain" in options and label_table is None:
         raise UsageError(
-            f"evaluation set {f'{KIND}:{rest}'!r}: option uncertain needs the labels, and there is"
-            f" no mimic-cxr-2.0.0-chexpert.csv.gz in {root}; fetch it or leave the option out"
+            f"evaluation set {f'{KIND}:{rest}'!r}: option uncertain needs the labels, but there is"
+            f" no mimic-cxr-2.0.0-chexpert.csv.gz in {root}; fetch it or omit the option"
         )
     return _Settings(
         root=root,
-        split_table=_needed(root, "split"),
-        metadata_table=_needed(root, "metadata"),
+        split_table=_require_table(root, "split"),
+        metadata_table=_require_table(root, "metadata"),
         label_table=label_table,
-        reports=locate(root, options.get("reports")),
+        reports=find_reports(root, options.get("reports")),
         split=split,
         views=VIEWS[view],
         one=images == "one",
@@ -194,49 +201,49 @@ def _settings(rest: str) -> _Settings:
     )
 
 
-def _needed(root: Path, name: str) -> Path:
-    path = _tables.find(root, name)
+def _require_table(root: Path, name: str) -> Path:
+    path = _tables.find_table(root, name)
     if path is None:
         raise UsageError(
             f"evaluation set {f'{KIND}:{root}'!r}: no mimic-cxr-2.0.0-{name}.csv.gz in {root} (a"
-            " newer version or the unpacked .csv will do); it comes with MIMIC-CXR-JPG"
+            " newer version or the unpacked .csv is accepted); it is part of MIMIC-CXR-JPG"
         )
     return path
 
 
-def _of_views(
+def _select_views(
     rows: Mapping[str, Row], metadata: Mapping[str, Metadata], settings: _Settings
 ) -> tuple[list[_Candidate], list[Exclusion]]:
-    """The images of the views asked for, the one that stands for its study first."""
+    """Return the images of the selected views, sorted by preference within a study."""
     excluded: list[Exclusion] = []
     candidates: list[_Candidate] = []
     for row in rows.values():
-        known = metadata[row.image]
-        if settings.views is None or known.view in settings.views:
+        view = metadata[row.image].view
+        if settings.views is None or view in settings.views:
             name = f"{folder_of(row.subject)}/s{row.study}/{row.image}.jpg"
-            candidates.append(_Candidate(row, known, settings.root / FILES / name))
+            candidates.append(_Candidate(row, metadata[row.image], settings.root / FILES / name))
         else:
-            excluded.append(Exclusion(row.image, OTHER_VIEW if known.view else NO_VIEW))
-    return sorted(candidates, key=_order), excluded
+            excluded.append(Exclusion(row.image, OTHER_VIEW if view else NO_VIEW))
+    return sorted(candidates, key=_sort_key), excluded
 
 
-def _order(each: _Candidate) -> tuple[str, str, int, tuple[float, float], str]:
-    view = each.metadata.view
+def _sort_key(candidate: _Candidate) -> tuple[str, str, int, tuple[float, float], str]:
+    row, view = candidate.row, candidate.metadata.view
     preference = PREFERRED.index(view) if view in PREFERRED else len(PREFERRED)
-    return each.row.subject, each.row.study, preference, each.metadata.taken, each.row.image
+    return row.subject, row.study, preference, candidate.metadata.taken, row.image
 
 
 def _read_reports(path: Path, candidates: Sequence[_Candidate]) -> dict[str, Report | None]:
-    """The report of each study, None where it has none."""
-    subjects = {each.row.study: each.row.subject for each in candidates}
-    with opened(path) as read:
+    """Return the report of each study, None if it has none."""
+    subjects = {candidate.row.study: candidate.row.subject for candidate in candidates}
+    with open_reports(path) as read:
         reports = {study: _read(read, subject, study) for study, subject in subjects.items()}
     if subjects and not any(reports.values()):
         study, subject = next(iter(subjects.items()))
         raise EvaluationSetError(
-            f"reports {path}: none of {counted(len(subjects), 'study')} has a report there, such as"
-            f" {FILES}/{folder_of(subject)}/s{study}.txt; MIMIC-CXR-JPG comes without reports:"
-            f" fetch {ARCHIVE} of MIMIC-CXR and put it beside the tables, or name it by reports="
+            f"reports {path}: no report found for {counted(len(subjects), 'study')}, such as"
+            f" {FILES}/{folder_of(subject)}/s{study}.txt; MIMIC-CXR-JPG does not include reports:"
+            f" fetch {ARCHIVE} of MIMIC-CXR and put it next to the tables, or name it by reports="
         )
     return reports
 
@@ -246,47 +253,47 @@ def _read(read: Reports, subject: str, study: str) -> Report | None:
     return None if text is None else parse(text)
 
 
-def _with_report(
+def _select_with_report(
     candidates: Iterable[_Candidate], reports: Mapping[str, Report | None]
 ) -> tuple[list[_Candidate], list[Exclusion]]:
-    kept: list[_Candidate] = []
+    selected: list[_Candidate] = []
     excluded: list[Exclusion] = []
-    for each in candidates:
-        report = reports[each.row.study]
+    for candidate in candidates:
+        report = reports[candidate.row.study]
         if report is None:
-            excluded.append(Exclusion(each.row.image, NO_REPORT))
+            excluded.append(Exclusion(candidate.row.image, NO_REPORT))
         elif not report.text(("findings", "impression")):
-            excluded.append(Exclusion(each.row.image, EMPTY_REPORT))
+            excluded.append(Exclusion(candidate.row.image, EMPTY_REPORT))
         else:
-            kept.append(each)
-    return kept, excluded
+            selected.append(candidate)
+    return selected, excluded
 
 
-def _with_file(
+def _select_with_file(
     candidates: Iterable[_Candidate], settings: _Settings
 ) -> tuple[list[_Candidate], list[Exclusion]]:
-    """The images that are taken: their files are there, and they are one a study if asked."""
-    kept: list[_Candidate] = []
+    """Return the images with a file, at most one per study if settings.one is set."""
+    selected: list[_Candidate] = []
     excluded: list[Exclusion] = []
-    taken: set[str] = set()
+    selected_studies: set[str] = set()
     files = settings.root / FILES
-    for each in candidates:
-        row = each.row
-        other = settings.one and row.study in taken
-        # Of the images that are not taken, only an exclusion by reason needs the files.
-        there = (other and not settings.exclude_missing) or inside(
-            files, str(each.file.relative_to(files)), row.where
+    for candidate in candidates:
+        row = candidate.row
+        other = settings.one and row.study in selected_studies
+        # The file of an image that is not selected matters only for the reason of exclusion.
+        available = (other and not settings.exclude_missing) or inside(
+            files, str(candidate.file.relative_to(files)), row.where
         ).is_file()
-        if not there and settings.exclude_missing:
+        if not available and settings.exclude_missing:
             excluded.append(Exclusion(row.image, NO_IMAGE))
         elif other:
             excluded.append(Exclusion(row.image, OTHER_IMAGE))
-        elif there:
-            kept.append(each)
-            taken.add(row.study)
+        elif available:
+            selected.append(candidate)
+            selected_studies.add(row.study)
         else:
             raise EvaluationSetError(
-                f"{row.where}: image {each.file} does not exist; fetch it, or leave out what is"
-                " missing by missing=exclude"
+                f"{row.where}: image {candidate.file} does not exist; fetch it, or exclude missing"
+                " images with missing=exclude"
             )
-    return kept, excluded
+    return selected, excluded

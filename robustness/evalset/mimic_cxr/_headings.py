@@ -1,9 +1,10 @@
-"""Headings of MIMIC-CXR reports: where one stands in a line, and which section it opens.
+"""Headings of MIMIC-CXR reports: their position in a line and the section that they open.
 
-A heading is a name and a colon. In capitals at the start of a line any name is one, and
-the words in it say which section it opens; elsewhere, and in other letters, only the names of
-:data:`NAMES` are. In capitals at the start of a line these do with a semicolon, a dash, two
-spaces or the line's end. A misspelt word is read as the known word it is close to.
+A heading is a name followed by a colon. At the start of a line, any name in capitals is a
+heading, and its words decide which section it opens. Elsewhere, and in other letters, only the
+names of :data:`NAMES` are headings. In capitals at the start of a line, these may end with a
+semicolon, a dash, two spaces or the end of the line instead of a colon. A misspelt word is
+corrected to the most similar word of :data:`WORDS`.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ IMPRESSION = "impression"
 INDICATION = "indication"
 COMPARISON = "comparison"
 OTHER = "other"
-"""A section that a report object does not keep, such as the technique."""
+"""A section that :class:`Report` does not have, such as the technique."""
 ASIDE = "aside"
-"""What is no part of the final reading: wet reads, addenda, notifications, signatures."""
+"""Text outside the final reading: wet reads, addenda, notifications, signatures."""
 VIEW = "view"
-"""The name of a projection; reports use it in place of the heading of the findings."""
+"""The name of a projection, which reports use as the heading of the findings."""
 UNKNOWN = "unknown"
 
 WORDS = (
     "FINDINGS", "IMPRESSION", "INDICATION", "COMPARISON",
     "CONCLUSION", "HISTORY", "EXAMINATION", "TECHNIQUE",
 )  # fmt: skip
-"""The words that are recognised where they are misspelt or in the other number."""
+"""Words that are recognised if they are misspelt, or singular instead of plural."""
 
-CLOSE = 0.85
-"""How alike a misspelt word must be: twice the letters in common by the letters of both."""
+MIN_SIMILARITY = 0.85
+"""Minimum similarity of a misspelt word: 2 x common letters / letters of both words."""
 
 NAMES = {
     "FINDINGS": FINDINGS,
@@ -78,9 +79,9 @@ NAMES = {
     "RECOMMENDATIONS": ASIDE,
     "RECOMMENDATION S": ASIDE,
 }
-"""The section each name opens, in corrected words and without punctuation."""
+"""The section that each name opens; names are corrected and have no punctuation."""
 
-# In this order: a name with words of two sections opens the first of them.
+# The order matters: a name with words of two sections opens the first of them.
 _BY_WORD = (
     (frozenset({"PFI", "PROVISIONAL", "WET", "WETREAD"}), ASIDE),
     (frozenset({"IMPRESSION", "CONCLUSION", "INTERPRETATION"}), IMPRESSION),
@@ -114,15 +115,15 @@ _BY_WORD = (
     ),
 )
 
-LONGEST = 60
-"""Characters of a name at most: longer ones are sentences."""
+MAX_NAME = 60
+"""Maximum length of a name in characters; longer ones are sentences."""
 
-_NAME = rf"\s*(?P<name>[A-Za-z][A-Za-z0-9 ()/,&_'-]{{0,{LONGEST - 1}}}?)"
+_NAME = rf"\s*(?P<name>[A-Za-z][A-Za-z0-9 ()/,&_'-]{{0,{MAX_NAME - 1}}}?)"
 _COLON = re.compile(rf"{_NAME}\s*:")
-_OTHER_MARK = re.compile(rf"{_NAME}(\s*;|\s+-+(?=\s)|\s*$|\s\s+(?=[^\s:;]))")
-_CAPITALS = re.compile(rf"(?<![A-Za-z])(?P<name>[A-Z][A-Z/&() -]{{1,{LONGEST - 1}}}?)\s?:")
+_OTHER_SEPARATOR = re.compile(rf"{_NAME}(\s*;|\s+-+(?=\s)|\s*$|\s\s+(?=[^\s:;]))")
+_CAPITALS = re.compile(rf"(?<![A-Za-z])(?P<name>[A-Z][A-Z/&() -]{{1,{MAX_NAME - 1}}}?)\s?:")
 _AFTER_SENTENCE = re.compile(
-    rf"(?<=[.?!])\s+(?P<name>[A-Z][a-z]+[A-Za-z /&]{{0,{LONGEST - 1}}}?):(?=\s|$)"
+    rf"(?<=[.?!])\s+(?P<name>[A-Z][a-z]+[A-Za-z /&]{{0,{MAX_NAME - 1}}}?):(?=\s|$)"
 )
 
 
@@ -131,9 +132,9 @@ class Heading:
     """A heading in a line.
 
     Attributes:
-        kind: The section it opens, one of this module's constants.
-        start: Where its name begins in the line.
-        end: Where its text begins.
+        kind: The section that it opens, one of this module's constants.
+        start: Index of its name in the line.
+        end: Index of its text in the line.
     """
 
     kind: str
@@ -142,7 +143,7 @@ class Heading:
 
 
 def headings(line: str) -> list[Heading]:
-    """The headings of a line, from left to right."""
+    """Return the headings of a line, from left to right."""
     first = _at_start(line)
     found = [first] if first else []
     position = first.end if first else 0
@@ -155,44 +156,44 @@ def headings(line: str) -> list[Heading]:
 
 
 def _at_start(line: str) -> Heading | None:
-    found = _OTHER_MARK.match(line)
-    # In capitals only: a wrapped paragraph may end in a line of one word, "findings".
-    if found and found["name"] == found["name"].upper():
-        kind = NAMES.get(_corrected_name(found["name"]))
+    match = _OTHER_SEPARATOR.match(line)
+    # Only in capitals: the last line of a wrapped paragraph may be the word "findings".
+    if match and match["name"] == match["name"].upper():
+        kind = NAMES.get(_corrected_name(match["name"]))
         if kind:
-            return Heading(kind, found.start("name"), found.end())
-    found = _COLON.match(line)
-    if not found:
+            return Heading(kind, match.start("name"), match.end())
+    match = _COLON.match(line)
+    if not match:
         return None
-    name = found["name"]
+    name = match["name"]
     kind = NAMES.get(_corrected_name(name))
-    blank_after = not line[found.end() : found.end() + 1].strip()
+    blank_after = not line[match.end() : match.end() + 1].strip()
     if kind is None and name == name.upper() and blank_after:
         kind = _by_word(name)
-    return Heading(kind, found.start("name"), found.end()) if kind else None
+    return Heading(kind, match.start("name"), match.end()) if kind else None
 
 
 def _in_capitals(line: str) -> Iterator[Heading]:
-    """The longest known name that ends at a colon: what stands before it is text."""
-    for found in _CAPITALS.finditer(line):
-        for word in re.finditer(r"(?<![A-Z])[A-Z]", found["name"]):
-            kind = NAMES.get(_corrected_name(found["name"][word.start() :]))
+    """Yield the longest known name before each colon; anything before the name is text."""
+    for match in _CAPITALS.finditer(line):
+        for word in re.finditer(r"(?<![A-Z])[A-Z]", match["name"]):
+            kind = NAMES.get(_corrected_name(match["name"][word.start() :]))
             if kind:
-                yield Heading(kind, found.start("name") + word.start(), found.end())
+                yield Heading(kind, match.start("name") + word.start(), match.end())
                 break
 
 
 def _after_sentence(line: str) -> Iterator[Heading]:
-    for found in _AFTER_SENTENCE.finditer(line):
-        kind = NAMES.get(_corrected_name(found["name"]))
+    for match in _AFTER_SENTENCE.finditer(line):
+        kind = NAMES.get(_corrected_name(match["name"]))
         if kind:
-            yield Heading(kind, found.start("name"), found.end())
+            yield Heading(kind, match.start("name"), match.end())
 
 
 def _by_word(name: str) -> str:
     words = set(_corrected_name(name).split())
-    for some, kind in _BY_WORD:
-        if words & some:
+    for keywords, kind in _BY_WORD:
+        if words & keywords:
             return kind
     return UNKNOWN
 
@@ -203,10 +204,10 @@ def _corrected_name(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _corrected(word: str) -> str:
-    """The known word that a word is close to, else the word itself."""
-    for known in WORDS:
-        # COMPRESSION is as close to IMPRESSION as a slip of the pen: beginnings must agree.
-        begins_alike = word[0] == known[0] or known[1:].startswith(word[:2])
-        if begins_alike and SequenceMatcher(None, word, known).ratio() >= CLOSE:
-            return known
+    """Return the word of :data:`WORDS` that a word is similar to, else the word itself."""
+    for correct in WORDS:
+        # COMPRESSION is as similar to IMPRESSION as a typing error, so the starts must agree.
+        same_start = word[0] == correct[0] or correct[1:].startswith(word[:2])
+        if same_start and SequenceMatcher(None, word, correct).ratio() >= MIN_SIMILARITY:
+            return correct
     return word

@@ -1,4 +1,4 @@
-"""Where the reports of MIMIC-CXR lie: a tree of text files, or the archive PhysioNet offers."""
+"""Access to the reports of MIMIC-CXR: a tree of text files, or PhysioNet's archive."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from robustness.evalset._files import inside
 ARCHIVE = "mimic-cxr-reports.zip"
 FILES = "files"
 
-LARGEST = 1 << 18
-"""Bytes of a report at most; those of the collection have a few thousand."""
+MAX_REPORT_BYTES = 1 << 18
+"""Maximum size of a report in bytes; those of the collection have a few thousand."""
 
 _DAMAGE = (
     OSError,
     EOFError,
-    ValueError,  # of names that do not decode, and of places that no file has
-    RuntimeError,  # of a password, and of what is not implemented
+    ValueError,  # names that cannot be decoded, and impossible offsets
+    RuntimeError,  # encryption, and unsupported features
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What zipfile raises on damaged archives."""
+"""Exceptions of zipfile for damaged archives."""
 
 _MEMBER = re.compile(r"(?:.*/)?p[0-9]{2}/p(?P<subject>[0-9]{8})/s(?P<study>[0-9]{8})\.txt")
 
 
 class Reports(Protocol):
-    """Reads the report of a study."""
+    """Function that returns the text of a study's report."""
 
     def __call__(self, subject: str, study: str, /) -> str | None:
-        """The report's text; None where there is no report of the study.
+        """Return the report's text; None if the study has no report.
 
         Raises:
-            EvaluationSetError: The report cannot be read, is too large, or is no text.
+            EvaluationSetError: The report cannot be read, is too large, or is not text.
         """
         ...
 
 
 def folder_of(subject: str) -> str:
-    """The folder of a patient, ``p10/p10000032``."""
+    """Return the folder of a patient, such as ``p10/p10000032``."""
     return f"p{subject[:2]}/p{subject}"
 
 
-def locate(root: Path, named: str | None) -> Path:
-    """The archive or the folder that holds the reports.
+def find_reports(root: Path, named: str | None) -> Path:
+    """Return the archive or the folder that contains the reports.
 
     Args:
         root: The collection's folder.
-        named: A folder or an archive, absolute or relative to ``root``; where it is None, the
-            archive in ``root`` is taken, and without one ``root`` itself.
+        named: A folder or an archive, absolute or relative to ``root``. The default is the
+            archive in ``root``, or ``root`` itself if there is none.
 
     Raises:
-        UsageError: What is named is not there.
+        UsageError: The named folder or archive does not exist.
     """
     if named is None:
         archive = root / ARCHIVE
@@ -66,15 +66,15 @@ def locate(root: Path, named: str | None) -> Path:
     path = root / Path(named).expanduser()
     if not named or not (path.is_dir() or path.is_file()):
         raise UsageError(
-            f"evaluation set mimic_cxr: option reports is {named!r}, and there is no {path};"
-            f" name the folder that holds {FILES}/, or {ARCHIVE}, from {root}"
+            f"evaluation set mimic_cxr: option reports is {named!r}, but {path} does not"
+            f" exist; name the folder that contains {FILES}/, or {ARCHIVE}, relative to {root}"
         )
     return path
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Reports]:
-    """The reports of a folder or an archive, for as long as they are needed.
+def open_reports(path: Path) -> Iterator[Reports]:
+    """Open the reports of a folder or an archive.
 
     Raises:
         EvaluationSetError: The archive is damaged, or a name in it leaves its folder.
@@ -100,13 +100,13 @@ class _Tree:
         name = f"{folder_of(subject)}/s{study}.txt"
         path = inside(self._root, name, f"reports {self._root}")
         try:
-            # Opening a pipe would wait for someone to write.
+            # Opening a named pipe would block.
             if not path.is_file():
                 if path.exists():
-                    raise EvaluationSetError(f"report {path} is no regular file")
+                    raise EvaluationSetError(f"report {path} is not a regular file")
                 return None
             with path.open("rb") as file:
-                content = file.read(LARGEST + 1)
+                content = file.read(MAX_REPORT_BYTES + 1)
         except OSError as error:
             raise EvaluationSetError(f"report {path} cannot be read: {error.strerror}") from error
         return _text(content, str(path))
@@ -122,14 +122,14 @@ class _Archive:
                 raise EvaluationSetError(
                     f"reports {path}: {name!r} leaves the archive's folder; fetch {ARCHIVE} again"
                 )
-            found = _MEMBER.fullmatch(name)
-            if not found:
+            match = _MEMBER.fullmatch(name)
+            if not match:
                 continue
-            key = (found["subject"], found["study"])
+            key = (match["subject"], match["study"])
             if key in self._members:
                 raise EvaluationSetError(
-                    f"reports {path}: study {found['study']} has two reports,"
-                    f" {self._members[key].filename!r} and {name!r}; a study has one"
+                    f"reports {path}: study {match['study']} has two reports,"
+                    f" {self._members[key].filename!r} and {name!r}; allowed is one"
                 )
             self._members[key] = member
 
@@ -138,32 +138,32 @@ class _Archive:
         if member is None:
             return None
         name = f"{member.filename} in {self._path}"
-        if member.file_size > LARGEST:
+        if member.file_size > MAX_REPORT_BYTES:
             raise EvaluationSetError(_too_large(name))
         if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
             raise EvaluationSetError(
-                f"report {name} is packed by method {member.compress_type}; allowed are stored (0)"
-                f" and deflated (8), as in {ARCHIVE}"
+                f"report {name} is compressed by method {member.compress_type}; allowed are"
+                f" stored (0) and deflated (8), as in {ARCHIVE}"
             )
         try:
             with self._archive.open(member) as file:
-                content = file.read(LARGEST + 1)
+                content = file.read(MAX_REPORT_BYTES + 1)
         except _DAMAGE as error:
             raise EvaluationSetError(f"report {name} cannot be read: {error}") from error
         return _text(content, name)
 
 
 def _text(content: bytes, name: str) -> str:
-    if len(content) > LARGEST:
+    if len(content) > MAX_REPORT_BYTES:
         raise EvaluationSetError(_too_large(name))
     if b"\0" in content:
-        raise EvaluationSetError(f"report {name} is no text: it holds a zero byte")
+        raise EvaluationSetError(f"report {name} is not text: it contains a zero byte")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Text from before Unicode; every byte has a meaning in Latin-1.
+        # Latin-1 decodes every byte.
         return content.decode("latin-1")
 
 
 def _too_large(name: str) -> str:
-    return f"report {name} is larger than {LARGEST} bytes; a report has a few thousand"
+    return f"report {name} is larger than {MAX_REPORT_BYTES} bytes; a report has a few thousand"

@@ -1,19 +1,19 @@
-"""Free-text reports to their sections.
+"""Parser of free-text reports into sections.
 
-The rules, which follow what the collection's own section parser does where that is stated:
+The rules follow the collection's own section parser as far as it is documented:
 
-- A line of underscores parts an addendum or a wet read from the report. The last part
-  that has findings or an impression is the report.
-- Sections of one kind are joined in their order. A heading that is not known belongs to the
-  findings or the impression it stands in (``LUNGS:``), and ends any other section.
-- The name of a projection (``CHEST, TWO VIEWS:``) opens the findings, unless findings or an
-  impression are open: then it belongs to them.
+- A line of underscores separates an addendum or a wet read from the report. The report is the
+  last block that has findings or an impression.
+- Sections of the same kind are joined in their order. An unknown heading (``LUNGS:``) is part of
+  the text inside findings or an impression, and ends any other section.
+- The name of a projection (``CHEST, TWO VIEWS:``) opens the findings. Inside findings or an
+  impression it is part of the text.
 - ``FINDINGS AND IMPRESSION`` is an impression.
-- Where there are neither findings nor an impression, the paragraphs after the first one of
-  the last section are the undivided report; without any heading all are, less a title. Of a
-  last section that is a comparison of one paragraph, what follows its first sentence is.
-- Wet reads, addenda, notifications, recommendations and signatures are left out.
-- White space becomes one space; ``___``, which stands for what was taken out, is kept.
+- Without findings and impression, the undivided report is the last section without its first
+  paragraph. Without any heading it is the whole text except a title. If the last section is a
+  comparison of one paragraph, it is the text after the first sentence.
+- Wet reads, addenda, notifications, recommendations and signatures are omitted.
+- White space becomes one space; ``___``, the mark of removed text, is kept.
 """
 
 from __future__ import annotations
@@ -44,37 +44,37 @@ _SIGNATURE = re.compile(
     r"|electronically\s+signed\b|end\s+of\s+report\b)",
     re.IGNORECASE,
 )
-# A name after a sentence is a signature; "discussed with Dr. ___." is part of the reading.
+# A name after a sentence is a signature, but "discussed with Dr. ___." is part of the reading.
 _NAME = re.compile(
     r"(?<=[.?!])\s+(dr\.?(\s+_{3,}\.?)+|_{3,},?\s*(md|m\.d\.|do|np)\.?)$", re.IGNORECASE
 )
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
 
-FEWEST_WORDS = 6
-"""Words of a reading at least, where nothing but its length tells it from a comparison."""
+MIN_READING_WORDS = 6
+"""Minimum words of a reading that only its length distinguishes from a comparison."""
 
 
 @dataclass(slots=True)
 class _Part:
-    """A stretch of a report under one heading, line by line."""
+    """The lines of a report under one heading."""
 
     kind: str
     lines: list[str] = field(default_factory=list)
 
     def paragraphs(self) -> list[str]:
-        """The text between empty lines, each in one line."""
+        """Return the paragraphs, each in one line; they are separated by empty lines."""
         text = "\n".join(line.strip() for line in self.lines)
-        return [" ".join(each.split()) for each in re.split(r"\n\n+", text) if _says(each)]
+        return [" ".join(each.split()) for each in re.split(r"\n\n+", text) if _has_content(each)]
 
 
 def parse(text: str) -> Report:
-    """Splits a report into its sections.
+    """Parse a report into its sections.
 
     Args:
-        text: A report as it stands in the collection.
+        text: A report of the collection.
 
     Returns:
-        The sections; without findings and without an impression where none could be told.
+        The sections; findings and impression are empty if there are none.
     """
     blocks: list[list[str]] = [[]]
     for line in text.splitlines():
@@ -82,16 +82,16 @@ def parse(text: str) -> Report:
             blocks.append([])
         else:
             blocks[-1].append(line)
-    parted = [_parts(block) for block in reversed(blocks)]
-    for parts in parted:
+    blocks_parts = [_parts(block) for block in reversed(blocks)]
+    for parts in blocks_parts:
         report = _report(parts)
         if report.findings or report.impression:
             return report
-    for parts in parted:
+    for parts in blocks_parts:
         report = _report(_with_last_paragraphs(parts))
         if report.undivided:
             return report
-    return _report(parted[0])
+    return _report(blocks_parts[0])
 
 
 def _parts(lines: Sequence[str]) -> list[_Part]:
@@ -104,26 +104,26 @@ def _parts(lines: Sequence[str]) -> list[_Part]:
             parts.append(_Part(ASIDE))
         else:
             _add(parts, line)
-    return [part for part in parts if _says(*part.lines)]
+    return [part for part in parts if _has_content(*part.lines)]
 
 
 def _add(parts: list[_Part], line: str) -> None:
-    """Puts a line where it belongs: under the open heading, or under those it brings."""
+    """Add a line to the current part, and start a part at each heading in the line."""
     open_from = 0
     for heading in headings(line):
-        kind = _opens(heading.kind, parts[-1].kind)
+        kind = _section_opened(heading.kind, parts[-1].kind)
         if kind is None:
             continue
         if line[open_from : heading.start].strip():
             parts[-1].lines.append(line[open_from : heading.start])
-        # What is not known may say more than its section's name, so it stays in the text.
+        # An unknown heading may carry information, so it stays in the text.
         open_from = heading.start if heading.kind == UNKNOWN else heading.end
         parts.append(_Part(kind))
     parts[-1].lines.append(line[open_from:])
 
 
-def _opens(kind: str, current: str) -> str | None:
-    """The kind of section that a heading opens, None where it belongs to the open one."""
+def _section_opened(kind: str, current: str) -> str | None:
+    """Return the kind of section that a heading opens; None if it is text of the current one."""
     if kind == VIEW:
         return None if current in {FINDINGS, IMPRESSION} else FINDINGS
     if kind == UNKNOWN:
@@ -132,19 +132,19 @@ def _opens(kind: str, current: str) -> str | None:
 
 
 def _with_last_paragraphs(parts: Sequence[_Part]) -> list[_Part]:
-    """The parts, with the reading that stands under no heading of its own as one part."""
-    kept = [part for part in parts if part.kind != ASIDE]
-    if not kept:
+    """Return the parts, with the reading that has no heading as a separate part."""
+    remaining = [part for part in parts if part.kind != ASIDE]
+    if not remaining:
         return []
-    last = kept[-1]
+    last = remaining[-1]
     first, *rest = last.paragraphs()
     if last.kind == PREAMBLE and ("." in first or not rest):
         first, rest = "", [first, *rest]
     if last.kind == COMPARISON and not rest:
         named, *after = _SENTENCE_END.split(first, maxsplit=1)
-        if len(re.findall(r"[A-Za-z]+", " ".join(after))) >= FEWEST_WORDS:
+        if len(re.findall(r"[A-Za-z]+", " ".join(after))) >= MIN_READING_WORDS:
             first, rest = named, after
-    return [*kept[:-1], _Part(last.kind, [first]), _Part(UNDIVIDED, rest)]
+    return [*remaining[:-1], _Part(last.kind, [first]), _Part(UNDIVIDED, rest)]
 
 
 def _report(parts: Sequence[_Part]) -> Report:
@@ -154,9 +154,9 @@ def _report(parts: Sequence[_Part]) -> Report:
 def _text(parts: Sequence[_Part], kind: str) -> str:
     lines = (line for part in parts if part.kind == kind for line in part.lines)
     text = _NAME.sub("", " ".join(" ".join(lines).split()))
-    return text if _says(text) else ""
+    return text if _has_content(text) else ""
 
 
-def _says(*texts: str) -> bool:
-    """Whether there is a letter or a digit in it: underscores alone say nothing."""
+def _has_content(*texts: str) -> bool:
+    """Return True if a text contains a letter or a digit; underscores alone are no content."""
     return any(character.isalnum() for text in texts for character in text)
