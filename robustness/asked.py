@@ -1,4 +1,4 @@
-"""What the command line asks pytest itself for: the tests of a marker, or no run at all."""
+"""Queries of pytest's own options: marker selection, collect-only and listing modes."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import pytest
 _LISTINGS = ("help", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow")
 
 
-def asked_for(config: pytest.Config, marker: str) -> bool:
-    """Whether ``-m`` picks the tests of a marker."""
+def selects_marker(config: pytest.Config, marker: str) -> bool:
+    """Return True if ``-m`` selects tests that have this marker."""
     try:
         expression = ast.parse(f"({config.option.markexpr})", mode="eval")
     except SyntaxError:
-        # Pytest says so, or the expression names what Python could not.
+        # Pytest reports a malformed expression; a marker may also have a name Python cannot parse.
         return False
-    return _picks(expression.body, marker)
+    return _selects(expression.body, marker)
 
 
-def runs(config: pytest.Config) -> bool:
-    """Whether tests are run, and not collected or set up alone."""
+def runs_tests(config: pytest.Config) -> bool:
+    """Return True unless tests are only collected or only set up."""
     return not (config.option.collectonly or config.getoption("setuponly", default=False))
 
 
-def only_timings(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark skips all that is no timing, and nothing else was asked for."""
+def benchmark_only(config: pytest.Config) -> bool:
+    """Return True if ``--benchmark-only`` skips everything and ``-m`` does not select the gate."""
     only = config.getoption("benchmark_only", default=False)
-    return bool(only) and not asked_for(config, "robustness")
+    return bool(only) and not selects_marker(config, "robustness")
 
 
-def listing(config: pytest.Config) -> bool:
-    """Whether a run only says what there is, such as pytest's help or its fixtures."""
+def is_listing(config: pytest.Config) -> bool:
+    """Return True if pytest only prints a list, such as its help or its fixtures."""
     return any(config.getoption(name, default=None) for name in _LISTINGS)
 
 
-def _picks(expression: ast.expr, marker: str, *, picked: bool = True) -> bool:
-    """Whether a marker stands where it picks tests: under no ``not``, or under two."""
+def _selects(expression: ast.expr, marker: str, *, positive: bool = True) -> bool:
+    """Return True if the marker occurs under an even number of ``not``."""
     match expression:
         case ast.BoolOp(values=values):
-            return any(_picks(value, marker, picked=picked) for value in values)
+            return any(_selects(value, marker, positive=positive) for value in values)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return _picks(operand, marker, picked=not picked)
+            return _selects(operand, marker, positive=not positive)
         case ast.Name(id=name) | ast.Call(func=ast.Name(id=name)):
-            return picked and name == marker
+            return positive and name == marker
     return False

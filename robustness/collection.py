@@ -1,4 +1,4 @@
-"""Collected tests: what the plan makes of them, and which of them are the gate's."""
+"""Parametrisation from the plan, and classification of collected items."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from robustness.properties import PROPERTIES
 if TYPE_CHECKING:
     from robustness.plan import Plan
 
-MEASURING = frozenset({"robustness_case", "robustness_model", "robustness_gate"})
-"""What an item asks for that measures."""
+GATE_FIXTURES = frozenset({"robustness_case", "robustness_model", "robustness_gate"})
+"""Fixtures of items that load models or the evaluation set."""
 
 _PLAN_ERROR: pytest.StashKey[pytest.UsageError] = pytest.StashKey()
 
 
 def parametrise(metafunc: pytest.Metafunc) -> None:
-    """Turns the plan into cases; of a plan that cannot be read it makes none.
+    """Parametrise a test from the plan; generate no case if the plan is invalid.
 
-    What is wrong with the plan is kept, for :func:`plan_error`.
+    The error is kept for :func:`plan_error`.
     """
     names = set(metafunc.fixturenames)
     if not names & {"robustness_case", "robustness_model"}:
@@ -42,31 +42,34 @@ def parametrise(metafunc: pytest.Metafunc) -> None:
 
 
 def plan_error(config: pytest.Config) -> pytest.UsageError | None:
-    """Why the cases of a collection have no plan, if they have none."""
+    """Return the error that prevented the plan from being read, if any."""
     return config.stash.get(_PLAN_ERROR, None)
 
 
-def measures(item: pytest.Item) -> bool:
-    """Whether an item loads models or the evaluation set."""
-    return not MEASURING.isdisjoint(getattr(item, "fixturenames", ()))
+def uses_gate(item: pytest.Item) -> bool:
+    """Return True if the item loads models or the evaluation set."""
+    return not GATE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
-def judged(item: pytest.Item) -> bool:
-    """Whether the run's verdict rests on an item: a marker of that name may be another's."""
-    return item.get_closest_marker("robustness") is not None and measures(item)
+def is_gate_item(item: pytest.Item) -> bool:
+    """Return True if the item counts towards the verdict.
+
+    The marker alone is not enough: another plugin may use the same name.
+    """
+    return item.get_closest_marker("robustness") is not None and uses_gate(item)
 
 
-def name_of(item: pytest.Function) -> str:
-    """The plan's name of a case; in its id, a repository's own fixtures may add to it."""
-    given: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    if "robustness_case" in given:
-        return str(given["robustness_case"].id)
-    if "robustness_property" in given:
-        return f"{given['robustness_model']}-{given['robustness_property']}"
+def case_name(item: pytest.Function) -> str:
+    """Return the case's name in the plan; an item's id may contain other parameters too."""
+    parameters: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    if "robustness_case" in parameters:
+        return str(parameters["robustness_case"].id)
+    if "robustness_property" in parameters:
+        return f"{parameters['robustness_model']}-{parameters['robustness_property']}"
     return item.name
 
 
-def of_suite(item: pytest.Item) -> TypeGuard[pytest.Function]:
-    """Whether an item is a case of the suite, wherever it was imported to."""
+def is_suite_item(item: pytest.Item) -> TypeGuard[pytest.Function]:
+    """Return True if the item is defined by :mod:`robustness.suite`, wherever it is imported."""
     module = str(getattr(getattr(item, "function", None), "__module__", ""))
     return isinstance(item, pytest.Function) and module.startswith("robustness.suite.")

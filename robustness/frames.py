@@ -1,4 +1,4 @@
-"""What is shown of a traceback: the frames of a user's code, not those that lead to it."""
+"""Tracebacks cut to the frames of the user's code."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _pytest._code import Traceback
 
-_OURS = Path(__file__).parent
+_GATE = Path(__file__).parent
 _LIBRARIES = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
 
 
-def shown(traceback: Traceback) -> Traceback:
-    """A traceback of a case from where the gate first calls code that a user wrote.
+def user_frames(traceback: Traceback) -> Traceback:
+    """Return the traceback from the first frame of the user's code that the gate calls.
 
-    What a decorator of a library puts between the two is left out with the gate's frames.
+    Frames of the gate and of libraries before it, such as decorators, are dropped.
 
     Args:
-        traceback: From the test runner on.
+        traceback: The whole traceback, from the test runner on.
 
     Returns:
-        The whole where no such code is in it: the error is then the gate's or a library's.
+        The whole traceback if it has no frame of the user's code: the error is then the
+        gate's or a library's.
     """
     case = dropwhile(lambda entry: not _in_gate(entry), traceback)
-    theirs = next(dropwhile(lambda entry: _in_gate(entry) or _in_library(entry), case), None)
-    return traceback if theirs is None else traceback.cut(path=theirs.path)
+    user = next(dropwhile(lambda entry: _in_gate(entry) or _in_library(entry), case), None)
+    return traceback if user is None else traceback.cut(path=user.path)
 
 
 def _in_gate(entry: Any) -> bool:
-    return Path(entry.path).is_relative_to(_OURS)
+    return Path(entry.path).is_relative_to(_GATE)
 
 
 def _in_library(entry: Any) -> bool:

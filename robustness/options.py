@@ -1,4 +1,4 @@
-"""The command line's ``--robustness-*`` options, and the plan they make."""
+"""The ``--robustness-*`` options, and the plan made from them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "metavar": "NAMES",
             "action": "append",
             "default": [],
-            "help": "models under test, by comma: names in the thresholds file, loaders"
-            " package.module:function, or open_clip:NAME, transformers:NAME (default: every"
-            " model in the file that is not on_request)",
+            "help": "models to test, separated by commas: names from the thresholds file, loaders"
+            " package.module:function, open_clip:NAME or transformers:NAME (default: every model"
+            " in the thresholds file that is not on_request)",
         },
     ),
     (
@@ -32,7 +32,8 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "metavar": "SPEC",
             "help": "evaluation set: phantom:N, open_i:DIR, mimic_cxr:DIR, manifest:FILE, hf:DIR or"
-            " webdataset:SHARDS, and options such as DIR,view=all (default: the thresholds file's)",
+            " webdataset:SHARDS, with options such as DIR,view=all (default: from the thresholds"
+            " file)",
         },
     ),
     (
@@ -48,7 +49,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "metavar": "NAME=PATH",
             "action": "append",
             "default": [],
-            "help": "a model's checkpoint; may be given several times",
+            "help": "checkpoint of a model; repeatable",
         },
     ),
     (
@@ -57,8 +58,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "metavar": "NAME:KEY=VALUE",
             "action": "append",
             "default": [],
-            "help": "an option of a model's loader, such as cxr_clip:tokenizer=vocab.txt; may be"
-            " given several times",
+            "help": "option of a model's loader, such as cxr_clip:tokenizer=vocab.txt; repeatable",
         },
     ),
     (
@@ -66,7 +66,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "metavar": "DEVICE",
             "default": "auto",
-            "help": "torch device (default: auto, CUDA where there is one, else the CPU)",
+            "help": "torch device (default: auto, which is CUDA if available, else the CPU)",
         },
     ),
     (
@@ -75,7 +75,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "metavar": "N",
             "type": int,
             "default": 64,
-            "help": "images or texts a forward pass (default: 64)",
+            "help": "images or texts per forward pass (default: 64)",
         },
     ),
     (
@@ -83,29 +83,30 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "metavar": "TYPE",
             "default": "float32",
-            "help": "what the models' forward passes compute in: float32, bfloat16 or float16"
-            " (default: float32); scores and ranks are float32 always",
+            "help": "precision of the forward passes: float32, bfloat16 or float16 (default:"
+            " float32); scores and ranks are always float32",
         },
     ),
     (
         "store",
         {
             "metavar": "DIR",
-            "help": "where embeddings are kept (default: .robustness/store in the root folder)",
+            "help": "folder of stored embeddings (default: .robustness/store in the root folder)",
         },
     ),
     (
         "report",
         {
             "metavar": "DIR",
-            "help": "where results.json goes (default: .robustness/report in the root folder)",
+            "help": "folder of results.json and report.html (default: .robustness/report in the"
+            " root folder)",
         },
     ),
     (
         "save",
         {
             "metavar": "NAME",
-            "help": "keep the ranks of this run as the newest baseline of that name",
+            "help": "save the ranks of this run as the newest baseline of that name",
         },
     ),
     (
@@ -114,38 +115,38 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "metavar": "NAME|FILE",
             "nargs": "?",
             "const": "",
-            "help": "hold this run against a baseline, query by query: its name, number or file"
-            " (default: the newest)",
+            "help": "compare this run with a baseline, query by query: its name, number or file"
+            " (without a value: the newest)",
         },
     ),
     (
         "compare-fail",
         {
             "metavar": "METRIC:DROP",
-            "help": "the drop that is tolerated, such as hit@10:1pt (default: the thresholds"
-            " file's regression settings)",
+            "help": "tolerated drop, such as hit@10:1pt (default: regression settings of the"
+            " thresholds file)",
         },
     ),
     (
         "baselines",
         {
             "metavar": "DIR",
-            "help": "where baselines are kept (default: .robustness/baselines in the root folder)",
+            "help": "folder of baselines (default: .robustness/baselines in the root folder)",
         },
     ),
     (
         "update",
         {
             "choices": UPDATES,
-            "help": "write bounds to the thresholds file from what this run observes: new, for"
-            " measurements that have none; all, anew for every bound that is a number",
+            "help": "write observed bounds to the thresholds file: new, for measurements"
+            " without a bound; all, for every bound that is a number",
         },
     ),
     (
         "replay",
         {
             "metavar": "OCCLUSION",
-            "help": "property cases try this occlusion, pattern:level:fill:seed, and no other",
+            "help": "let property cases try only this occlusion, pattern:level:fill:seed",
         },
     ),
 )
@@ -153,37 +154,37 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 _PLAN: pytest.StashKey[Plan] = pytest.StashKey()
 
 NOT_REPEATED = ("--robustness-replay", "--robustness-save", "--robustness-update")
-"""What a command that repeats a part of a run leaves out."""
+"""Options that a suggested command, which repeats part of a run, leaves out."""
 
 
 def add(parser: pytest.Parser) -> None:
-    """Declares the options."""
+    """Add the options to pytest's parser."""
     group = parser.getgroup("robustness", "robustness of image-report retrieval")
     for name, settings in OPTIONS:
         group.addoption(f"--robustness-{name}", dest=_dest(name), **settings)
 
 
-def refused(error: GateError) -> pytest.UsageError:
-    """What pytest shows of a run that cannot be, with exit status 4."""
+def usage_error(error: GateError) -> pytest.UsageError:
+    """Return the error that makes pytest end with exit status 4."""
     return pytest.UsageError(f"{error} [{error.code}]")
 
 
 def plan_of(config: pytest.Config) -> Plan:
-    """The run's plan, read at the first use.
+    """Return the run's plan; read it at the first call.
 
     Raises:
-        pytest.UsageError: What is asked for is malformed or unknown.
+        pytest.UsageError: An option or the thresholds file is invalid.
     """
     if _PLAN not in config.stash:
         try:
             config.stash[_PLAN] = read_plan(config)
         except UsageError as error:
-            raise refused(error) from error
+            raise usage_error(error) from error
     return config.stash[_PLAN]
 
 
 def known_plan(config: pytest.Config) -> Plan | None:
-    """The run's plan, if it was read."""
+    """Return the run's plan if it was read."""
     return config.stash.get(_PLAN, None)
 
 
@@ -191,8 +192,8 @@ def _dest(name: str) -> str:
     return f"robustness_{name.replace('-', '_')}"
 
 
-def given(config: pytest.Config) -> tuple[str, ...]:
-    """The robustness options that differ from their defaults, as arguments."""
+def non_default_options(config: pytest.Config) -> tuple[str, ...]:
+    """Return the robustness options that differ from their defaults, as arguments."""
     arguments = []
     for name, settings in OPTIONS:
         value = config.getoption(_dest(name))
@@ -202,21 +203,21 @@ def given(config: pytest.Config) -> tuple[str, ...]:
     return tuple(arguments)
 
 
-def typed(config: pytest.Config) -> tuple[str, ...]:
-    """The names of the robustness options on the command line itself, in no file's ``addopts``."""
+def cli_option_names(config: pytest.Config) -> tuple[str, ...]:
+    """Return the names of the robustness options on the command line, without ``addopts``."""
     names = (str(argument).partition("=")[0] for argument in config.invocation_params.args)
     return tuple(dict.fromkeys(name for name in names if name.startswith("--robustness-")))
 
 
-def places(config: pytest.Config) -> tuple[str, ...]:
-    """The files, folders or cases that the command line names, as arguments; none by default."""
+def path_arguments(config: pytest.Config) -> tuple[str, ...]:
+    """Return the test paths and node ids of the command line, as arguments."""
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         return ()
     return (*(["--pyargs"] if config.option.pyargs else []), *config.args)
 
 
-def configuration(config: pytest.Config) -> tuple[str, ...]:
-    """What the command line says of pytest's own configuration, as arguments; none by default."""
+def config_arguments(config: pytest.Config) -> tuple[str, ...]:
+    """Return pytest's configuration options (``-c``, ``--rootdir``, ``-o``), as arguments."""
     file, root = config.option.inifilename, config.option.rootdir
     return (
         *(["-c", str(file)] if file else []),
@@ -226,16 +227,16 @@ def configuration(config: pytest.Config) -> tuple[str, ...]:
 
 
 def folder(config: pytest.Config, name: str) -> Path:
-    """The folder of ``--robustness-store``, ``-report`` or ``-baselines``."""
+    """Return the folder of ``--robustness-store``, ``-report`` or ``-baselines``."""
     path: str | None = config.getoption(_dest(name))
     if path is None or not path.strip():
-        # An empty one is refused; until it is, it must not stand for the current folder.
+        # An empty value is rejected later; until then it must not mean the current folder.
         return config.rootpath / ".robustness" / name
     return config.invocation_params.dir / Path(path).expanduser()
 
 
 def thresholds(config: pytest.Config) -> Path:
-    """The thresholds file, which need not be there."""
+    """Return the path of the thresholds file, which may not exist."""
     path: str | None = config.getoption(_dest("thresholds"))
     if path is None:
         return config.rootpath / "thresholds.yaml"
@@ -243,7 +244,7 @@ def thresholds(config: pytest.Config) -> Path:
 
 
 def _require_values(config: pytest.Config) -> None:
-    """Refuses an option whose value is empty, as a variable that is not set leaves it."""
+    """Reject options with an empty value, which an unset shell variable produces."""
     for name, settings in OPTIONS:
         value = config.getoption(_dest(name))
         values = value if isinstance(value, list) else [value]
@@ -251,15 +252,15 @@ def _require_values(config: pytest.Config) -> None:
             if settings.get("const") == value:
                 continue
             raise UsageError(
-                f"--robustness-{name} is empty; give it a value, or leave it out", "option_empty"
+                f"--robustness-{name} is empty; give it a value or omit it", "option_empty"
             )
 
 
 def read_plan(config: pytest.Config) -> Plan:
-    """The plan that the options ask for; opens the thresholds file.
+    """Read the thresholds file and return the plan.
 
     Raises:
-        UsageError: Something asked for is malformed or unknown.
+        UsageError: An option or the thresholds file is invalid.
     """
     from robustness import plan as plans
 
@@ -283,8 +284,8 @@ def read_plan(config: pytest.Config) -> Plan:
         compare_fail=config.getoption(_dest("compare-fail")),
         update=config.getoption(_dest("update")),
         arguments=[
-            *configuration(config),
-            *places(config),
-            *(a for a in given(config) if not a.startswith(NOT_REPEATED)),
+            *config_arguments(config),
+            *path_arguments(config),
+            *(a for a in non_default_options(config) if not a.startswith(NOT_REPEATED)),
         ],
     )

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declares the ``--robustness-*`` options."""
+    """Add the ``--robustness-*`` options."""
     options.add(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declares the markers, and reads the plan at once where the gate is asked for."""
-    config.addinivalue_line("markers", "robustness: a case of the robustness gate")
-    config.addinivalue_line("markers", "conformance: what every encoder must do")
+    """Declare the markers, and read the plan if the gate is selected."""
+    config.addinivalue_line("markers", "robustness: case of the robustness gate")
+    config.addinivalue_line("markers", "conformance: contract that every encoder must keep")
     timings.declare_marker(config)
     preflight.read_plan(config)
     timings.prepare(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Says what the gate will measure, where it was asked for."""
+    """Describe what the gate will measure."""
     return preflight.header(config)
 
 
@@ -42,18 +42,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """Has the results of a run collected, in the process that reports them."""
+    """Register the controller, which collects the results."""
     reporter.start(session.config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Turns the plan into cases; a plan that cannot be read is reported after collection."""
+    """Generate cases from the plan; an invalid plan is reported after collection."""
     collection.parametrise(metafunc)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuses to run cases whose plan could not be read; skips timings that nothing can take."""
+    """Abort if the plan is invalid; skip timings if pytest-benchmark is missing."""
     preflight.check_collection(config, items)
     timings.skip(config, items)
 
@@ -63,22 +63,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Refuses a run whose every case would fail for one cause, before the first of them."""
+    """Abort before the first case if every case would fail for the same cause."""
     preflight.check_run(session)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
-    """Keeps the exit status of a run that does not pass, after all others."""
+    """Finish the session and enforce the exit status after all other plugins."""
     result = yield
-    reporter.hold(session)
+    reporter.enforce_exit_status(session)
     return result
 
 
 @pytest.fixture(scope="session")
 def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
-    """The run's gate: models and the evaluation set, loaded once a process."""
-    with process.opened(request.config) as gate:
+    """Provide the run's gate, which loads models and the evaluation set once per process."""
+    with process.open_gate(request.config) as gate:
         yield gate
 
 
@@ -86,14 +86,14 @@ def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
 def robustness_record(
     request: pytest.FixtureRequest, robustness_gate: Gate
 ) -> Callable[[Record], None]:
-    """Hands a case's record to the run's results."""
+    """Provide the function that adds a case's record to the results of the run."""
     return partial(outcomes.keep, request.node, robustness_gate)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Runs a case in the folder of the command line."""
-    with process.where_asked(pyfuncitem):
+    """Run a case of the suite in the invocation directory."""
+    with process.in_invocation_dir(pyfuncitem):
         return (yield)
 
 
@@ -101,7 +101,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Any, Any]:
-    """Sends a case's record along with its report, across xdist's processes too."""
+    """Attach the case's record to its report, so that it reaches the controller."""
     outcomes.shorten(item, call)
     report = yield
     outcomes.tell(item, call, report)
@@ -115,11 +115,11 @@ def pytest_runtest_makereport(
 def pytest_benchmark_update_machine_info(
     config: pytest.Config, machine_info: dict[str, Any]
 ) -> None:
-    """Adds what a model's timings depend on to pytest-benchmark's JSON."""
+    """Add the facts that timings depend on to pytest-benchmark's JSON."""
     timings.add_machine(config, machine_info)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Adds the GPUs' clocks as they were when the timings ended."""
+    """Add the GPU clocks at the end of the timings to pytest-benchmark's JSON."""
     timings.add_clocks(config, output_json)

@@ -1,4 +1,4 @@
-"""What is seen to before the first case: that a run can measure; one that cannot is refused."""
+"""Pre-run checks: end with exit status 4 if the run cannot succeed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from robustness.asked import asked_for, listing, runs
-from robustness.collection import judged, measures, plan_error
+from robustness.asked import is_listing, runs_tests, selects_marker
+from robustness.collection import is_gate_item, plan_error, uses_gate
 from robustness.errors import GateError, StoreError
 from robustness.files import shortest
-from robustness.options import folder, given, known_plan, plan_of, refused
-from robustness.reporter import REFUSED
+from robustness.options import folder, known_plan, non_default_options, plan_of, usage_error
+from robustness.reporter import ABORT_KEY
 from robustness.wording import counted
 
 if TYPE_CHECKING:
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 
 def read_plan(config: pytest.Config) -> None:
-    """Reads the plan at once where the gate, or an option of it, is asked for.
+    """Read the plan early if the gate is selected or one of its options is given.
 
     Raises:
-        pytest.UsageError: What is asked for is malformed or unknown.
+        pytest.UsageError: An option or the thresholds file is invalid.
     """
-    if listing(config):
+    if is_listing(config):
         return
-    gate = asked_for(config, "robustness")
-    if not (gate or given(config)):
+    gate = selects_marker(config, "robustness")
+    if not (gate or non_default_options(config)):
         return
     try:
         plan_of(config)
     except pytest.UsageError:
         if gate:
-            _forget(config)
+            _delete_stale_results(config)
         raise
 
 
 def header(config: pytest.Config) -> list[str]:
-    """What the gate will measure, in lines for a person; none where it was not asked for."""
+    """Return the report header lines; none if no plan was read."""
     plan = known_plan(config)
     if plan is None:
         return []
@@ -54,38 +54,38 @@ def header(config: pytest.Config) -> list[str]:
 
 
 def check_collection(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    """Refuses to run cases whose plan could not be read.
+    """Check that collected gate cases have a plan.
 
     Raises:
-        pytest.UsageError: There are such.
+        pytest.UsageError: The plan could not be read.
     """
     error = plan_error(config)
-    if error is not None and any(map(measures, items)):
-        _refuse(config, items, error)
+    if error is not None and any(map(uses_gate, items)):
+        _abort(config, items, error)
 
 
 def check_run(session: pytest.Session) -> None:
-    """Refuses a run whose every case would fail for one cause, before the first of them.
+    """Check, before the first case, for a cause that would make every case fail.
 
     Raises:
-        pytest.UsageError: It cannot be.
+        pytest.UsageError: The run cannot succeed.
     """
-    if not runs(session.config) or not any(map(measures, session.items)):
+    if not runs_tests(session.config) or not any(map(uses_gate, session.items)):
         return
     try:
         check(plan_of(session.config))
     except GateError as error:
-        _refuse(session.config, session.items, refused(error))
+        _abort(session.config, session.items, usage_error(error))
 
 
 def check(plan: Plan) -> None:
-    """Refuses what would make every case of a run fail for one and the same cause.
+    """Check the store and the device.
 
-    Makes the store's folder where it is missing; imports torch only where a device is named.
+    Creates the store's folder if it is missing; imports torch only if a device is named.
 
     Raises:
-        StoreError: The store's folder cannot be made or written to.
-        UsageError: The device is not on this machine.
+        StoreError: The store's folder cannot be created or written to.
+        UsageError: The device is not available.
     """
     from robustness.devices import require_device
 
@@ -94,17 +94,17 @@ def check(plan: Plan) -> None:
 
 
 def require_store(root: Path) -> None:
-    """Sees that a store's folder can be made and written to.
+    """Check that the store's folder exists, or can be created, and is writable.
 
     Raises:
-        StoreError: It cannot.
+        StoreError: It is not.
     """
     from robustness.embedding import Store
 
     root = shortest(root)
     Store(root)
     try:
-        # Its mode does not tell: a file system may be read-only, and root passes any mode.
+        # Permission bits are not enough: the file system may be read-only, and root ignores them.
         with tempfile.TemporaryFile(dir=root):
             pass
     except OSError as error:
@@ -114,20 +114,20 @@ def require_store(root: Path) -> None:
         ) from error
 
 
-def _refuse(
+def _abort(
     config: pytest.Config, items: Sequence[pytest.Item], error: pytest.UsageError
 ) -> NoReturn:
-    """Ends the run with exit status 4; out of an xdist worker by way of its controller."""
-    if any(map(judged, items)):
-        _forget(config)
+    """End the run with exit status 4; an xdist worker does so through its controller."""
+    if any(map(is_gate_item, items)):
+        _delete_stale_results(config)
     if hasattr(config, "workeroutput"):
-        config.workeroutput[REFUSED] = str(error)
+        config.workeroutput[ABORT_KEY] = str(error)
     raise error
 
 
-def _forget(config: pytest.Config) -> None:
-    """Leaves no verdict of an earlier run beside a run that cannot be."""
+def _delete_stale_results(config: pytest.Config) -> None:
+    """Delete the results of an earlier run."""
     from robustness.report import forget
 
-    if runs(config):
+    if runs_tests(config):
         forget(folder(config, "report"))

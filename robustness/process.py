@@ -1,4 +1,4 @@
-"""A process that measures: what is set before torch is loaded, and while it computes."""
+"""Process that measures: settings before torch is imported and while it computes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from robustness.collection import of_suite
+from robustness.collection import is_suite_item
 from robustness.console import terminal_of
 from robustness.options import plan_of
 from robustness.parallel import wait_briefly
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(config: pytest.Config) -> Iterator[Gate]:
-    """The gate of this process: models and the evaluation set, loaded once.
+def open_gate(config: pytest.Config) -> Iterator[Gate]:
+    """Provide the gate of this process, which loads models and the evaluation set once.
 
     Raises:
-        pytest.UsageError: What the run was asked for is malformed or unknown.
+        pytest.UsageError: An option or the thresholds file is invalid.
     """
     from robustness.profile import STARTING, Profile
 
@@ -34,16 +34,16 @@ def opened(config: pytest.Config) -> Iterator[Gate]:
         from robustness.devices import measuring
         from robustness.gate import Gate
 
-        # What was imported stays: the garbage collector need not look through it again.
+        # Imported modules live as long as the process; the collector need not scan them again.
         gc.freeze()
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     with measuring(workers):
         yield Gate(plan_of(config), stream=terminal_of(config), profile=profile)
 
 
-def where_asked(item: pytest.Item) -> AbstractContextManager[None]:
-    """Runs a case of the suite in the command line's folder, which the paths given there are of.
+def in_invocation_dir(item: pytest.Item) -> AbstractContextManager[None]:
+    """Change to the invocation directory so that relative paths resolve as given.
 
-    A repository's fixtures may have left it.
+    A repository's own fixtures may have changed the working directory.
     """
-    return chdir(item.config.invocation_params.dir) if of_suite(item) else nullcontext()
+    return chdir(item.config.invocation_params.dir) if is_suite_item(item) else nullcontext()

@@ -1,4 +1,4 @@
-"""What the process that reports a run does: it collects, decides once, writes and shows."""
+"""Controller side of a run: collect records, decide once, write and show the results."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness.asked import asked_for, only_timings, runs
-from robustness.collection import judged
+from robustness.asked import benchmark_only, runs_tests, selects_marker
+from robustness.collection import is_gate_item
 from robustness.errors import GateError
 from robustness.files import shortest
-from robustness.options import folder, plan_of, refused, typed
+from robustness.options import cli_option_names, folder, plan_of, usage_error
 
 if TYPE_CHECKING:
     from robustness.session import Session
 
 _NAME = "robustness-reporter"
 
-REFUSED = "robustness_refused"
-"""Under which an xdist worker tells its controller why the run cannot be."""
+ABORT_KEY = "robustness_refused"
+"""Key of the worker output that holds the reason why an xdist worker aborted the run."""
 
-ENDED = (
+COMPLETE = (
     pytest.ExitCode.OK,
     pytest.ExitCode.TESTS_FAILED,
     pytest.ExitCode.NO_TESTS_COLLECTED,
 )
-"""The exit statuses of a run that went on to its end."""
+"""Exit statuses of a run that was not cut short."""
 
 
 def start(config: pytest.Config) -> None:
-    """Has the results of a run collected where cases are run, outside xdist's workers."""
-    if runs(config) and not (hasattr(config, "workerinput") or only_timings(config)):
-        config.pluginmanager.register(Reporter(config), _NAME)
+    """Register the controller, unless no test runs or this is an xdist worker."""
+    if runs_tests(config) and not (hasattr(config, "workerinput") or benchmark_only(config)):
+        config.pluginmanager.register(Controller(config), _NAME)
 
 
-def hold(session: pytest.Session) -> None:
-    """Sees that a run that does not pass does not exit with 0, whatever others made of it.
+def enforce_exit_status(session: pytest.Session) -> None:
+    """Force a non-zero exit status if the gate did not pass.
 
-    Many repositories have pytest exit with 0 where no test was selected.
+    Other plugins may have set it to 0; many repositories do so if no test is selected.
     """
-    reporter = session.config.pluginmanager.get_plugin(_NAME)
-    if reporter is not None:
-        reporter.hold(session)
+    controller = session.config.pluginmanager.get_plugin(_NAME)
+    if controller is not None:
+        controller.enforce_exit_status(session)
 
 
-class Reporter:
-    """Collects records, decides once, writes and shows; absent from xdist's workers."""
+class Controller:
+    """Collects records, decides once, writes and shows the results; not in xdist workers."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -56,16 +56,16 @@ class Reporter:
         self._path: Path | None = None
         self._note = ""
         self._measured = False
-        self._told: dict[str, str] = {}
+        self._shown_causes: dict[str, str] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Puts the verdict of a run that has not ended in the place of the last one's."""
-        if any(map(judged, session.items)) or asked_for(self.config, "robustness"):
+        """Overwrite the results of an earlier run with an "unfinished" verdict."""
+        if any(map(is_gate_item, session.items)) or selects_marker(self.config, "robustness"):
             try:
                 self._begin()
             except GateError as error:
-                raise refused(error) from error
+                raise usage_error(error) from error
 
     def _begin(self) -> None:
         from robustness.report import begin
@@ -76,18 +76,18 @@ class Reporter:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        """Takes note of an xdist worker that died, or that found that the run cannot be."""
-        refusal = getattr(node, "workeroutput", {}).get(REFUSED)
-        if refusal is not None:
+        """Record an xdist worker that died, or end the run that a worker aborted."""
+        reason = getattr(node, "workeroutput", {}).get(ABORT_KEY)
+        if reason is not None:
             if self._session is not None:
-                self._forget()
-            raise pytest.UsageError(refusal)
+                self._delete_stale_results()
+            raise pytest.UsageError(reason)
         if error and self._session is not None:
             self._session.add_lost(node.gateway.id)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Takes in what a case measured, or that it ended without measuring."""
+        """Collect the record of a case, or note that it ended without one."""
         self._measured |= hasattr(report, "robustness_measures")
         name = getattr(report, "robustness_name", None)
         if name is None:
@@ -109,9 +109,9 @@ class Reporter:
         elif record is not None and report.failed:
             from robustness.report import say_once
 
-            # The last to be told of a report: JUnit has read it, and the terminal shows it later.
+            # This hook runs last: JUnit has read the report, and the terminal prints it later.
             text = str(report.longrepr)
-            shorter = say_once(text, record, name, self._told)
+            shorter = say_once(text, record, name, self._shown_causes)
             if shorter != text:
                 report.longrepr = shorter
 
@@ -122,19 +122,19 @@ class Reporter:
             self._session = Session(plan_of(self.config), self.config.rootpath)
         return self._session
 
-    def hold(self, session: pytest.Session) -> None:
-        """Sees that a run that does not pass does not exit with 0."""
+    def enforce_exit_status(self, session: pytest.Session) -> None:
+        """Set the exit status to 1 if it is 0 and the verdict is not a pass."""
         failed = self._results is not None and self._results["verdict"] != "pass"
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Decides; a run that does not pass never exits with 0."""
-        if not (asked_for(self.config, "robustness") or self._session is not None):
+        """Decide the verdict, write the results and enforce the exit status."""
+        if not (selects_marker(self.config, "robustness") or self._session is not None):
             return
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
-            self._forget()
+            self._delete_stale_results()
             return
         from robustness.report import tell_junit, unreported, write
 
@@ -150,15 +150,15 @@ class Reporter:
         except GateError as error:
             results = unreported(results, str(error))
         self._results = results
-        self.hold(session)
+        self.enforce_exit_status(session)
         self._note = tell_junit(self.config, results, tests_failed=bool(session.testsfailed))
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
-        """One row a model and pattern, the properties, the verdict; or that nothing was asked."""
+        """Print the summary and the verdict, or that the gate's options had no effect."""
         results = self._results
         if results is None:
-            if exitstatus in ENDED and not self._measured:
-                self._say_unused(terminalreporter)
+            if exitstatus in COMPLETE and not self._measured:
+                self._warn_unused(terminalreporter)
             return
         from robustness.report import summary
 
@@ -180,15 +180,15 @@ class Reporter:
             if (page := path.with_name("report.html")).exists():
                 terminalreporter.write_line(f"page: {page}")
 
-    def _forget(self) -> None:
-        """Leaves no verdict of an earlier run beside a run that could not be."""
+    def _delete_stale_results(self) -> None:
+        """Delete stale results."""
         from robustness.report import forget
 
         forget(folder(self.config, "report"))
 
-    def _say_unused(self, terminalreporter: Any) -> None:
-        """Says which options of the command line had nothing to be used for."""
-        names = typed(self.config)
+    def _warn_unused(self, terminalreporter: Any) -> None:
+        """Warn about options of the gate that had no effect."""
+        names = cli_option_names(self.config)
         if names:
             were = "was" if len(names) == 1 else "were"
             terminalreporter.write_line(
