@@ -1,4 +1,4 @@
-"""Collections in the layout of the Indiana collection, and what its sample says, read apart."""
+"""Collections in the layout of the Indiana collection, and an independent reader of its sample."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import re
 import numpy as np
 from PIL import Image as PilImage
 
-SAID = {"FINDINGS": "Clear."}
+CLEAR = {"FINDINGS": "Clear."}
 
 # --- the sample, by regular expressions ----------------------------------------------------
 
 
 def read_texts(open_i):
-    """Each study's XML as text."""
+    """Return the XML text of each study."""
     paths = (open_i / "ecgen-radiology").iterdir()
-    found = {f"CXR{path.stem}": path.read_text(encoding="utf-8") for path in paths}
-    assert all(f'<uId id="{study}"/>' in text for study, text in found.items())
-    return found
+    texts = {f"CXR{path.stem}": path.read_text(encoding="utf-8") for path in paths}
+    assert all(f'<uId id="{study}"/>' in text for study, text in texts.items())
+    return texts
 
 
 def images_named(text):
     return re.findall(r'<parentImage id="([^"]+)"', text)
 
 
-def said(text, label):
-    found = re.search(rf'<AbstractText Label="{label}">([^<]*)</AbstractText>', text)
-    # What XML escapes is no part of what was dictated: "Dr. XXXX&lt;XXXX&gt;technologist".
-    return " ".join(html.unescape(found[1]).split()) if found else ""
+def section_of(text, label):
+    match = re.search(rf'<AbstractText Label="{label}">([^<]*)</AbstractText>', text)
+    # The text may contain XML escapes: "Dr. XXXX&lt;XXXX&gt;technologist".
+    return " ".join(html.unescape(match[1]).split()) if match else ""
 
 
-_KEPT = {}
+_CACHE = {}
 
 
 def remember(key, compute):
-    """What loading remembers, over the tests of one process."""
-    if repr(key) not in _KEPT:
-        _KEPT[repr(key)] = compute()
-    return _KEPT[repr(key)]
+    """Cache what loading computes, for all tests of one process."""
+    if repr(key) not in _CACHE:
+        _CACHE[repr(key)] = compute()
+    return _CACHE[repr(key)]
 
 
-# --- made collections ----------------------------------------------------------------------
+# --- synthetic collections ----------------------------------------------------------------------
 
 
-def write_study(root, number, *, sections=SAID, images=(), extra="", folder="ecgen-radiology"):
+def write_study(root, number, *, sections=CLEAR, images=(), extra="", folder="ecgen-radiology"):
     written = "".join(f'<AbstractText Label="{k}">{v}</AbstractText>' for k, v in sections.items())
     named = "".join(f'<parentImage id="{image}"/>' for image in images)
     (root / folder).mkdir(parents=True, exist_ok=True)
@@ -81,20 +81,20 @@ def write_dicom(path, pixels, **elements):
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = "1.2.3"
-    made = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    made.SOPClassUID = DigitalXRayImageStorageForPresentation
-    made.SOPInstanceUID = "1.2.3"
-    made.Modality = "CR"
-    made.Rows, made.Columns = pixels.shape
-    made.SamplesPerPixel, made.PixelRepresentation = 1, 0
-    made.BitsAllocated = made.BitsStored = 8
-    made.HighBit = 7
-    made.PhotometricInterpretation = "MONOCHROME2"
-    made.PixelData = pixels.tobytes()
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
+    dataset.SOPInstanceUID = "1.2.3"
+    dataset.Modality = "CR"
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = pixels.tobytes()
     for name, value in elements.items():
-        setattr(made, name, value)
+        setattr(dataset, name, value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    made.save_as(path, enforce_file_format=True)
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def reasons(loaded):

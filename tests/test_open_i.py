@@ -1,4 +1,4 @@
-"""The Indiana collection: texts, labels, layouts, and what is left out."""
+"""The Indiana collection: texts, labels, layouts and exclusions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from open_i_files import (
     read_texts,
     reasons,
     remember,
-    said,
+    section_of,
     write_dicom,
     write_image,
     write_study,
@@ -37,7 +37,7 @@ def texts(open_i):
 
 @pytest.fixture(scope="module")
 def named(texts):
-    """Each study's images."""
+    """The images of each study."""
     return {study: images_named(text) for study, text in texts.items()}
 
 
@@ -46,7 +46,7 @@ def sample(open_i):
     return evalset.load(f"open_i:{open_i}", remember=remember)
 
 
-def test_every_image_of_the_sample_is_there_with_all_views(open_i, named):
+def test_all_views_include_every_image_of_the_sample(open_i, named):
     loaded = evalset.load(f"open_i:{open_i},view=all,images=all", remember=remember)
     assert [p.image_id for p in loaded.pairs] == [
         image for study in sorted(named, key=lambda s: int(s[3:])) for image in named[study]
@@ -60,7 +60,7 @@ def test_every_image_of_the_sample_is_there_with_all_views(open_i, named):
 def test_repeated_reports_equal_an_independent_count(sample, texts):
     both = ("FINDINGS", "IMPRESSION")
     expected = Counter(
-        " ".join(said(texts[p.study_id], label) for label in both).strip().lower()
+        " ".join(section_of(texts[p.study_id], label) for label in both).strip().lower()
         for p in sample.pairs
     )
     found = Counter(normalise(p.report.text(("findings", "impression"))) for p in sample.pairs)
@@ -68,29 +68,29 @@ def test_repeated_reports_equal_an_independent_count(sample, texts):
     assert max(found.values()) > 1
 
 
-def test_sections_and_pixels_are_those_of_the_files(open_i, sample, texts):
+def test_sections_and_pixels_match_the_files(open_i, sample, texts):
     for p in sample.pairs:
         for section in evalset.SECTIONS:
-            assert getattr(p.report, section) == said(texts[p.study_id], section.upper())
+            assert getattr(p.report, section) == section_of(texts[p.study_id], section.upper())
     for p in sample.pairs[::50]:
         with PilImage.open(open_i / "images" / f"{p.image_id}.jpg") as image:
             image.draft("L", image.size)
             assert (sample.decode(p) == np.asarray(image.convert("L"))).all()
 
 
-def test_labels_are_the_headings_of_the_file(sample, texts):
-    unsaid = {"no indexing", "technical quality of image unsatisfactory"}
+def test_labels_match_the_headings_of_the_file(sample, texts):
+    ignored = {"no indexing", "technical quality of image unsatisfactory"}
     for p in sample.pairs:
         major = re.findall(r"<major>\s*([^/<]*?)\s*[/<]", texts[p.study_id])
-        assert p.labels == (frozenset({h.lower() for h in major} - unsaid) or None)
+        assert p.labels == (frozenset({h.lower() for h in major} - ignored) or None)
     assert any(p.labels == {"normal"} for p in sample.pairs)
     assert any(p.labels is None for p in sample.pairs)
 
 
-# --- made collections ------------------------------------------------------------------------
+# --- synthetic collections ------------------------------------------------------------------------
 
 
-def test_everything_left_out_is_named(tmp_path):
+def test_every_exclusion_has_its_reason(tmp_path):
     for name in ("front", "front2", "of-2", "nobody"):
         write_image(tmp_path, f"{name}.png", frontal_like())
     for name in ("side", "other-side"):
@@ -103,14 +103,14 @@ def test_everything_left_out_is_named(tmp_path):
     assert [(p.image_id, p.view) for p in loaded.pairs] == [("front", "frontal")]
     assert reasons(loaded) == {
         "side": "lateral view, by the image",
-        "front2": "not the one image of its study",
-        "of-2": "image of a study that is left out for its report",
+        "front2": "another image of the study is selected",
+        "of-2": "image of a study that is excluded for its report",
         "CXR2": "study whose report has neither findings nor an impression",
         "CXR3": "study without an image",
         "other-side": "lateral view, by the image",
         "CXR4": "study without a frontal view",
-        "gone": "image that a report names and that is not there",
-        "nobody.png": "image that no report names",
+        "gone": "image named by a report, file missing",
+        "nobody.png": "image not named by any report",
     }
     lateral = evalset.load(f"open_i:{tmp_path},missing=exclude,view=lateral")
     assert [(p.image_id, p.view) for p in lateral.pairs] == [
@@ -137,7 +137,7 @@ def test_everything_left_out_is_named(tmp_path):
         ([], None),
     ],
 )
-def test_labels_are_what_is_found_in_the_patient(tmp_path, majors, labels):
+def test_labels_are_findings_of_the_patient(tmp_path, majors, labels):
     write_image(tmp_path, "front.png", frontal_like())
     major = "".join(f"<major>{value}</major>" for value in majors)
     extra = f"<MeSH>{major}<automatic>mass</automatic></MeSH>"
@@ -162,7 +162,7 @@ def test_labels_are_what_is_found_in_the_patient(tmp_path, majors, labels):
         "7/7_IM-0001-1001.dcm",
     ],
 )
-def test_the_collection_is_read_as_it_unpacks(tmp_path, reports, image):
+def test_every_layout_of_the_collection_is_read(tmp_path, reports, image):
     write_study(tmp_path, 7, images=["CXR7_IM-0001-1001"], folder=reports)
     if image.endswith(".dcm"):
         write_dicom(tmp_path / image, frontal_like())
@@ -174,7 +174,7 @@ def test_the_collection_is_read_as_it_unpacks(tmp_path, reports, image):
     assert loaded.decode(loaded.pairs[0]).shape == (64, 64)
 
 
-def test_names_of_one_image_agree_and_those_of_two_do_not(named):
+def test_all_names_of_an_image_have_the_same_key(named):
     images = [image for images in named.values() for image in images]
     assert len({key(image) for image in images}) == len(images) == 1303
     for image in images:
@@ -182,13 +182,15 @@ def test_names_of_one_image_agree_and_those_of_two_do_not(named):
         assert key(dicom) == key(f"{dicom}.dcm") == key(image) == dicom
 
 
-def test_a_png_is_taken_before_a_dicom_file(tmp_path):
+def test_a_png_file_takes_precedence_over_a_dicom_file(tmp_path):
     write_study(tmp_path, 7, images=["CXR7_IM-0001-1001"])
     write_image(tmp_path, "CXR7_IM-0001-1001.png", frontal_like())
     write_dicom(tmp_path / "images" / "7" / "7_IM-0001-1001.dcm", frontal_like()[:32])
     loaded = evalset.load(f"open_i:{tmp_path}")
     assert loaded.decode(loaded.pairs[0]).shape == (64, 64)
     again = write_image(tmp_path, "7_IM-0001-1001.png", frontal_like())
-    with pytest.raises(EvaluationSetError, match="are files of one image") as caught:
+    with pytest.raises(
+        EvaluationSetError, match="are files of the same image; remove one of them"
+    ) as caught:
         evalset.load(f"open_i:{tmp_path}")
     assert str(again) in str(caught.value)

@@ -1,4 +1,4 @@
-"""The Indiana collection: what cannot be read is named in one line, or nothing of it is lost."""
+"""Invalid and mutated files of the Indiana collection: a one-line error, or complete results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from robustness.evalset.open_i._layout import key
     [
         ("open_i:", "names no file or folder"),
         ("open_i:{0}/none", "no folder .*none; name the folder"),
-        ("open_i:{0}", "no folder .*ecgen-radiology; name the folder that holds .*fetch open_i"),
+        ("open_i:{0}", "no folder .*ecgen-radiology; name the folder that contains .*fetch open_i"),
         ("open_i:{0},view=oblique", "option view is 'oblique'; allowed are frontal, lateral, all"),
         ("open_i:{0},images=two", "option images is 'two'; allowed are one, all"),
         ("open_i:{0},missing=skip", "option missing is 'skip'; allowed are error, exclude"),
@@ -35,7 +35,7 @@ from robustness.evalset.open_i._layout import key
         ("open_i:{0},split=test", "unknown option 'split'; allowed: view=frontal, lateral or all"),
     ],
 )
-def test_specifications_that_cannot_work_are_named(tmp_path, spec, message):
+def test_invalid_specifications_are_refused(tmp_path, spec, message):
     for call in (evalset.check_spec, evalset.load):
         with pytest.raises(UsageError, match=message) as caught:
             call(spec.format(tmp_path))
@@ -76,12 +76,12 @@ OUTSIDE = (
         (b"<eCitation><uId/></eCitation>", "has no uId element with an id"),
         (
             b"<eCitation><uId id='CXR1'/><AbstractText Label='FINDING'/></eCitation>",
-            "section 'FINDING', which is unknown; allowed, once each, are INDICATION",
+            "an unknown section 'FINDING'; allowed, once each, are INDICATION",
         ),
         (
             b"<eCitation><uId id='CXR1'/>%b</eCitation>"
             % (b"<AbstractText Label='FINDINGS'/>" * 2),
-            "section 'FINDINGS', twice",
+            "a duplicate section 'FINDINGS'",
         ),
     ],
 )
@@ -108,13 +108,13 @@ def test_utf16_reports_are_read(tmp_path):
 )
 def test_an_image_with_a_path_in_its_name_is_refused(tmp_path, image):
     path = write_study(tmp_path, 1, images=[image])
-    with pytest.raises(EvaluationSetError, match="which is no file stem") as caught:
+    with pytest.raises(EvaluationSetError, match="which is not a valid file stem") as caught:
         evalset.load(f"open_i:{tmp_path},missing=exclude")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_white_space_around_an_id_is_no_part_of_it(tmp_path):
+def test_white_space_around_an_id_is_removed(tmp_path):
     path = write_study(tmp_path, 1, images=[" a&#10;"])
     path.write_text(path.read_text().replace('"CXR1"', '" CXR1&#10;&#9;x "'))
     write_image(tmp_path, "a.png", frontal_like())
@@ -122,12 +122,14 @@ def test_white_space_around_an_id_is_no_part_of_it(tmp_path):
     assert (pair.image_id, pair.study_id) == ("a", "CXR1 x")
 
 
-def test_broken_collections_are_named(tmp_path):
+def test_incomplete_collections_are_refused(tmp_path):
     (tmp_path / "ecgen-radiology").mkdir()
     with pytest.raises(EvaluationSetError, match="is empty"):
         evalset.load(f"open_i:{tmp_path}")
     write_study(tmp_path, 1, images=["gone"])
-    with pytest.raises(EvaluationSetError, match=r"image gone is not in .*; complete .*") as caught:
+    with pytest.raises(
+        EvaluationSetError, match=r"image gone of report .* is not in .*; complete .*"
+    ) as caught:
         evalset.load(f"open_i:{tmp_path}")
     assert str(tmp_path / "ecgen-radiology" / "1.xml") in str(caught.value)
     write_image(tmp_path, "gone.png", frontal_like()).write_bytes(b"\x89PNG\r\n\x1a\nbroken")
@@ -140,15 +142,15 @@ def test_broken_collections_are_named(tmp_path):
         evalset.load(f"open_i:{tmp_path}")
 
 
-def test_what_is_named_twice_is_refused(tmp_path):
+def test_duplicates_are_refused(tmp_path):
     write_image(tmp_path, "CXR1_IM-1-1.png", frontal_like())
     write_study(tmp_path, 1, images=["CXR1_IM-1-1"])
     other = write_study(tmp_path, 2, images=["CXR1_1_IM-1-1"])
-    twice = r"image 1_IM-1-1 is named twice, by report .*1\.xml and by report .*2\.xml"
+    twice = r"duplicate image 1_IM-1-1, in report .*1\.xml and in report .*2\.xml"
     with pytest.raises(EvaluationSetError, match=twice):
         evalset.load(f"open_i:{tmp_path}")
     other.write_text('<eCitation><uId id="CXR1"/></eCitation>')
-    twice = r"study CXR1 is named twice, by report .*1\.xml and by report .*2\.xml"
+    twice = r"duplicate study CXR1, in report .*1\.xml and in report .*2\.xml"
     with pytest.raises(EvaluationSetError, match=twice):
         evalset.load(f"open_i:{tmp_path}")
 
@@ -179,8 +181,8 @@ def mutate(content, rng):
     return bytes(content)
 
 
-def account(loaded, root):
-    """Every file of the collection is a pair or is excluded by name, once."""
+def check_complete(loaded, root):
+    """Check that every file of the collection is exactly one pair or exclusion."""
     items = [exclusion.item for exclusion in loaded.excluded]
     pairs = [p.image_id for p in loaded.pairs]
     files = {path.name for path in (root / "images").iterdir()}
@@ -188,14 +190,14 @@ def account(loaded, root):
     shown = {f"{name}.png" for name in pairs} | {f"{item}.png" for item in items} | set(items)
     assert files <= shown
     studies = {p.study_id for p in loaded.pairs} | (set(items) - {f[:-4] for f in files} - files)
-    gone = {e.item for e in loaded.excluded if e.reason.startswith("image that a report names")}
+    gone = {e.item for e in loaded.excluded if e.reason.startswith("image named by a report")}
     assert len(studies - gone) == len(list((root / "ecgen-radiology").iterdir()))
 
 
 @pytest.fixture(scope="module")
-def whole(open_i, tmp_path_factory):
-    """Three studies with the text of the sample and drawn images, and a table."""
-    root = tmp_path_factory.mktemp("whole")
+def collection(open_i, tmp_path_factory):
+    """Three studies with texts of the sample and synthetic images, and a table."""
+    root = tmp_path_factory.mktemp("collection")
     (root / "ecgen-radiology").mkdir()
     rows = []
     for number in (1, 2, 4):
@@ -206,11 +208,11 @@ def whole(open_i, tmp_path_factory):
             write_image(root, f"{image}.png", frontal_like() if front else lateral_like())
             rows.append(f"{number},{key(image)}.dcm.png,{'Frontal' if front else 'Lateral'}")
     write_table(root, rows)
-    account(evalset.load(f"open_i:{root}"), root)
+    check_complete(evalset.load(f"open_i:{root}"), root)
     return root
 
 
-def read_or_named(spec):
+def load_or_error(spec):
     try:
         return evalset.load(spec), ""
     except EvaluationSetError as error:
@@ -219,23 +221,23 @@ def read_or_named(spec):
 
 @pytest.mark.parametrize("name", ["ecgen-radiology/2.xml", "indiana_projections.csv"])
 @pytest.mark.parametrize("missing", ["error", "exclude"])
-def test_a_mutated_file_is_read_or_named_and_nothing_is_lost(whole, name, missing):
-    path = whole / name
+def test_a_mutated_file_is_read_completely_or_refused(collection, name, missing):
+    path = collection / name
     original = path.read_bytes()
     outcomes = Counter()
-    # Most of a report is markup around what is read: images' features, dates, addresses.
+    # Most of a report is markup that is not read: image features, dates, addresses.
     around = rb"<region.*?</region>|<(Journal|AuthorList).*?</\1>"
     content = re.sub(around, b"", original, flags=re.DOTALL)
     try:
         for seed in range(100):
             path.write_bytes(mutate(content, np.random.default_rng(seed)))
-            loaded, message = read_or_named(f"open_i:{whole},missing={missing}")
+            loaded, message = load_or_error(f"open_i:{collection},missing={missing}")
             outcomes[loaded is not None] += 1
             if loaded is None:
                 assert "\n" not in message, message
                 assert str(path) in message, message
             else:
-                account(loaded, whole)
+                check_complete(loaded, collection)
                 assert loaded.fingerprint
     finally:
         path.write_bytes(original)

@@ -1,4 +1,4 @@
-"""Views of the Indiana collection: the score, the projections table, the DICOM header."""
+"""Views of the Indiana collection: score, projections table and DICOM header."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ FRONTAL_BY_EYE = int(
     "6aaaaab33aa69b5ad532d5554b52aaab554cdd55e99aa9754ad5555955aa9a",
     16,
 )
-"""A bit an image, 1 where it is frontal, told by eye; the first image by id is the highest bit."""
+"""One bit per image, 1 if a reader labelled it frontal; the highest bit is the first id."""
 
 
 @pytest.fixture(scope="module")
 def named(open_i):
-    """Each study's images."""
+    """The images of each study."""
     return {study: images_named(text) for study, text in read_texts(open_i).items()}
 
 
@@ -51,7 +51,7 @@ def sample(open_i):
 
 
 def reference_score(path):
-    """The score of ``_view`` by other means: explicit loops, scipy's ranks, corrcoef."""
+    """Compute the score of ``_view`` independently, with loops, scipy's ranks and corrcoef."""
     with PilImage.open(path) as image:
         image.draft("L", image.size)
         small = image.convert("L").resize((32, 32), PilImage.Resampling.BOX)
@@ -78,7 +78,7 @@ def scores(open_i, named):
 
 @pytest.fixture(scope="module")
 def eye(scores):
-    """Whether each image is frontal, told by eye."""
+    """1 for each image that a reader labelled frontal, else 0."""
     return {
         image: FRONTAL_BY_EYE >> bit & 1 for bit, image in enumerate(sorted(scores, reverse=True))
     }
@@ -94,20 +94,20 @@ def test_counts_by_reason_equal_an_independent_count(sample, named, scores):
         else:
             reasons["study without a frontal view"] += 1
         reasons["lateral view, by the image"] += len(set(images) - frontal)
-        reasons["not the one image of its study"] += len((set(images) & frontal) - {best})
+        reasons["another image of the study is selected"] += len((set(images) & frontal) - {best})
     assert {p.study_id: p.image_id for p in sample.pairs} == chosen
     assert sample.excluded_by_reason == dict(reasons)
     assert len(sample) + sum(reasons.values()) == 1303 + reasons["study without a frontal view"]
 
 
-def test_views_of_the_sample_against_the_eye(scores, eye):
+def test_errors_of_the_score_on_the_sample(scores, eye):
     assert sum(eye.values()) == 673
-    taken = {image for image, score in scores.items() if score >= _view.FRONTAL}
-    assert sum(not eye[image] for image in taken) == 1
-    assert sum(eye[image] for image in set(eye) - taken) == 20
+    selected = {image for image, score in scores.items() if score >= _view.FRONTAL}
+    assert sum(not eye[image] for image in selected) == 1
+    assert sum(eye[image] for image in set(eye) - selected) == 20
 
 
-def test_no_lateral_image_of_the_sample_gets_in(sample, eye):
+def test_no_lateral_image_of_the_sample_is_selected(sample, eye):
     assert all(eye[p.image_id] for p in sample.pairs)
 
 
@@ -118,7 +118,7 @@ def test_the_score_equals_a_reference(open_i, scores):
 
 
 @given(arrays.arrays(np.uint8, (32, 32)))
-def test_a_mirror_image_is_as_frontal(image):
+def test_a_mirrored_image_has_the_same_score(image):
     mirrored = np.ascontiguousarray(image[:, ::-1])
     assert _view.frontal_score(mirrored) == pytest.approx(_view.frontal_score(image), abs=1e-9)
 
@@ -132,7 +132,7 @@ def test_a_flat_image_is_not_frontal():
 
 @pytest.fixture
 def linked(open_i, tmp_path):
-    """The sample's first studies, a table beside them."""
+    """The first studies of the sample in a folder without a table."""
     for folder in ("ecgen-radiology", "images"):
         (tmp_path / folder).mkdir()
     for number in range(1, 30):
@@ -144,8 +144,8 @@ def linked(open_i, tmp_path):
     return tmp_path
 
 
-def test_the_projections_table_wins_over_the_image(linked):
-    """Our own decisions, the first ten inverted, in the form Kaggle has them."""
+def test_the_projections_table_takes_precedence_over_the_image(linked):
+    """The table has the inverted views of ten images, in the form of the copy on Kaggle."""
     options = "view=all,images=all"
     before = evalset.load(f"open_i:{linked},{options}")
     inverted = {"frontal": "Lateral", "lateral": "Frontal"}
@@ -178,19 +178,19 @@ def test_the_table_alone_needs_no_pixels(tmp_path, monkeypatch):
     ("rows", "message"),
     [
         (["7,7_IM-0001-1001.dcm.png,Oblique"], "line 2: projection is 'Oblique'; allowed are"),
-        (["7,7_IM-0001-1001.dcm.png"], "line 2: 2 fields; 3 are needed"),
-        (["8,7_IM-0001-1001.dcm.png,Frontal"], "is no image of study '8'"),
-        (["7,front.png,Frontal"], "'front.png' is no image of study '7'"),
-        (["7,7_IM-0009-1001.dcm.png,Frontal"], "names none of the images of the reports"),
-        ([], "names none of the images of the reports"),
+        (["7,7_IM-0001-1001.dcm.png"], "line 2: 2 fields; 3 are required"),
+        (["8,7_IM-0001-1001.dcm.png,Frontal"], "is not an image of study '8'"),
+        (["7,front.png,Frontal"], "'front.png' is not an image of study '7'"),
+        (["7,7_IM-0009-1001.dcm.png,Frontal"], "contains none of the images of the reports"),
+        ([], "contains none of the images of the reports"),
         (
             ["7,7_IM-0001-1001.dcm.png,Frontal", "7,CXR7_IM-0001-1001.png,Lateral"],
-            "line 3: .* is lateral, and frontal in a line above",
+            "line 3: .* is lateral, but frontal in an earlier line",
         ),
-        (['7,"7_IM-0001-1001.dcm.png,Frontal'], "is no CSV file"),
+        (['7,"7_IM-0001-1001.dcm.png,Frontal'], "is not valid CSV"),
     ],
 )
-def test_bad_projections_tables_are_named(tmp_path, rows, message):
+def test_invalid_projections_tables_are_refused(tmp_path, rows, message):
     write_study(tmp_path, 7, images=["CXR7_IM-0001-1001"])
     write_image(tmp_path, "CXR7_IM-0001-1001.png", frontal_like())
     path = write_table(tmp_path, rows)
@@ -214,23 +214,23 @@ def test_bad_projections_tables_are_named(tmp_path, rows, message):
         (lateral_like(), {}, "lateral", "by the image"),
     ],
 )
-def test_a_dicom_header_is_believed_where_it_says_lateral(tmp_path, pixels, elements, view, rule):
+def test_a_dicom_header_decides_if_it_states_a_lateral_view(tmp_path, pixels, elements, view, rule):
     write_study(tmp_path, 7, images=["CXR7_IM-0001-1001"])
     write_study(tmp_path, 8, images=["CXR8_IM-0001-1001"])
     write_dicom(tmp_path / "NLMCXR_dcm" / "7" / "7_IM-0001-1001.dcm", pixels, **elements)
     write_dicom(tmp_path / "NLMCXR_dcm" / "8" / "8_IM-0001-1001.dcm", frontal_like(5))
     pair = evalset.load(f"open_i:{tmp_path},view=all").pairs[0]
     assert (pair.image_id, pair.view) == ("CXR7_IM-0001-1001", view)
-    told = reasons(evalset.load(f"open_i:{tmp_path}"))
-    assert told.get("CXR7_IM-0001-1001", "").endswith(rule)
+    excluded = reasons(evalset.load(f"open_i:{tmp_path}"))
+    assert excluded.get("CXR7_IM-0001-1001", "").endswith(rule)
     write_table(tmp_path, ["7,7_IM-0001-1001.dcm.png,Frontal"])
     assert evalset.load(f"open_i:{tmp_path},view=all").pairs[0].view == "frontal"
 
 
-def test_views_are_found_out_once_for_one_content(tmp_path, monkeypatch):
+def test_views_are_computed_once_for_the_same_content(tmp_path, monkeypatch):
     calls = []
 
-    def remember(key, compute, memory={}):  # noqa: B006 - it is what is kept
+    def remember(key, compute, memory={}):  # noqa: B006 - the cache of this test
         calls.append(key)
         return memory[repr(key)] if repr(key) in memory else memory.setdefault(repr(key), compute())
 

@@ -1,34 +1,34 @@
-"""The Indiana University chest X-ray collection (Open-i), as it unpacks.
+"""The Indiana University chest X-ray collection (Open-i), in the layout of its archives.
 
 Kohli and Rosenman, Indiana University, CC BY-NC-ND 4.0. Demner-Fushman et al., Preparing a
 collection of radiology examinations for distribution and retrieval, JAMIA 2016.
 
 **Layout.** ``open_i:DIR`` reads
 
-- the reports ``<number>.xml``, one a study, in the first of ``DIR/ecgen-radiology``,
-  ``DIR/NLMCXR_reports/ecgen-radiology`` and ``DIR`` itself;
+- the reports ``<number>.xml``, one per study, in the first of ``DIR/ecgen-radiology``,
+  ``DIR/NLMCXR_reports/ecgen-radiology`` and ``DIR`` that exists;
 - the images in the first of ``DIR/images``, ``DIR/NLMCXR_png``, ``DIR/NLMCXR_dcm`` and ``DIR``
-  itself, there or in numbered subfolders (so the DICOM archive unpacks): ``<id>.png``,
-  ``.jpg``, ``.jpeg`` or ``.dcm``, in this order where an image has several;
-- ``DIR/indiana_projections.csv``, where it is there: columns ``uid,filename,projection``,
-  such as ``1,1_IM-0001-4001.dcm.png,Frontal``.
+  that exists, directly or in numbered subfolders (as in the DICOM archive): ``<id>.png``,
+  ``.jpg``, ``.jpeg`` or ``.dcm``; if an image has several files, the first in this order;
+- ``DIR/indiana_projections.csv``, if it exists: columns ``uid,filename,projection``, such as
+  ``1,1_IM-0001-4001.dcm.png,Frontal``.
 
-**Options**, the first value being the default: ``view=frontal|lateral|all``;
-``images=one|all``, one a study being the most frontal (of laterals the least), the first
-named where it is a tie; ``missing=error|exclude`` for an image that is named and not there;
-``side=``, the longest side in pixels.
+**Options**, default first: ``view=frontal|lateral|all``; ``images=one|all``, with ``one`` the
+most frontal image of a study (the least frontal for ``view=lateral``; on a tie the first in the
+report); ``missing=error|exclude`` for an image without a file; ``side=``, the maximum length of
+the longer side in pixels.
 
-**Views.** Reports do not say which image is frontal, and about one in seven names a lateral
-one first. The projections table decides where it names an image; else a DICOM header that
-says lateral; else the image (:mod:`robustness.evalset._view`). A reason for an exclusion
-says which of them it was.
+**Views.** Reports do not state the view, and about one in seven names a lateral image first. The
+view comes from the projections table if it lists the image, else from a DICOM header that states
+a lateral view, else from the image (:mod:`robustness.evalset._view`). The reason of an exclusion
+names the source.
 
-**Labels** are the headings of ``MeSH/major`` before the first ``/``, in lower case, ``normal``
-being one. "Technical Quality of Image Unsatisfactory" is none: it speaks of the image, not
-of the patient, and stands beside real findings 80 times of 86. Where nothing else is left,
-where a study says "No Indexing" or has no heading, the labels are None: nothing is said.
+**Labels** are the headings of ``MeSH/major`` before the first ``/``, in lower case, including
+``normal``. "Technical Quality of Image Unsatisfactory" is not a label: it describes the image,
+not the patient, and occurs together with real findings in 80 of 86 studies. Labels are None
+(unknown) if no other heading remains, or for "No Indexing".
 
-The collection names no patients, so a study stands for its patient.
+The collection has no patient ids, so each study counts as one patient.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from robustness.evalset.open_i._views import View, read_table, views
 NO_REPORT = "study whose report has neither findings nor an impression"
 NO_IMAGE = "study without an image"
 NO_VIEW = "study without a {view} view"
-OF_NO_REPORT = "image of a study that is left out for its report"
-MISSING = "image that a report names and that is not there"
-UNNAMED = "image that no report names"
+OF_NO_REPORT = "image of a study that is excluded for its report"
+MISSING = "image named by a report, file missing"
+UNNAMED = "image not named by any report"
 OTHER_VIEW = "{view} view, {rule}"
-NOT_CHOSEN = "not the one image of its study"
+NOT_SELECTED = "another image of the study is selected"
 
 OPTIONS = {
     "view": "frontal, lateral or all",
@@ -64,7 +64,7 @@ OPTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Settings:
     root: Path
     view: str
     one: bool
@@ -73,7 +73,7 @@ class _Wanted:
 
 
 def check(rest: str) -> None:
-    """Sees that a specification is well formed and its folder there; reads nothing in it.
+    """Check that a specification is well formed and that its folder exists; read no file.
 
     Raises:
         UsageError: The folder is missing or has another layout, or an option is wrong.
@@ -82,56 +82,58 @@ def check(rest: str) -> None:
 
 
 def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:
-    """Reads images with their reports; see the module's text for what, and what is left out.
+    """Load images with their reports; the module's docstring has the rules.
 
-    Every image that a report names or that lies in the folder is a pair or is excluded by
-    name, and so is every study.
+    Every study, every image named by a report and every image in the folder becomes a pair or an
+    exclusion.
 
     Args:
         rest: ``DIR`` or ``DIR,view=all,images=all``.
-        remember: Keeps the views that images were asked for.
+        remember: Caches the views of images.
 
     Raises:
         UsageError: The folder is missing or has another layout, or an option is wrong.
         EvaluationSetError: A report or the projections table cannot be read, an image is
-            missing or cannot be decoded, or a study or an image is named twice.
+            missing or cannot be decoded, or a study or an image is a duplicate.
     """
-    wanted = _parse(rest)
-    folder = reports_folder(wanted.root)
+    settings = _parse(rest)
+    folder = reports_folder(settings.root)
     studies = [read_study(path) for path in sorted(folder.glob("*.xml"), key=_by_number)]
-    _check_names(studies)
-    images = image_files(wanted.root)
-    files, excluded = _find(studies, images, exclude_missing=wanted.exclude_missing)
-    table = read_table(wanted.root, [image for study in studies for image in study.images])
-    told = views(
+    _check_unique(studies)
+    images = image_files(settings.root)
+    files, excluded = _find_files(studies, images, exclude_missing=settings.exclude_missing)
+    table = read_table(settings.root, [image for study in studies for image in study.images])
+    view_of = views(
         {
             image: files[image]
             for s in studies
-            if _readable(s)
+            if _has_report(s)
             for image in s.images
             if image in files
         },
         table,
         remember,
     )
-    chosen: list[tuple[str, Study]] = []
+    chosen_images: list[tuple[str, Study]] = []
     for study in studies:
-        kept, left = _choose(study, [i for i in study.images if i in files], told, wanted)
-        chosen += [(image, study) for image in kept]
-        excluded += left
-    # Before the files are hashed: one that changes right after is none of these.
-    decode = FileDecoder({image: files[image] for image, _ in chosen}, wanted.side)
-    hashes = digests([files[image] for image, _ in chosen], wanted.side)
+        selected, other_views = _select_images(
+            study, [i for i in study.images if i in files], view_of, settings
+        )
+        chosen_images += [(image, study) for image in selected]
+        excluded += other_views
+    # Before the files are hashed, so that a file that changes afterwards is detected.
+    decode = FileDecoder({image: files[image] for image, _ in chosen_images}, settings.side)
+    hashes = digests([files[image] for image, _ in chosen_images], settings.side)
     pairs = tuple(
-        Pair(image, s.name, s.name, told[image].name, s.report, digest, s.labels)
-        for (image, s), digest in zip(chosen, hashes, strict=True)
+        Pair(image, s.name, s.name, view_of[image].name, s.report, digest, s.labels)
+        for (image, s), digest in zip(chosen_images, hashes, strict=True)
     )
     return EvaluationSet(f"open_i:{rest}", pairs, decode, tuple(excluded))
 
 
-def _parse(rest: str) -> _Wanted:
+def _parse(rest: str) -> _Settings:
     place, options = _spec.split("open_i", rest, OPTIONS)
-    return _Wanted(
+    return _Settings(
         root=_spec.folder("open_i", place, ()),
         view=_spec.choice("open_i", options, "view", ("frontal", "lateral", "all")),
         one=_spec.choice("open_i", options, "images", ("one", "all")) == "one",
@@ -146,28 +148,28 @@ def _by_number(path: Path) -> tuple[int, str]:
     return (int(number) if number else 0, path.name)
 
 
-def _readable(study: Study) -> bool:
+def _has_report(study: Study) -> bool:
     return bool(study.report.text(("findings", "impression")))
 
 
-def _check_names(studies: Sequence[Study]) -> None:
-    """Sees that no study and no image is named twice."""
-    seen: dict[str, Path] = {}
+def _check_unique(studies: Sequence[Study]) -> None:
+    """Raise an error if a study or an image is a duplicate."""
+    first_report: dict[str, Path] = {}
     for study in studies:
         names = [f"study {study.name}", *(f"image {key(image)}" for image in study.images)]
         for name in names:
-            if name in seen:
+            if name in first_report:
                 raise EvaluationSetError(
-                    f"{name} is named twice, by report {seen[name]} and by report {study.path};"
-                    " one of the two does not belong there"
+                    f"duplicate {name}, in report {first_report[name]} and in report {study.path};"
+                    " remove one of them"
                 )
-            seen[name] = study.path
+            first_report[name] = study.path
 
 
-def _find(
+def _find_files(
     studies: Sequence[Study], images: ImageFiles, *, exclude_missing: bool
 ) -> tuple[dict[str, Path], list[Exclusion]]:
-    """The file of each image that is there, and what does not match."""
+    """Return the file of each image, and the exclusions for missing and unnamed images."""
     files: dict[str, Path] = {}
     missing: list[Exclusion] = []
     for study in studies:
@@ -179,34 +181,34 @@ def _find(
                 missing.append(Exclusion(image, MISSING))
             else:
                 raise EvaluationSetError(
-                    f"image {image} is not in {images.folder} (as .png, .jpg, .jpeg or .dcm), and"
-                    f" report {study.path} names it; complete the folder, or leave such images"
-                    " out with the option missing=exclude"
+                    f"image {image} of report {study.path} is not in {images.folder} (as .png,"
+                    " .jpg, .jpeg or .dcm); complete the folder, or exclude missing images with"
+                    " the option missing=exclude"
                 )
     named = {key(image) for image in files}
     unnamed = [Exclusion(p.name, UNNAMED) for k, p in images.paths.items() if k not in named]
     return files, missing + unnamed
 
 
-def _choose(
-    study: Study, there: Sequence[str], told: Mapping[str, View], wanted: _Wanted
+def _select_images(
+    study: Study, available: Sequence[str], view_of: Mapping[str, View], settings: _Settings
 ) -> tuple[list[str], list[Exclusion]]:
-    """The images of a study that become pairs, and why the others, or the study, do not."""
-    if not _readable(study):
-        images = [Exclusion(image, OF_NO_REPORT) for image in there]
+    """Return the selected images of a study, and the exclusions of the others or of the study."""
+    if not _has_report(study):
+        images = [Exclusion(image, OF_NO_REPORT) for image in available]
         return [], [Exclusion(study.name, NO_REPORT), *images]
-    if not there:
+    if not available:
         return [], [Exclusion(study.name, NO_IMAGE)]
-    fitting = [image for image in there if wanted.view in {"all", told[image].name}]
-    left = [
-        Exclusion(image, OTHER_VIEW.format(view=told[image].name, rule=told[image].rule))
-        for image in there
-        if image not in fitting
+    matching = [image for image in available if settings.view in {"all", view_of[image].name}]
+    other_views = [
+        Exclusion(image, OTHER_VIEW.format(view=view_of[image].name, rule=view_of[image].rule))
+        for image in available
+        if image not in matching
     ]
-    if not fitting:
-        return [], [Exclusion(study.name, NO_VIEW.format(view=wanted.view)), *left]
-    if not wanted.one:
-        return fitting, left
-    sign = -1 if wanted.view == "lateral" else 1
-    best = max(fitting, key=lambda image: sign * told[image].score)
-    return [best], left + [Exclusion(i, NOT_CHOSEN) for i in fitting if i != best]
+    if not matching:
+        return [], [Exclusion(study.name, NO_VIEW.format(view=settings.view)), *other_views]
+    if not settings.one:
+        return matching, other_views
+    sign = -1 if settings.view == "lateral" else 1
+    best = max(matching, key=lambda image: sign * view_of[image].score)
+    return [best], other_views + [Exclusion(i, NOT_SELECTED) for i in matching if i != best]

@@ -1,4 +1,4 @@
-"""Where the collection's files lie, as its archives and its copies unpack."""
+"""File layouts of the collection: its archives and public copies."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NAME = re.compile(r"(?:CXR)?(?P<study>\d+)_(?:(?P=study)_)?(?P<image>IM-[\w-]+)
 
 
 def reports_folder(root: Path) -> Path:
-    """The folder that holds the reports.
+    """Return the folder that contains the reports.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no such folder.
     """
     folders = [root / name for name in REPORTS]
     for folder in folders:
@@ -29,69 +29,72 @@ def reports_folder(root: Path) -> Path:
     if root.is_dir() and any(root.glob("[0-9]*.xml")):
         return root
     raise UsageError(
-        f"evaluation set {f'open_i:{root}'!r}: no folder {folders[0]}; name the folder that holds"
-        f" {REPORTS[0]}/ and {IMAGES[0]}/, or fill it: python -m robustness fetch open_i {root}"
+        f"evaluation set {f'open_i:{root}'!r}: no folder {folders[0]}; name the folder that"
+        f" contains {REPORTS[0]}/ and {IMAGES[0]}/, or download it:"
+        f" python -m robustness fetch open_i {root}"
     )
 
 
 def key(name: str) -> str:
-    """What the names of one image have in common.
+    """Return the key of an image, which is the same for all spellings of its name.
 
-    A report calls an image ``CXR207_IM-0703-1001``, two of the 7,470 ``CXR1_1_IM-0001-3001``.
-    The PNG archive names its files so; the DICOM archive leaves ``CXR`` and the doubled
-    number out (``207/207_IM-0703-1001.dcm``), and the copy on Kaggle adds ``.dcm.png`` to
-    that. All of them become ``207_IM-0703-1001``; any other name stays as it is.
+    A report names an image ``CXR207_IM-0703-1001`` (two of the 7,470 ``CXR1_1_IM-0001-3001``), and
+    the PNG archive uses these names. The DICOM archive omits ``CXR`` and the repeated number
+    (``207/207_IM-0703-1001.dcm``), and the copy on Kaggle appends ``.dcm.png`` to that. All of
+    them have the key ``207_IM-0703-1001``. Other names are returned unchanged.
 
     Args:
-        name: A name of an image, without the suffix of its file.
+        name: Name of an image without the file suffix.
     """
-    found = _NAME.fullmatch(name.removesuffix(".dcm"))
-    return f"{found['study']}_{found['image']}" if found else name
+    match = _NAME.fullmatch(name.removesuffix(".dcm"))
+    return f"{match['study']}_{match['image']}" if match else name
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """The image files there are.
+    """The image files of a collection.
 
     Attributes:
-        folder: The folder they lie in, or in its numbered subfolders.
-        paths: Each image's file, by key.
+        folder: The folder that contains them, directly or in numbered subfolders.
+        paths: The file of each image, by key.
     """
 
     folder: Path
     paths: Mapping[str, Path] = field(repr=False)
 
     def find(self, image: str) -> Path | None:
-        """The file of an image that a report names; None where it is missing."""
+        """Return the file of an image named by a report; None if it is missing."""
         return self.paths.get(key(image))
 
 
 def image_files(root: Path) -> ImageFiles:
-    """Lists the image files of a collection.
+    """List the image files of a collection.
 
     Raises:
-        EvaluationSetError: The folder cannot be listed, or two files are one image.
+        EvaluationSetError: The folder cannot be listed, or an image has two files of one type.
     """
     folder = next((root / name for name in IMAGES if (root / name).is_dir()), root)
     paths: dict[str, Path] = {}
     try:
         entries = sorted(folder.iterdir())
-        # DICOM files lie in one folder a study: 207/207_IM-0703-1001.dcm.
+        # The DICOM archive has one folder per study: 207/207_IM-0703-1001.dcm.
         numbered = [path for path in entries if path.name.isdigit() and path.is_dir()]
-        entries += [path for inner in numbered for path in sorted(inner.iterdir())]
+        entries += [
+            path for folder_of_study in numbered for path in sorted(folder_of_study.iterdir())
+        ]
     except OSError as error:
         raise EvaluationSetError(f"folder {folder} cannot be listed: {error.strerror}") from error
     for path in entries:
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES:
             continue
-        known = paths.setdefault(key(path.stem), path)
-        if known is path:
+        other = paths.setdefault(key(path.stem), path)
+        if other is path:
             continue
-        if known.suffix.lower() == suffix:
+        if other.suffix.lower() == suffix:
             raise EvaluationSetError(
-                f"{known} and {path} are files of one image; only one of them may be there"
+                f"{other} and {path} are files of the same image; remove one of them"
             )
-        if SUFFIXES.index(suffix) < SUFFIXES.index(known.suffix.lower()):
+        if SUFFIXES.index(suffix) < SUFFIXES.index(other.suffix.lower()):
             paths[key(path.stem)] = path
     return ImageFiles(folder, paths)

@@ -1,4 +1,4 @@
-"""One report of the collection: an XML file, read without trust."""
+"""Reports of the collection: untrusted XML files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from robustness.evalset._base import SECTIONS, Report
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-LARGEST = 1 << 20
-"""Bytes a report may have; the collection's longest has 8,967."""
+MAX_BYTES = 1 << 20
+"""Maximum size of a report in bytes; the longest of the collection has 8,967."""
 
-DEEPEST = 64
-"""Elements a report may nest; the collection's nest 8."""
+MAX_DEPTH = 64
+"""Maximum depth of nested elements; the collection has 8."""
 
 NOT_INDEXED = "no indexing"
 NOT_A_FINDING = "technical quality of image unsatisfactory"
@@ -26,14 +26,14 @@ NOT_A_FINDING = "technical quality of image unsatisfactory"
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What one XML file says.
+    """The content of one XML file.
 
     Attributes:
         path: The file.
         name: The study, such as ``CXR207``.
-        report: The report's sections.
-        labels: The findings it is indexed by; None where it is not indexed.
-        images: The ids of its images, in the order they are named.
+        report: The sections of the report.
+        labels: The findings of its index terms; None if it is not indexed.
+        images: The ids of its images, in the order of the report.
     """
 
     path: Path
@@ -44,16 +44,16 @@ class Study:
 
 
 def read_study(path: Path) -> Study:
-    """Reads a report.
+    """Read a report.
 
     Raises:
-        EvaluationSetError: The file cannot be read, is not a report, names an image by an id
-            that no file can have, or declares a document type (entities and outside files
-            come by one; the collection has none).
+        EvaluationSetError: The file cannot be read, is not a report, contains an image id that is
+            not a valid file stem, or declares a document type (the collection has none; one
+            could define entities or load external files).
     """
     root = _parse(path)
     identifier = root.find("uId")
-    name = _plain(identifier.get("id") or "") if identifier is not None else ""
+    name = _one_line(identifier.get("id") or "") if identifier is not None else ""
     if not name:
         raise EvaluationSetError(f"report {path} has no uId element with an id")
     return Study(
@@ -73,26 +73,28 @@ def _parse(path: Path) -> Element:
 
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise EvaluationSetError(f"report {path} cannot be read: {error.strerror}") from error
-    if len(content) > LARGEST:
-        raise EvaluationSetError(f"report {path} is longer than {LARGEST} bytes; reports are not")
+    if len(content) > MAX_BYTES:
+        raise EvaluationSetError(
+            f"report {path} is longer than {MAX_BYTES} bytes, the maximum of a report"
+        )
     root: Element | None = None
     depth = 0
     try:
         for event, element in iterparse(BytesIO(content), ("start", "end"), forbid_dtd=True):
             root = element if root is None else root
             depth += 1 if event == "start" else -1
-            if depth > DEEPEST:
+            if depth > MAX_DEPTH:
                 raise EvaluationSetError(
-                    f"report {path} nests elements deeper than {DEEPEST}; reports do not"
+                    f"report {path} nests elements deeper than {MAX_DEPTH}, the maximum of a report"
                 )
     except DTDForbidden as error:
         raise EvaluationSetError(
-            f"report {path} declares a document type or XML entities; reports have none"
+            f"report {path} declares a document type or XML entities, which is not allowed"
         ) from error
-    # An encoding that is unknown or has several bytes a character is no ParseError.
+    # Unknown and multi-byte encodings raise LookupError and ValueError.
     except (ParseError, LookupError, ValueError) as error:
         raise EvaluationSetError(f"report {path} is not well-formed XML: {error}") from error
     if root is None:
@@ -106,18 +108,18 @@ def _sections(root: Element, path: Path) -> dict[str, str]:
         label = (element.get("Label") or "").strip()
         section = label.lower()
         if section not in SECTIONS or section in sections:
-            wrong = "twice" if section in sections else "which is unknown"
+            fault = "a duplicate" if section in sections else "an unknown"
             raise EvaluationSetError(
-                f"report {path} has a section {label!r}, {wrong}; allowed, once each, are"
+                f"report {path} has {fault} section {label!r}; allowed, once each, are"
                 f" {', '.join(SECTIONS).upper()}"
             )
-        sections[section] = _plain("".join(element.itertext()))
+        sections[section] = _one_line("".join(element.itertext()))
     return sections
 
 
 def _labels(root: Element) -> frozenset[str] | None:
     headings = {
-        _plain("".join(major.itertext()).partition("/")[0]).lower()
+        _one_line("".join(major.itertext()).partition("/")[0]).lower()
         for mesh in root.iter("MeSH")
         for major in mesh.iter("major")
     } - {""}
@@ -126,12 +128,14 @@ def _labels(root: Element) -> frozenset[str] | None:
 
 
 def _image(element: Element, path: Path) -> str:
-    # XML's white space alone is taken off: whatever else stands there belongs to the id.
+    # Only the white space of XML is removed; other characters belong to the id.
     image = (element.get("id") or "").strip(" \t\r\n")
     if not re.fullmatch(r"\w[\w.-]*", image, re.ASCII):
-        raise EvaluationSetError(f"report {path} names image {image!r}, which is no file stem")
+        raise EvaluationSetError(
+            f"report {path} names image {image!r}, which is not a valid file stem"
+        )
     return image
 
 
-def _plain(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())

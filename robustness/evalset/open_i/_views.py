@@ -1,4 +1,4 @@
-"""Which images are frontal: from a table, the DICOM header, or the image itself."""
+"""Views of images (frontal or lateral): from a table, the DICOM header or the image."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ TABLE = "indiana_projections.csv"
 COLUMNS = ("uid", "filename", "projection")
 VIEWS = ("frontal", "lateral")
 
-SCORED_AT = 256
-"""Pixels of the longer side at which an image is read to be scored."""
+SCORED_SIDE = 256
+"""Length of the longer side, in pixels, of an image that is scored."""
 
 LATERAL_POSITIONS = {"LL", "RL", "LATERAL"}
 
-DAMAGE = (
+DAMAGED_HEADER = (
     OSError,
     EOFError,
     ArithmeticError,
@@ -43,17 +43,17 @@ DAMAGE = (
     ValueError,
     struct.error,
 )
-"""What pydicom raises on damaged headers, beside its own exceptions."""
+"""Exceptions of pydicom for damaged headers, in addition to its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is known of an image's view.
+    """The view of an image.
 
     Attributes:
         name: ``frontal`` or ``lateral``.
-        rule: What told it.
-        score: How frontal it is; without bound where the image was not asked.
+        rule: The source of the view.
+        score: Score of frontal views; infinite if the image was not scored.
     """
 
     name: str
@@ -71,39 +71,39 @@ BY_HEADER = View("lateral", "by the DICOM header", -math.inf)
 def views(
     files: Mapping[str, Path], table: Mapping[str, str], remember: Remember
 ) -> dict[str, View]:
-    """The view of each image.
+    """Return the view of each image.
 
     Args:
-        files: Each image's file, by the id its report gives it.
-        table: Views by image key, where there is a table; see :func:`read_table`.
-        remember: Keeps what was found out about files of one content.
+        files: The file of each image, by the image's id in its report.
+        table: Views by image key; empty if there is no table; see :func:`read_table`.
+        remember: Caches the results by the content of the files.
 
     Raises:
         EvaluationSetError: An image cannot be decoded.
     """
-    told = {image: BY_TABLE[table[key(image)]] for image in files if key(image) in table}
-    asked = [image for image in files if image not in told]
-    if asked:
-        found = _ask([files[image] for image in asked], remember)
-        for image, score, header in zip(asked, found["score"], found["header"], strict=True):
-            told[image] = BY_HEADER if header else _by_image(float(score))
-    return told
+    view_of = {image: BY_TABLE[table[key(image)]] for image in files if key(image) in table}
+    unlisted = [image for image in files if image not in view_of]
+    if unlisted:
+        scored = _score_files([files[image] for image in unlisted], remember)
+        for image, score, header in zip(unlisted, scored["score"], scored["header"], strict=True):
+            view_of[image] = BY_HEADER if header else _view_by_score(float(score))
+    return view_of
 
 
-def _by_image(score: float) -> View:
+def _view_by_score(score: float) -> View:
     return View("frontal" if score >= FRONTAL else "lateral", "by the image", score)
 
 
-def _ask(paths: Sequence[Path], remember: Remember) -> dict[str, NDArray[Any]]:
-    """Each file's score, float64 ``[N]``, and whether its header says lateral, uint8 ``[N]``."""
+def _score_files(paths: Sequence[Path], remember: Remember) -> dict[str, NDArray[Any]]:
+    """Return ``score``, float64 ``[N]``, and ``header``, uint8 ``[N]``, 1 if it is lateral."""
     content = "\n".join(
         f"{digest} {path.suffix.lower()}"
-        for digest, path in zip(digests(paths, SCORED_AT), paths, strict=True)
+        for digest, path in zip(digests(paths, SCORED_SIDE), paths, strict=True)
     )
 
     def compute() -> dict[str, NDArray[Any]]:
         with ThreadPoolExecutor() as pool:
-            header = np.array(list(pool.map(_header_says_lateral, paths)), dtype=np.uint8)
+            header = np.array(list(pool.map(_has_lateral_header, paths)), dtype=np.uint8)
             score = np.array(list(pool.map(_score, paths, header)), dtype=np.float64)
         return {"score": score, "header": header}
 
@@ -112,15 +112,15 @@ def _ask(paths: Sequence[Path], remember: Remember) -> dict[str, NDArray[Any]]:
 
 
 def _score(path: Path, header: int) -> float:
-    return -math.inf if header else frontal_score(read_image(path, SCORED_AT))
+    return -math.inf if header else frontal_score(read_image(path, SCORED_SIDE))
 
 
-def _header_says_lateral(path: Path) -> bool:
-    """Whether a DICOM header says that an image is lateral.
+def _has_lateral_header(path: Path) -> bool:
+    """Return True if the DICOM header states a lateral view.
 
-    Only that is believed: in this collection's headers ViewPosition is PA or AP for 203 of
-    630 lateral images, while LL, RL, LATERAL, or rows that run from front to back or from back
-    to front (PatientOrientation), stand in the header of no frontal one (673).
+    A frontal view in a header is ignored: in this collection, ViewPosition is PA or AP for 203 of
+    630 lateral images. None of the 673 frontal images has LL, RL or LATERAL, or rows in the
+    anterior-posterior direction (PatientOrientation), in its header.
     """
     if path.suffix.lower() != ".dcm":
         return False
@@ -135,7 +135,7 @@ def _header_says_lateral(path: Path) -> bool:
             position = str(header.get("ViewPosition") or "")
             orientation = header.get("PatientOrientation") or [""]
             rows = orientation if isinstance(orientation, str) else str(orientation[0])
-    except (*DAMAGE, BytesLengthException, InvalidDicomError) as error:
+    except (*DAMAGED_HEADER, BytesLengthException, InvalidDicomError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise EvaluationSetError(
             f"image {path}: its DICOM header cannot be read: {reason}"
@@ -144,15 +144,18 @@ def _header_says_lateral(path: Path) -> bool:
 
 
 def read_table(root: Path, images: Sequence[str]) -> dict[str, str]:
-    """The projections table, where there is one: ``frontal`` or ``lateral`` by image key.
+    """Read the projections table: ``frontal`` or ``lateral`` by image key.
 
     Args:
         root: The collection's folder.
-        images: The ids of the images that the reports name.
+        images: The ids of the images in the reports.
+
+    Returns:
+        The views; empty if there is no table.
 
     Raises:
-        EvaluationSetError: The table cannot be read, contradicts itself, or names none of
-            the images.
+        EvaluationSetError: The table cannot be read, contradicts itself, or contains none of the
+            images.
     """
     path = root / TABLE
     table: dict[str, str] = {}
@@ -172,11 +175,11 @@ def read_table(root: Path, images: Sequence[str]) -> dict[str, str]:
             f"projections table {path} cannot be read: {error.strerror}"
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise EvaluationSetError(f"projections table {path} is no CSV file: {error}") from error
+        raise EvaluationSetError(f"projections table {path} is not valid CSV: {error}") from error
     if images and not any(key(image) in table for image in images):
         raise EvaluationSetError(
-            f"projections table {path} names none of the images of the reports, such as"
-            f" {images[0]}; its rows are such as 1,1_IM-0001-4001.dcm.png,Frontal"
+            f"projections table {path} contains none of the images of the reports, such as"
+            f" {images[0]}; a valid row is 1,1_IM-0001-4001.dcm.png,Frontal"
         )
     return table
 
@@ -190,7 +193,7 @@ def _check_columns(row: Sequence[str], where: str) -> None:
 
 def _add(table: dict[str, str], row: Sequence[str], where: str) -> None:
     if len(row) != len(COLUMNS):
-        raise EvaluationSetError(f"{where}: {len(row)} fields; {len(COLUMNS)} are needed")
+        raise EvaluationSetError(f"{where}: {len(row)} fields; {len(COLUMNS)} are required")
     study, name, projection = (field.strip() for field in row)
     view = projection.lower()
     if view not in VIEWS:
@@ -200,8 +203,9 @@ def _add(table: dict[str, str], row: Sequence[str], where: str) -> None:
     stem, dot, suffix = name.rpartition(".")
     image = key(stem if f"{dot}{suffix.lower()}" in SUFFIXES else name)
     if image.partition("_")[0] != study:
-        raise EvaluationSetError(f"{where}: {name!r} is no image of study {study!r}")
+        raise EvaluationSetError(f"{where}: {name!r} is not an image of study {study!r}")
     if table.setdefault(image, view) != view:
         raise EvaluationSetError(
-            f"{where}: {name!r} is {view}, and {table[image]} in a line above; keep one of them"
+            f"{where}: {name!r} is {view}, but {table[image]} in an earlier line; remove one of"
+            " them"
         )
