@@ -16,7 +16,7 @@ from table_files import as_text, tar_of, write_rows
 
 from robustness import evalset
 from robustness.__main__ import main
-from robustness.properties import PROPERTIES
+from robustness.plan import PROPERTIES
 
 NO_REPORT = "no findings, no impression and no undivided report"
 EMPTY = "row with every cell that is read empty"
@@ -95,7 +95,7 @@ def test_a_run_says_which_columns_it_seems_to_have_missed(small):
     table = write_rows(small.path / "set.csv", header, *rows)
     line = (
         "columns not read: 'finding' (did you mean 'findings'?), 'patient_id' (did you mean"
-        " 'patient'?); rename one, or name it by an option, such as findings=finding"
+        " 'patient'?); rename them or set an option, such as findings=finding"
     )
     page = small.path / ".robustness" / "report" / "report.html"
 

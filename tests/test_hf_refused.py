@@ -41,35 +41,35 @@ ARROW = "data-00000-of-00001.arrow"
 DAMAGE = {
     "no arrow file": (lambda s: (s / ARROW).unlink(), f"{ARROW}"),
     "a truncated arrow file": (
-        lambda s: (s / ARROW).write_bytes((s / ARROW).read_bytes()[:700]), "no dataset that can"),
-    "an empty arrow file": (lambda s: (s / ARROW).write_bytes(b""), "no dataset that can be read"),
+        lambda s: (s / ARROW).write_bytes((s / ARROW).read_bytes()[:700]), "not a readable data"),
+    "an empty arrow file": (lambda s: (s / ARROW).write_bytes(b""), "not a readable dataset"),
     "no arrow file at all": (lambda s: edit(s / "state.json", _data_files=[]), "names no data"),
     "a file elsewhere": (
         lambda s: edit(s / "state.json", _data_files=[{"filename": "../other.arrow"}]),
-        "state.json: '../other.arrow' does not lie in"),
+        "state.json: '../other.arrow' is outside"),
     "an absolute file": (
         lambda s: edit(s / "state.json", _data_files=[{"filename": "/etc/passwd"}]),
-        "state.json: '/etc/passwd' does not lie in"),
+        "state.json: '/etc/passwd' is outside"),
     "a remote file": (
         lambda s: edit(s / "state.json", _data_files=[{"filename": "s3://bucket/x.arrow"}]),
         "s3:/bucket/x.arrow"),
     "a link elsewhere": (
         lambda s: (shutil.move(s / ARROW, s.parent), (s / ARROW).symlink_to(s.parent / ARROW)),
-        f"state.json: '{ARROW}' does not lie in"),
+        f"state.json: '{ARROW}' is outside"),
     "a file without a name": (
         lambda s: edit(s / "state.json", _data_files=["x"]), "names a data file as 'x'"),
     "no info": (lambda s: (s / "dataset_info.json").unlink(), "info.json cannot be read: No such"),
     "info that is no JSON": (
         lambda s: (s / "dataset_info.json").write_text("{"), "dataset_info.json is not JSON"),
     "a state that is a list": (
-        lambda s: (s / "state.json").write_text("[]"), "state.json is no JSON object"),
+        lambda s: (s / "state.json").write_text("[]"), "state.json is not a JSON object"),
     "a state that lacks a key": (
-        lambda s: unset(s / "state.json", "_fingerprint"), "no dataset that can be read"),
+        lambda s: unset(s / "state.json", "_fingerprint"), "not a readable dataset"),
     "an unknown format": (
-        lambda s: edit(s / "state.json", _format_type="jax2"), "no dataset that can be read"),
+        lambda s: edit(s / "state.json", _format_type="jax2"), "not a readable dataset"),
     "features of other columns": (
         lambda s: edit(s / "dataset_info.json", features={"a": {"_type": "Value", "dtype": "x"}}),
-        "no dataset that can be read"),
+        "not a readable dataset"),
     "features that nest without end": (
         lambda s: (s / "dataset_info.json").write_text('{"a":' * 3000 + "1" + "}" * 3000),
         "dataset_info.json is not JSON"),
@@ -105,7 +105,7 @@ def test_text_that_is_not_where_it_should_be(tmp_path, before, after):
     content = (saved / ARROW).read_bytes()
     assert content.count(before) == 1
     (saved / ARROW).write_bytes(content.replace(before, after))
-    with pytest.raises(EvaluationSetError, match="saved is no dataset that can be read: "):
+    with pytest.raises(EvaluationSetError, match="saved is not a readable dataset: "):
         hf(saved)
 
 
@@ -128,23 +128,25 @@ def test_a_file_cut_between_batches(tmp_path):
     with pa.ipc.open_stream(part) as stream:
         assert 0 < stream.read_all().num_rows < 2500
     (saved / ARROW).write_bytes(part)
-    with pytest.raises(EvaluationSetError, match=f"{ARROW} is truncated: it has no end mark"):
+    with pytest.raises(
+        EvaluationSetError, match=f"{ARROW} is truncated: the end marker is missing"
+    ):
         hf(saved)
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({"image": [1], "report": ["Clear."]}, "row 0: column 'image' holds no image; it needs"),
-        ({"image": [None], "report": ["Clear."]}, "row 0: column 'image' holds no image"),
-        ({"image": [b""], "report": ["Clear."]}, "row 0: column 'image' holds no image"),
-        ({"image": [["a.png"]], "report": ["Clear."]}, "row 0: column 'image' holds no image"),
-        ({"image": ["../a.png"], "report": ["Clear."]}, r"row 0: '\.\./a\.png' does not lie in"),
+        ({"image": [1], "report": ["Clear."]}, "row 0: column 'image' contains no image; allowed"),
+        ({"image": [None], "report": ["Clear."]}, "row 0: column 'image' contains no image"),
+        ({"image": [b""], "report": ["Clear."]}, "row 0: column 'image' contains no image"),
+        ({"image": [["a.png"]], "report": ["Clear."]}, "row 0: column 'image' contains no image"),
+        ({"image": ["../a.png"], "report": ["Clear."]}, r"row 0: '\.\./a\.png' is outside"),
         ({"image": ["a.png"], "report": [["Clear."]]}, r"row 0: report is \['Clear\.'\], of type"),
         ({"image": ["a.png"], "report": [float("nan")]}, "image with a usable report"),
-        ({"image": ["a.png"], "report": ["nan"]}, "row 0: report is 'nan', as programs write"),
+        ({"image": ["a.png"], "report": ["nan"]}, "report is 'nan', which stands for a missing"),
         ({"image": ["a.png"], "report": ["Clear."], "labels": [3]}, "row 0: labels is 3, of type"),
-        ({"image": ["a.png", "a.png"], "report": ["A.", "A."]}, "row 1: image .* stands twice"),
+        ({"image": ["a.png", "a.png"], "report": ["A.", "A."]}, "row 1: duplicate image 'a.png'"),
         ({"image": ["a.png"], "text": ["Clear."]}, "no column 'report', 'findings' or"),
         ({"image": [], "report": []}, "names no data files: it has no rows"),
     ],
@@ -160,10 +162,10 @@ def test_rows_that_cannot_be_used(tmp_path, rows, message):
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        (["../other"], "dataset_dict.json: '../other' does not lie in"),
-        (["/etc"], "dataset_dict.json: '/etc' does not lie in"),
+        (["../other"], "dataset_dict.json: '../other' is outside"),
+        (["/etc"], "dataset_dict.json: '/etc' is outside"),
         (["gone"], "gone/state.json cannot be read: No such file"),
-        (["test", "train"], "several splits; name one with the option split=NAME: test, train"),
+        (["test", "train"], "several splits; select one with the option split=NAME: test, train"),
         ("test", "dataset_dict.json has no list of splits"),
         ([1], "dataset_dict.json has no list of splits"),
         ([], "dataset_dict.json has no list of splits"),
@@ -196,7 +198,9 @@ def test_a_class_beyond_the_names(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "nowhere", "."])
 def test_a_folder_that_is_no_dataset(tmp_path, name):
-    message = "names no file" if not name else "no folder" if name == "nowhere" else "holds no data"
+    message = (
+        "names no file" if not name else "no folder" if name == "nowhere" else "contains no data"
+    )
     with pytest.raises(UsageError, match=message):
         hf(tmp_path / name if name else "")
 

@@ -117,7 +117,9 @@ def test_columns_are_named_by_options(folder, suffix):
     assert found["a.png"].study_id == "s1"
     assert found["a.png"].report.findings.startswith("Herz")
     assert found["a.png"].labels == {"Edema", "Cardiomegaly"}
-    with pytest.raises(EvaluationSetError, match="no column 'image'; there are 'Path', 'report'"):
+    with pytest.raises(
+        EvaluationSetError, match="no column 'image'; the columns are 'Path', 'report'"
+    ):
         load(table, *options[1:])
 
 

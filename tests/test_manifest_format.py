@@ -1,4 +1,4 @@
-"""Files that hold no table: each is named in one line, with the row where there is one."""
+"""Files that are not valid tables: each is a one-line error that names the row, if any."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ def folder(tmp_path):
     return tmp_path
 
 
-# --- text that is no table ----------------------------------------------------------------
+# --- text that is not a table ----------------------------------------------------------------
 
 TEXTS = {
-    "nothing": (b"", "is empty; its first line names the columns"),
-    "a header alone": (HEAD.encode(), "has no rows; write one for each image"),
+    "nothing": (b"", "is empty; its first line must name the columns"),
+    "a header alone": (HEAD.encode(), "has no rows; write one row per image"),
     "semicolons": (
         b"image;report\na.png;Clear.\n",
-        "the header has one column, 'image;report'; cells seem to be separated by ';'; a .csv"),
-    "tabs": (b"image\treport\n", "cells seem to be separated by '\\t'; a .csv file is separated"),
+        "the header has one column, 'image;report'; the separator seems to be ';'; a .csv"),
+    "tabs": (b"image\treport\n", "the separator seems to be '\\t'; a .csv file is separated"),
     "Latin-1": (
         (HEAD + "a.png,Größe\n").encode("latin-1"),
         "line 2: byte 0xf6 is not UTF-8; save the file as UTF-8, or convert it: iconv"),
     "UTF-16": ((HEAD + GOOD).encode("utf-16"), "is UTF-16; save it as UTF-8 (in Excel: CSV UTF-8)"),
-    "UTF-16 without a mark": ((HEAD + GOOD).encode("utf-16-le"), "line 1 holds a NUL character"),
-    "a NUL": ((HEAD + "a.png,Cl\0ear\n").encode(), "line 2 holds a NUL character"),
-    "a cell too few": ((HEAD + GOOD + "b.png\n").encode(), "row 2 (line 3) has 1 cells where the"),
+    "UTF-16 without a mark": ((HEAD + GOOD).encode("utf-16-le"), "line 1 contains a NUL character"),
+    "a NUL": ((HEAD + "a.png,Cl\0ear\n").encode(), "line 2 contains a NUL character"),
+    "a cell too few": ((HEAD + GOOD + "b.png\n").encode(), "row 2 (line 3) has 1 cells, but the"),
     "a cell too many": (
         (HEAD + "a.png,Clear, no effusion.\n").encode(),
-        "row 1 (line 2) has 3 cells where the header has 2; quote cells that hold a separator"),
+        "row 1 (line 2) has 3 cells, but the header has 2; quote cells that contain a separator"),
     "an open quote": (
         (HEAD + GOOD + 'b.png,"Mass\n' + GOOD).encode(),
-        "row 2 (line 3) is malformed: unexpected end of data; a cell that holds"),
+        "row 2 (line 3) is malformed: unexpected end of data; quote a cell that"),
     "text after a quote": (
         (HEAD + 'a.png,"Mass" in the lung\n').encode(),
         "row 1 (line 2) is malformed: ',' expected after '\"'"),
     "line ends of an old Macintosh": (
         b"image,report\ra.png,Clear.\r", "row 0 (line 1) is malformed: new-line character seen"),
-    "a column twice": (b"image,report,report\na.png,x,y\n", "names column 'report' twice"),
+    "a column twice": (b"image,report,report\na.png,x,y\n", "duplicate column 'report' in the header; rename one"),
     "columns that differ in case": (
-        b"image,Report,REPORT\na.png,x,y\n", "2 columns are named 'report'; leave one of them"),
+        b"image,Report,REPORT\na.png,x,y\n", "2 columns are named 'report'; keep only one"),
     "no image": (
         b"path,report\na.png,x\n",
-        "no column 'image'; there are 'path', 'report'; name the column with the option image="),
+        "no column 'image'; the columns are 'path', 'report'; select one with the option image="),
     "no report": (
         b"image,report_text\na.png,x\n",
-        "there are 'image', 'report_text'; name the column with the option report=report_text"),
+        "the columns are 'image', 'report_text'; select one with the option report=report_text"),
     "a section's name misspelt": (
         b"image,Impresion\na.png,x\n",
-        "there are 'image', 'Impresion'; name the column with the option impression=Impresion"),
+        "the columns are 'image', 'Impresion'; select one with the option impression=Impresion"),
     "no name like a section's": (
         b"image,note\na.png,x\n",
-        "there are 'image', 'note'; name the column with the option report=COLUMN"),
+        "the columns are 'image', 'note'; select one with the option report=COLUMN"),
     "no rows but empty ones": (
         b"image,report\n,\n , \n", "is empty: no image with a usable report (excluded: 2 row with"),
 }  # fmt: skip
@@ -69,25 +69,25 @@ TEXTS = {
 
 @pytest.mark.parametrize(("content", "message"), TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gz"])
-def test_text_that_is_no_table(folder, content, message, zipped):
+def test_text_that_is_not_a_table(folder, content, message, zipped):
     path = folder / ("set.csv.gz" if zipped else "set.csv")
     path.write_bytes(gzip.compress(content) if zipped else content)
     refuses(path, message)
 
 
 LINES = {
-    "nothing": ("", "is empty; write one JSON object a line"),
+    "nothing": ("", "is empty; write one JSON object per line"),
     "an array": ('["a.png"]\n', "row 1 (line 1) is a JSON list, not an object such as"),
     "one array of objects": ('[{"image": "a.png"}]', "row 1 (line 1) is a JSON list, not an"),
     "a text": ('\n"a.png"\n', "row 1 (line 2) is a JSON str, not an object"),
-    "an object over lines": ('{\n"image": "a.png"\n}', "row 1 (line 1) is no JSON object: Expec"),
-    "a key twice": ('{"image":"a.png","report":"A","report":"B"}', "no JSON object: a key stands"),
-    "NaN": ('{"image":"a.png","report":NaN}', "row 1 (line 1) is no JSON object: NaN is not JSON"),
-    "Infinity": ('{"image":"a.png","study":Infinity}', "no JSON object: Infinity is not"),
+    "an object over lines": ('{\n"image": "a.png"\n}', "row 1 (line 1) is not a JSON object: Ex"),
+    "a key twice": ('{"image":"a.png","report":"A","report":"B"}', "not a JSON object: duplicate key"),
+    "NaN": ('{"image":"a.png","report":NaN}', "(line 1) is not a JSON object: NaN is not JSON"),
+    "Infinity": ('{"image":"a.png","study":Infinity}', "not a JSON object: Infinity is"),
     "a number beyond float": (
         '{"image":"a.png","report":"A","study":1e999}', "study is inf, of type float; write it as"),
     "a fraction": ('{"image":"a.png","report":"A","study":1.5}', "study is 1.5, of type float"),
-    "a huge number": ('{"image":"a.png","study":' + "9" * 5000 + "}", "no JSON object: Exceeds"),
+    "a huge number": ('{"image":"a.png","study":' + "9" * 5000 + "}", "not a JSON object: Exceeds"),
     "a truth": ('{"image":"a.png","report":"A","patient":true}', "patient is True, of type bool"),
     "a number for a report": ('{"image":"a.png","report":3}', "report is 3, of type int; write it"),
     "a number for an image": ('{"image":3,"report":"A"}', "image is 3, of type int; write"),
@@ -95,10 +95,10 @@ LINES = {
     "an object for labels": ('{"image":"a.png","report":"A","labels":{}}', "labels is {}, of type"),
     "a list in labels": ('{"image":"a.png","report":"A","labels":[["M"]]}', "labels is ['M'], of"),
     "half a character": (
-        '{"image":"a.png","report":"\\ud83e"}', "row 1 (line 1): report is no text: half a char"),
-    "half a character in a name": ('{"image\\ud83e":"a.png"}', "there are 'image\\ud83e'"),
-    "a NUL": ('{"image":"a.png","report":"A\\u0000"}', "row 1 (line 1): report holds a NUL"),
-    "a truncated line": ('{"image":"a.png","report":"A"}\n{"image":"b', "row 2 (line 2) is no"),
+        '{"image":"a.png","report":"\\ud83e"}', "row 1 (line 1): report contains an unpaired surr"),
+    "half a character in a name": ('{"image\\ud83e":"a.png"}', "the columns are 'image\\ud83e'"),
+    "a NUL": ('{"image":"a.png","report":"A\\u0000"}', "row 1 (line 1): report contains a NUL"),
+    "a truncated line": ('{"image":"a.png","report":"A"}\n{"image":"b', "row 2 (line 2) is not"),
 }  # fmt: skip
 
 
@@ -155,9 +155,7 @@ def test_parquet_with_something_else_than_text(folder):
         parquet(path, image=image, report=["x"], study=pa.array([0], pa.timestamp("s"))), "study"
     )
     refuses(parquet(path, image=pa.array([], pa.string()), report=[]), "has no rows; write one")
-    refuses(
-        parquet(path, image=["a.png"] * 2, report=["A"] * 2), "row 2: image 'a.png' stands twice"
-    )
+    refuses(parquet(path, image=["a.png"] * 2, report=["A"] * 2), "row 2: duplicate image 'a.png'")
     refuses(parquet(path, image=image, report=[float("nan")]), "is empty: no image with a usable")
 
 

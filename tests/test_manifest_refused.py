@@ -27,25 +27,26 @@ def folder(tmp_path):
 
 
 CELLS = {
-    "no image": (["", "Clear."], "row 2 (line 3): no image; every row that says something names"),
+    "no image": (["", "Clear."], "row 2 (line 3): no image; every row that is not empty must"),
     "a missing image": (["gone.png", "Clear."], "gone.png does not exist"),
     "a folder": (["sub", "Clear."], "sub is a folder"),
     "a Windows path": (["sub\\b.png", "Clear."], "does not exist; write / between folders, not \\"),
     "a path out of the folder": (
-        ["../outside.png", "Clear."], "'../outside.png' does not lie in"),
-    "an absolute path": (["/etc/passwd", "Clear."], "'/etc/passwd' does not lie in"),
-    "a link out of the folder": (["link.png", "Clear."], "'link.png' does not lie in"),
-    "a folder that is a link": (["up/outside.png", "Clear."], "'up/outside.png' does not lie in"),
+        ["../outside.png", "Clear."], "'../outside.png' is outside"),
+    "an absolute path": (["/etc/passwd", "Clear."], "'/etc/passwd' is outside"),
+    "a link out of the folder": (["link.png", "Clear."], "'link.png' is outside"),
+    "a folder that is a link": (["up/outside.png", "Clear."], "'up/outside.png' is outside"),
     "a link to itself": (["loop.png", "Clear."], "loop.png"),
     "a path too long": (["b" * 300, "Clear."], "File name too long"),
     "line breaks in a path": (["b\n\x1b[2Jc", "Clear."], "b\\n\\x1b[2Jc does not exist"),
     "an address": (["https://example.org/b.png", "Clear."], "example.org/b.png does not exist"),
-    "the same image": (["a.png", "Clear."], "image 'a.png' stands twice, first in"),
-    "the same image by another path": (["sub/../a.png", "Clear."], "stands twice, first in"),
-    "a report that is NaN": (["b.png", "NaN"], "report is 'NaN', as programs write what"),
-    "a report that is None": (["b.png", " None "], "report is 'None', as programs write what is"),
-    "a report that is null": (["b.png", "NULL"], "report is 'NULL', as programs write"),
-    "a report that is NA": (["b.png", "<NA>"], "report is '<NA>', as programs write"),
+    "the same image": (["a.png", "Clear."], "duplicate image 'a.png', first in"),
+    "the same image by another path": (
+        ["sub/../a.png", "Clear."], "duplicate image 'sub/../a.png', first in"),
+    "a report that is NaN": (["b.png", "NaN"], "report is 'NaN', which stands for a missing"),
+    "a report that is None": (["b.png", " None "], "report is 'None', which stands for a missing"),
+    "a report that is null": (["b.png", "NULL"], "report is 'NULL', which stands for a missing"),
+    "a report that is NA": (["b.png", "<NA>"], "report is '<NA>', which stands for a missing"),
 }  # fmt: skip
 
 
@@ -65,9 +66,10 @@ FIELDS = {
         "row 2 (line 2): study 's1' has another patient than in"),
     "labels in a list of text": (
         {"image": "b.png", "report": "x", "labels": "['Edema', 'Mass']"}, "are a list in a text"),
-    "labels apart by ;": ({"image": "b.png", "report": "x", "labels": "Edema;Mass"}, "hold ';'"),
+    "labels apart by ;": ({"image": "b.png", "report": "x", "labels": "Edema;Mass"}, "contain ';'"),
     "labels and none": (
-        {"image": "b.png", "report": "x", "labels": "Edema|No Finding"}, "findings and none at"),
+        {"image": "b.png", "report": "x", "labels": "Edema|No Finding"},
+        "contain both findings and a value for none"),
     "a study that is nan": ({"image": "b.png", "report": "x", "study": "nan"}, "study is 'nan'"),
     "labels that are nan": ({"image": "b.png", "report": "x", "labels": "nan"}, "labels is 'nan'"),
 }  # fmt: skip
@@ -118,8 +120,8 @@ def test_an_image_that_goes_away_is_named(folder):
         ("set.parquet.gz", "the name of set.parquet.gz does not tell"),
         ("set.csv,sep=;", "unknown option 'sep'; allowed: side="),
         ("set.csv,root=gone", "no folder gone"),
-        ("set.csv,side=0", "option side is '0'; allowed are pixels"),
-        ("set.csv,image=a,image=b", "option 'image' stands twice"),
+        ("set.csv,side=0", "option side is '0'; allowed are maximum pixels"),
+        ("set.csv,image=a,image=b", "duplicate option 'image'"),
     ],
 )
 def test_specifications_that_cannot_be(folder, monkeypatch, spec, message):

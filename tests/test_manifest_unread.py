@@ -74,7 +74,7 @@ def test_a_set_that_is_empty_for_a_misspelt_column_says_so(folder):
     with pytest.raises(EvaluationSetError) as caught:
         load(table)
     assert str(caught.value).endswith(
-        "; columns not read: 'Impresion' (did you mean 'impression'?); rename one, or name it by an"
+        "; columns not read: 'Impresion' (did you mean 'impression'?); rename them or set an"
         " option, such as impression=Impresion"
     )
     assert load(table, "impression=Impresion").pairs[0].report.impression == "Mass."

@@ -75,8 +75,8 @@ PLACES = [
 
 @pytest.mark.parametrize(("spec", "here"), PLACES)
 def test_paths_in_a_file_are_its_folder_s(spec, here):
-    assert evalset.located(spec, Path("conf")) == here
-    assert evalset.located(here, Path()) == here
+    assert evalset.resolve_spec(spec, Path("conf")) == here
+    assert evalset.resolve_spec(here, Path()) == here
 
 
 def test_every_kind_is_among_them():
@@ -85,9 +85,9 @@ def test_every_kind_is_among_them():
 
 def test_what_is_malformed_is_named_as_it_is_written():
     with pytest.raises(UsageError, match=r"'manifest:a\.csv,sied=8': unknown option 'sied'"):
-        evalset.located("manifest:a.csv,sied=8", Path("conf"))
+        evalset.resolve_spec("manifest:a.csv,sied=8", Path("conf"))
     with pytest.raises(UsageError, match="unknown evaluation set 'imagenet:5'"):
-        evalset.located("imagenet:5", Path("conf"))
+        evalset.resolve_spec("imagenet:5", Path("conf"))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_is_malformed_is_named_as_it_is_written():
         ("", "'kind:' names no file or folder"),
         (",side=64", "'kind:,side=64' names no file or folder"),
         ("a,sides=64", "unknown option 'sides'; allowed: side=pixels; report=a column; split="),
-        ("a,side=1,side=2", "option 'side' stands twice"),
+        ("a,side=1,side=2", "duplicate option 'side'"),
     ],
 )
 def test_options_that_cannot_be(rest, message):
@@ -115,7 +115,7 @@ def test_sides(value):
 )
 def test_sides_that_cannot_be(value):
     with pytest.raises(
-        UsageError, match=r"evaluation set kind: option side is .*; allowed are pixels"
+        UsageError, match=r"evaluation set kind: option side is .*; allowed are maximum pixels"
     ):
         _spec.side("kind", {"side": value})
 
@@ -134,10 +134,10 @@ def test_choices():
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("~nobody-of-that-name/a.csv", "cannot look for it: "),
-        ("a" * 300 + ".csv", "cannot look for it: File name too long"),
-        ("a\0b.csv", "cannot look for it: embedded null byte"),
-        ("loop.csv", "cannot look for it: Too many levels of symbolic links"),
+        ("~nobody-of-that-name/a.csv", "cannot be accessed: "),
+        ("a" * 300 + ".csv", "cannot be accessed: File name too long"),
+        ("a\0b.csv", "cannot be accessed: embedded null byte"),
+        ("loop.csv", "cannot be accessed: Too many levels of symbolic links"),
         ("file/a.csv", "no (file|folder|shard) file/a.csv"),
         ("a\n\x1b[31mb.csv", r"no (file|folder|shard|shard matches) a\\n\\x1b\[31mb.csv"),
     ],

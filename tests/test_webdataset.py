@@ -181,7 +181,7 @@ def test_columns_are_named_by_options(tmp_path):
     (pair,) = wds(tmp_path / "0.tar", "report=Befund", "labels=Finding Labels").pairs
     assert pair.report.undivided == "Clear."
     assert pair.labels == {"Mass", "Edema"}
-    refuses_shard = "no column 'report', 'findings' or 'impression'; there are 'Befund'"
+    refuses_shard = "no column 'report', 'findings' or 'impression'; the columns are 'Befund'"
     with pytest.raises(EvaluationSetError, match=refuses_shard):
         wds(tmp_path / "0.tar")
 
@@ -229,14 +229,14 @@ def test_a_name_with_brackets_that_is_there_is_no_pattern(shards):
         ("{000..012}.tar", "no shard 012.tar"),
         ("x*.tar", r"no shard matches x\*.tar"),
         (".", "is a folder; name the shards in it, webdataset:./\\*.tar"),
-        ("{000..001", "Unbalanced braces: .*; braces are as in"),
-        ("{0..999999999}.tar", "stands for more than 10,000 shards"),
-        ("{0..9}" * 5, "stands for more than 10,000 shards"),
-        ("{0..99999999999999999999999999999}.tar", "stands for more than 10,000 shards"),
+        ("{000..001", "Unbalanced braces: .*; write braces as in"),
+        ("{0..999999999}.tar", "expands to more than 10,000 shards"),
+        ("{0..9}" * 5, "expands to more than 10,000 shards"),
+        ("{0..99999999999999999999999999999}.tar", "expands to more than 10,000 shards"),
         ("{" + "1" * 5000 + "..2}.tar", "digits"),
-        ("{a,b}" * 14, "stands for more than 10,000 shards"),
+        ("{a,b}" * 14, "expands to more than 10,000 shards"),
         ("{a,b" * 400 + "}" * 400, "recursion"),
-        ("set.tar.gz", "is no .tar file; shards are not compressed"),
+        ("set.tar.gz", "is not a .tar file; shards must not be compressed"),
     ],
     ids=lambda value: value[:20],
 )
@@ -257,5 +257,5 @@ def test_a_shard_that_shrinks_is_named(tmp_path):
 def test_text_of_any_length_is_not_read(tmp_path, monkeypatch):
     from robustness.evalset import webdataset as kind
 
-    monkeypatch.setattr(kind, "MAX_TEXT", 5)
+    monkeypatch.setattr(kind, "MAX_TEXT_BYTES", 5)
     refuses(tar_of(tmp_path / "0.tar", [GOOD]), "0.tar, sample a.txt is longer", kind="webdataset")

@@ -37,10 +37,10 @@ __all__ = [
     "Unread",
     "check_spec",
     "load",
-    "located",
     "match",
     "normalise",
     "read_image",
+    "resolve_spec",
     "suggestions",
 ]
 
@@ -52,56 +52,68 @@ KINDS = {
     "hf": "hf:DIR, a Hugging Face dataset saved to disk",
     "webdataset": "webdataset:SHARDS, tar shards such as DIR/{000..015}.tar",
 }
-"""The kinds of evaluation set, each with what its specification looks like."""
+"""The kinds of evaluation set, each with the form of its specification."""
 
 
 def check_spec(spec: str) -> None:
-    """Sees that a specification is well formed and its folder there; loads nothing.
+    """Check that a specification is valid and its files exist; load nothing.
+
+    Args:
+        spec: The specification, such as ``open_i:DIR``; see :data:`KINDS`.
 
     Raises:
-        UsageError: The kind is unknown, or what follows it is not as its kind asks.
+        UsageError: The kind is unknown, or the rest is invalid for this kind.
     """
     kind, rest = _kind(spec)
     kind.check(rest)
 
 
 def load(spec: str, *, remember: Remember = forget) -> EvaluationSet:
-    """Loads an evaluation set by its specification.
+    """Load the evaluation set of a specification.
 
     Args:
         spec: ``phantom:512``, ``open_i:DIR``, ``mimic_cxr:DIR,split=validate``; see
             :data:`KINDS`.
-        remember: Keeps what is slow to find out about a collection for the next time, such
-            as :meth:`robustness.embedding.Store.fetch`; by default nothing is kept.
+        remember: Caches arrays that are slow to compute from a collection, such as
+            :meth:`robustness.embedding.Store.fetch`; by default nothing is cached.
 
     Raises:
-        UsageError: The specification is malformed, or its folder is missing.
-        EvaluationSetError: The set cannot be read, or holds no usable pair.
+        UsageError: The specification is invalid, or its folder is missing.
+        EvaluationSetError: The set cannot be read, or has no usable pair.
+
+    Example:
+        >>> loaded = load("phantom:4")
+        >>> len(loaded), loaded.decode(loaded.pairs[0]).dtype
+        (4, dtype('uint8'))
     """
     kind, rest = _kind(spec)
     return kind.load(rest, remember=remember)
 
 
-def located(spec: str, folder: Path) -> str:
-    """A specification that a file in a folder holds, as one that is given in this folder.
+def resolve_spec(spec: str, folder: Path) -> str:
+    """Resolve the relative paths of a specification against a folder.
 
     Args:
-        spec: As it is written; relative paths in it are the folder's.
-        folder: The file's.
+        spec: The specification, such as ``manifest:set.csv,root=images``.
+        folder: The folder that relative paths start from.
 
     Raises:
-        UsageError: The kind or an option is unknown, or no place is named.
+        UsageError: The kind or an option is unknown, or the path is missing.
+
+    Example:
+        >>> resolve_spec("manifest:set.csv,side=64", Path("conf"))
+        'manifest:conf/set.csv,side=64'
     """
     kind, rest = _kind(spec)
     allowed = getattr(kind, "OPTIONS", None)
-    # A set that is made lies nowhere.
+    # A generated set has no path.
     if allowed is None:
         return spec
-    return _spec.located(spec.partition(":")[0], rest, allowed, folder)
+    return _spec.resolve(spec.partition(":")[0], rest, allowed, folder)
 
 
 class _Kind(Protocol):
-    """A module that reads one kind of evaluation set."""
+    """A module that loads one kind of evaluation set."""
 
     def check(self, rest: str, /) -> None: ...
     def load(self, rest: str, /, *, remember: Remember) -> EvaluationSet: ...

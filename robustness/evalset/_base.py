@@ -1,4 +1,4 @@
-"""The values every evaluation set is made of."""
+"""Values shared by all evaluation sets: reports, pairs and the set itself."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from robustness.evalset.images import Image
 
 
 class Remember(Protocol):
-    """Keeps arrays by a key that says everything they depend on."""
+    """A cache of arrays, by a key that covers everything they depend on."""
 
     def __call__(
         self, key: Mapping[str, Any], compute: Callable[[], dict[str, NDArray[Any]]], /
     ) -> dict[str, NDArray[Any]]:
-        """The arrays of a key, computed where they are not known."""
+        """Return the arrays of a key; compute them if they are not cached."""
         ...
 
 
 def forget(
     _key: Mapping[str, Any], compute: Callable[[], dict[str, NDArray[Any]]], /
 ) -> dict[str, NDArray[Any]]:
-    """Keeps nothing: computes every time."""
+    """Compute the arrays without caching them."""
     return compute()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A radiology report, by section; a section the report lacks is empty.
+    """A radiology report by section; a missing section is empty.
 
     Attributes:
-        indication: Why the image was asked for.
-        comparison: The earlier images it was compared with.
-        findings: What is seen.
-        impression: What is made of it.
-        undivided: The text of a report that comes without sections. It is read, once, where
-            findings or impression are asked for and the report has neither.
+        indication: The reason for the examination.
+        comparison: The earlier images used for comparison.
+        findings: The observations.
+        impression: The conclusion.
+        undivided: The text of a report without sections. It is used, once, if findings or
+            impression are requested and the report has neither.
     """
 
     indication: str = ""
@@ -52,20 +52,24 @@ class Report:
     undivided: str = ""
 
     def text(self, sections: Iterable[str]) -> str:
-        """The named sections, in the order given, joined by one space; empty ones left out.
+        """Return the given sections in order, joined by one space; skip empty ones.
 
         Raises:
             ValueError: A section is not one of :data:`SECTIONS`.
+
+        Example:
+            >>> Report(findings="Clear lungs.", impression="Normal.").text(SECTIONS)
+            'Clear lungs. Normal.'
         """
         undivided = "" if self.findings.strip() or self.impression.strip() else self.undivided
         parts: list[str] = []
         for section in sections:
             if section not in SECTIONS:
-                raise ValueError(f"unknown report section {section!r}; there are {SECTIONS}")
+                raise ValueError(f"unknown report section {section!r}; allowed are {SECTIONS}")
             parts.append(getattr(self, section))
             if section in BODY:
                 parts.append(undivided)
-                undivided = ""  # asked for both, it is read once
+                undivided = ""  # use it once if both sections are requested
         return " ".join(part.strip() for part in parts if part.strip())
 
 
@@ -73,7 +77,7 @@ SECTIONS = ("indication", "comparison", "findings", "impression")
 """The sections a report can have."""
 
 BODY = ("findings", "impression")
-"""The sections that an undivided report stands for."""
+"""The sections that an undivided report replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,12 @@ class Pair:
     Attributes:
         image_id: Unique within the set; the key of the image's occlusion masks.
         study_id: The study (examination) the image belongs to.
-        patient_id: The patient; where a collection does not tell, the study.
-        view: The projection as the collection names it, such as ``PA`` or ``frontal``.
+        patient_id: The patient; the study if the collection names no patient.
+        view: The projection in the words of the collection, such as ``PA`` or ``frontal``.
         report: The study's report.
         digest: A hash that changes whenever the image's pixels may have changed.
-        labels: The findings the collection names, such as ``{"Edema"}``; the empty set where
-            it names none, None where it says nothing of this study.
+        labels: The findings of the collection, such as ``{"Edema"}``; the empty set if the
+            study has none, None if the study is not labelled.
     """
 
     image_id: str
@@ -102,7 +106,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Something of the collection that is left out, and the rule that leaves it out."""
+    """An excluded item of a collection and the rule that excluded it."""
 
     item: str
     reason: str
@@ -110,12 +114,11 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A column of a table that is not read.
+    """A table column that is not read.
 
     Attributes:
-        column: Its name.
-        meant: The column that would be read, which the table lacks and whose name is near;
-            empty where there is none.
+        column: The name of the column.
+        meant: A missing column with a similar name, which may have been meant; or empty.
     """
 
     column: str
@@ -123,30 +126,30 @@ class Unread:
 
 
 def suggestions(misnamed: Mapping[str, str]) -> str:
-    """Columns that are not read and seem to be meant for others, in words.
+    """Return a message that suggests names for columns that are not read.
 
     Args:
-        misnamed: As :attr:`EvaluationSet.misnamed`, at least one.
+        misnamed: :attr:`EvaluationSet.misnamed`; not empty.
     """
-    asked = ", ".join(f"{name!r} (did you mean {meant!r}?)" for name, meant in misnamed.items())
+    questions = ", ".join(f"{name!r} (did you mean {meant!r}?)" for name, meant in misnamed.items())
     name, meant = next(iter(misnamed.items()))
     option = f"{meant}={repr(name)[1:-1]}"
-    return f"columns not read: {asked}; rename one, or name it by an option, such as {option}"
+    return f"columns not read: {questions}; rename them or set an option, such as {option}"
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Images with their reports, as one collection offers them.
+    """Images with their reports, from one collection.
 
     Attributes:
-        spec: The text the set was loaded from, such as ``phantom:512``.
-        pairs: One entry an image.
-        decode: Reads the image of a pair: uint8 ``[height, width]``.
-        excluded: What was left out, each with its reason.
-        unread: The columns that are not read, of a set that comes as a table.
+        spec: The specification the set was loaded from, such as ``phantom:512``.
+        pairs: One entry per image.
+        decode: Decodes the image of a pair to uint8 ``[height, width]``.
+        excluded: The excluded items, each with the reason.
+        unread: The columns of the table that are not read.
 
     Raises:
-        EvaluationSetError: There is no pair, or an image id stands twice.
+        EvaluationSetError: There is no pair, or an image id is duplicated.
     """
 
     spec: str
@@ -164,17 +167,17 @@ class EvaluationSet:
                 + (f"; {suggestions(self.misnamed)}" if self.misnamed else ""),
                 "evalset_empty",
             )
-        seen: set[str] = set()
+        image_ids: set[str] = set()
         for row, pair in enumerate(self.pairs, start=1):
-            if pair.image_id in seen:
+            if pair.image_id in image_ids:
                 raise EvaluationSetError(
-                    f"evaluation set {self.spec!r}: image id {pair.image_id!r} stands twice,"
-                    f" the second time in row {row}; every image needs an id of its own"
+                    f"evaluation set {self.spec!r}: duplicate image id {pair.image_id!r} in row"
+                    f" {row}; every image needs a unique id"
                 )
-            seen.add(pair.image_id)
+            image_ids.add(pair.image_id)
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Return the number of images."""
         return len(self.pairs)
 
     @property
@@ -184,7 +187,7 @@ class EvaluationSet:
 
     @property
     def excluded_by_reason(self) -> dict[str, int]:
-        """How many items each rule left out, by reason, in alphabetical order."""
+        """Number of excluded items by reason, sorted by reason."""
         counts: dict[str, int] = {}
         for exclusion in self.excluded:
             counts[exclusion.reason] = counts.get(exclusion.reason, 0) + 1
@@ -192,12 +195,12 @@ class EvaluationSet:
 
     @property
     def misnamed(self) -> dict[str, str]:
-        """The columns that are not read and seem to be meant for one that is lacking: for which."""
+        """Unread columns that seem misnamed, with the missing column each may be meant for."""
         return {each.column: each.meant for each in self.unread if each.meant}
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every image's digest and every report: equal sets, equal text."""
+        """SHA-256 over all image digests, reports, ids and labels; equal for equal sets."""
         digest = hashlib.sha256()
         for pair in self.pairs:
             sections = (getattr(pair.report, part.name) for part in fields(Report))
@@ -210,7 +213,7 @@ class EvaluationSet:
         return digest.hexdigest()
 
     def subset(self, indexes: Sequence[int]) -> EvaluationSet:
-        """The pairs at ``indexes``, in that order, as a set of its own."""
+        """Return a new set of the pairs at ``indexes``, in that order."""
         return EvaluationSet(
             spec=self.spec,
             pairs=tuple(self.pairs[i] for i in indexes),

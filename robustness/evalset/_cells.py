@@ -1,4 +1,4 @@
-"""What a table says of an image: its columns by their names, its cells by their types."""
+"""Table columns and cells: find columns by name, check and convert cell values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from robustness.evalset._base import BODY, SECTIONS, Report, Unread
 
 TEXTS = ("report", *SECTIONS)
 FIELDS = ("image", *TEXTS, "study", "patient", "view", "labels")
-"""What a row can say, and the column that says it where no option names another."""
+"""The fields of a row; also the default names of their columns."""
 
-COLUMNS = {field: f"the column that holds the {field}" for field in FIELDS}
-"""The options that name columns, each with what to tell a person of it."""
+COLUMNS = {field: f"the column of the {field}" for field in FIELDS}
+"""The options that set column names, with their help texts."""
 
 ALIASES = {
     "patient": "patientid patientnumber pid ptid mrn subject subjects subjectid person personid",
@@ -26,146 +26,150 @@ ALIASES = {
     "labels": "findinglabels",
     "view": "viewposition",
 }
-"""What other tables call a column, in small letters and digits alone."""
+"""Common other names of columns, in lowercase letters and digits only."""
 
-NEAR = 0.8
-"""How alike a misspelt name is, by difflib: of six letters two may be swapped."""
+MIN_SIMILARITY = 0.8
+"""Minimum difflib similarity of a misspelt name: two of six letters may be swapped."""
 
 SEPARATOR = "|"
-"""Stands between the labels of a text cell, as in NIH ChestX-ray14."""
+"""Separates the labels in a text cell, as in NIH ChestX-ray14."""
 
-NOTHING_FOUND = ("none", "no finding")
-"""A cell that says one of these, in any case, names no findings; an empty cell says nothing."""
+NO_FINDING = ("none", "no finding")
+"""Label values, in any case, for a study without findings; an empty cell means not labelled."""
 
 MISSING = ("nan", "<na>", "nat", "null")
-"""What programs write, in any case, where they mean an empty cell."""
+"""Texts, in any case, that programs write for a missing value."""
 
-NONE_SAID = ("indication", "comparison")
-"""Where a report may well say ``None``; elsewhere a program said it of an empty cell."""
+NONE_ALLOWED = ("indication", "comparison")
+"""Fields in which a report may contain ``None``; in others it is a missing value."""
 
-LARGEST_WHOLE = 2**53
-"""Up to here a float64 tells every whole number from the next."""
+MAX_EXACT_INTEGER = 2**53
+"""Up to here a float64 represents every integer exactly."""
 
 
 def find_columns(
     where: str, present: Sequence[str], options: Mapping[str, str], needed: tuple[str, ...]
 ) -> dict[str, str]:
-    """Finds the column of each field, by its name in any case.
+    """Find the column of each field by name, ignoring case.
 
     Args:
-        where: What holds the columns; begins an error.
+        where: The table, for error messages.
         present: The names of the columns.
-        options: The columns that the specification names, by field.
+        options: The column names given in the specification, by field.
         needed: The fields that must have a column.
 
     Returns:
         The column of each field that has one.
 
     Raises:
-        EvaluationSetError: A column that is needed or named is missing, or stands twice.
+        EvaluationSetError: A needed or named column is missing or duplicated.
     """
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for field in FIELDS:
         name = options.get(field, field)
-        same = [c for c in present if c == name] or [
+        matches = [c for c in present if c == name] or [
             c for c in present if c.strip().casefold() == name.casefold()
         ]
-        if len(same) > 1:
+        if len(matches) > 1:
             raise EvaluationSetError(
-                f"{where}: {len(same)} columns are named {name!r}; leave one of them"
+                f"{where}: {len(matches)} columns are named {name!r}; keep only one"
             )
-        if same:
-            found[field] = same[0]
+        if matches:
+            columns[field] = matches[0]
         elif field in options or field in needed:
             raise EvaluationSetError(f"{where}: no column {name!r}{_hint(field, name, present)}")
-    return found
+    return columns
 
 
-def unread(
-    present: Sequence[str], found: Mapping[str, str], elsewhere: Collection[str] = ()
+def unread_columns(
+    present: Sequence[str], columns: Mapping[str, str], elsewhere: Collection[str] = ()
 ) -> tuple[Unread, ...]:
-    """The columns that are not read, each with what it may be meant for.
+    """Return the columns that are not read, each with the field it may be meant for.
 
     Args:
         present: The names of the columns.
-        found: The column of each field that has one.
-        elsewhere: Fields that are read from elsewhere and need no column.
+        columns: The column of each field that has one.
+        elsewhere: Fields that do not come from a column.
     """
-    lacking = [field for field in FIELDS if field not in found and field not in elsewhere]
-    read = set(found.values())
+    missing = [field for field in FIELDS if field not in columns and field not in elsewhere]
+    read = set(columns.values())
     others = [column for column in present if column not in read]
-    return tuple(Unread(column, _meant(column, lacking)) for column in others)
+    return tuple(Unread(column, _similar_field(column, missing)) for column in others)
 
 
-def _meant(column: str, lacking: Sequence[str]) -> str:
-    """The field that a column's name is an alias of or a misspelling; empty where of none."""
+def _similar_field(column: str, missing: Sequence[str]) -> str:
+    """Return the field a column name is an alias or a misspelling of, or an empty string."""
     plain = "".join(letter for letter in column.casefold() if letter.isalnum())
-    # What begins otherwise is another word (medication), and what holds the whole of a name
-    # says more than the name does (patient age).
-    alike = [
+    # A name with another first letter is another word (medication); a name that contains a
+    # whole field name means something more specific (patient age).
+    candidates = [
         field
-        for field in lacking
+        for field in missing
         if field[0] == plain[:1] and (field not in plain or plain in {field, f"{field}s"})
     ]
-    known = [field for field in lacking if plain in ALIASES.get(field, "").split()]
-    return next(iter(known or difflib.get_close_matches(plain, alike, n=1, cutoff=NEAR)), "")
+    aliases = [field for field in missing if plain in ALIASES.get(field, "").split()]
+    if not aliases:
+        aliases = difflib.get_close_matches(plain, candidates, n=1, cutoff=MIN_SIMILARITY)
+    return next(iter(aliases), "")
 
 
-def see_report(where: str, found: Mapping[str, str], present: Sequence[str]) -> None:
-    """Sees that there is a column a report can be read from.
+def require_report_column(where: str, columns: Mapping[str, str], present: Sequence[str]) -> None:
+    """Check that at least one column has report text.
 
     Args:
-        where: What holds the columns; begins an error.
-        found: The column of each field that has one.
+        where: The table, for error messages.
+        columns: The column of each field that has one.
         present: The names of the columns.
 
     Raises:
-        EvaluationSetError: There is neither report nor findings nor impression.
+        EvaluationSetError: There is no report, findings or impression column.
     """
     fields = ("report", *BODY)
-    if not set(fields) & found.keys():
-        meant = ((field, column) for column in present if (field := _meant(column, fields)))
-        field, name = next(meant, ("report", "report"))
+    if not set(fields) & columns.keys():
+        similar = (
+            (field, column) for column in present if (field := _similar_field(column, fields))
+        )
+        field, name = next(similar, ("report", "report"))
         raise EvaluationSetError(
             f"{where}: no column 'report', 'findings' or 'impression'{_hint(field, name, present)}"
         )
 
 
 def _hint(field: str, name: str, present: Sequence[str]) -> str:
-    """The columns there are, and how to say which is meant."""
+    """Return the present columns and the option that selects one, for an error message."""
     shown = ", ".join(repr(column[:40]) for column in present[:20]) or "none"
     more = f" and {len(present) - 20} more" if len(present) > 20 else ""  # noqa: PLR2004
     near = difflib.get_close_matches(name, present, n=1) or [
         column for column in present if name.casefold() in column.casefold()
     ]
     option = f"{field}={near[0] if near else 'COLUMN'}"
-    return f"; there are {shown}{more}; name the column with the option {option}"
+    return f"; the columns are {shown}{more}; select one with the option {option}"
 
 
-def all_empty(cells: Mapping[str, object]) -> bool:
-    """Whether a row says nothing, as the rows that spreadsheets add at the end do."""
+def is_empty_row(cells: Mapping[str, object]) -> bool:
+    """Return True if all cells are empty, as in rows that spreadsheets append."""
     return all(
         cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells.values()
     )
 
 
 def text(where: str, field: str, value: object) -> str:
-    """A cell's text, without space at its ends; empty where the cell is.
+    """Return the stripped text of a cell; empty for an empty cell.
 
     Args:
-        where: What names the row; begins an error.
+        where: The row, for error messages.
         field: One of :data:`FIELDS`.
-        value: The cell: text, None or NaN; a whole number too, where the cell is an id.
+        value: The cell: text, None or NaN; for ids also an integer.
 
     Raises:
-        EvaluationSetError: The cell holds something else, what is no text, or one of
+        EvaluationSetError: The cell has another type, invalid text, or one of
             :data:`MISSING`.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if field not in {"image", "labels", *TEXTS}:
-        # Tables store a column of ids with gaps as floats.
-        if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_WHOLE:
+        # Tables store an integer column with missing values as floats.
+        if isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT_INTEGER:
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
@@ -176,26 +180,26 @@ def text(where: str, field: str, value: object) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise EvaluationSetError(f"{where}: {field} is no text: half a character") from error
+        raise EvaluationSetError(f"{where}: {field} contains an unpaired surrogate") from error
     if "\0" in value:
-        raise EvaluationSetError(f"{where}: {field} holds a NUL character; take it out")
+        raise EvaluationSetError(f"{where}: {field} contains a NUL character; remove it")
     value = value.strip()
-    if value.casefold() in MISSING or (value == "None" and field not in {"labels", *NONE_SAID}):
+    if value.casefold() in MISSING or (value == "None" and field not in {"labels", *NONE_ALLOWED}):
         raise EvaluationSetError(
-            f"{where}: {field} is {value!r}, as programs write what is missing; leave it empty"
+            f"{where}: {field} is {value!r}, which stands for a missing value; leave it empty"
         )
     return value
 
 
 def report(where: str, cells: Mapping[str, object]) -> Report:
-    """The report of a row: its sections, or the whole of it where it has none.
+    """Return the report of a row: by section, or undivided if it has no sections.
 
     Args:
-        where: What names the row; begins an error.
-        cells: The row's cells, by field.
+        where: The row, for error messages.
+        cells: The cells of the row, by field.
 
     Raises:
-        EvaluationSetError: A cell holds no text.
+        EvaluationSetError: A cell is not valid text.
     """
     texts = {field: " ".join(text(where, field, cells.get(field)).split()) for field in TEXTS}
     undivided = texts.pop("report")
@@ -204,38 +208,39 @@ def report(where: str, cells: Mapping[str, object]) -> Report:
 
 
 def labels(where: str, value: object) -> frozenset[str] | None:
-    """The labels of a row; the empty set where it names none, None where it says nothing.
+    """Return the labels of a row; the empty set for no findings, None if not labelled.
 
     Args:
-        where: What names the row; begins an error.
-        value: The cell: a list of texts, or one text with ``|`` between the labels.
+        where: The row, for error messages.
+        value: The cell: a list of texts, or one text with labels separated by ``|``.
 
     Raises:
-        EvaluationSetError: The cell is neither, or names labels beside "none".
+        EvaluationSetError: The cell is neither, or has both labels and "none".
     """
     if isinstance(value, list):
         names = [text(where, "labels", name) for name in value]
     else:
-        written = text(where, "labels", value)
-        if not written:
+        cell = text(where, "labels", value)
+        if not cell:
             return None
-        if ";" in written:
+        if ";" in cell:
             raise EvaluationSetError(
-                f"{where}: labels {_short(written)} hold ';'; write {SEPARATOR!r} between labels"
+                f"{where}: labels {_short(cell)} contain ';'; separate labels with {SEPARATOR!r}"
             )
-        if written.startswith("[") and written.endswith("]"):
+        if cell.startswith("[") and cell.endswith("]"):
             raise EvaluationSetError(
-                f"{where}: labels {_short(written)} are a list in a text cell; write"
-                f" {SEPARATOR!r} between labels and nothing else"
+                f"{where}: labels {_short(cell)} are a list in a text cell; separate"
+                f" labels with {SEPARATOR!r} and add nothing else"
             )
-        names = [name.strip() for name in written.split(SEPARATOR)]
+        names = [name.strip() for name in cell.split(SEPARATOR)]
     named = frozenset(name for name in names if name)
-    found = frozenset(name for name in named if name.casefold() not in NOTHING_FOUND)
-    if found and found != named:
+    findings = frozenset(name for name in named if name.casefold() not in NO_FINDING)
+    if findings and findings != named:
         raise EvaluationSetError(
-            f"{where}: labels {', '.join(sorted(named))[:80]!r} name findings and none at once"
+            f"{where}: labels {', '.join(sorted(named))[:80]!r} contain both findings and a value"
+            " for none"
         )
-    return found
+    return findings
 
 
 def _short(value: object) -> str:

@@ -1,8 +1,8 @@
-"""Rows to pairs: the one kernel of the sets whose reports come as a table.
+"""Build an evaluation set from table rows, shared by all table formats.
 
-A row is an image with its report. Its study is the image and its patient the study, where
-the row does not say. Rows without findings, impression and report are left out and counted;
-every other fault is an error that names the row.
+A row is one image with its report. If the study is missing, the image is its own study; if
+the patient is missing, the study is its own patient. Rows without findings, impression and
+report are excluded and counted; any other fault is an error that names the row.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ EMPTY_ROW = "row with every cell that is read empty"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """Where an image's bytes are.
+class ImageSource:
+    """The source of the bytes of an image.
 
     Attributes:
-        name: What an error calls it; two rows of one name are one image.
-        read: Its bytes as they are stored; called from any thread.
+        name: The name in error messages; equal names mean the same image.
+        read: Returns the bytes as stored; must be thread-safe.
     """
 
     name: str
@@ -50,63 +50,63 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An image with what is said of it.
+    """A table row: one image with its data.
 
     Attributes:
-        where: What names the row in an error, such as ``a.csv, row 7``.
+        where: The location for error messages, such as ``a.csv, row 7``.
         image_id: Unique within the set.
-        picture: Its image.
-        cells: What the row says, by field; see :data:`robustness.evalset._cells.FIELDS`.
+        source: The source of the image.
+        cells: The cells by field; see :data:`robustness.evalset._cells.FIELDS`.
     """
 
     where: str
     image_id: str
-    picture: Picture
+    source: ImageSource
     cells: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """Decodes the images of a set from their bytes; safe in any number of threads.
+    """Thread-safe decoder of the images of a set; an error if an image changed.
 
     Attributes:
-        pictures: Each image's bytes, by image id.
-        side: The longest side the images are kept at; None as they are.
+        sources: The source of each image, by image id.
+        side: Maximum pixels of the longer side; None for the original size.
     """
 
-    pictures: Mapping[str, Picture]
+    sources: Mapping[str, ImageSource]
     side: int | None
 
     def __call__(self, pair: Pair) -> Image:
-        """The image of a pair, uint8 ``[height, width]``.
+        """Decode the image of a pair to uint8 ``[height, width]``.
 
         Raises:
-            EvaluationSetError: The image is missing, damaged, or not an image, or not the one
-                that the set was loaded with.
+            EvaluationSetError: The image is missing, damaged, not an image, or changed since
+                the set was loaded.
         """
-        picture = self.pictures[pair.image_id]
-        content = picture.read()
+        source = self.sources[pair.image_id]
+        content = source.read()
         if _digest(content, self.side) != pair.digest:
-            raise changed(picture.name)
-        return decode_image(content, picture.name, self.side)
+            raise changed(source.name)
+        return decode_image(content, source.name, self.side)
 
 
 def build(
     spec: str, rows: Iterable[Row | Exclusion], side: int | None, unread: tuple[Unread, ...]
 ) -> EvaluationSet:
-    """Makes an evaluation set of rows, in their order.
+    """Build an evaluation set from rows, in their order.
 
     Args:
-        spec: The set's specification.
-        rows: The rows, and what was left out before.
-        side: The longest side the images are kept at; None as they are.
+        spec: The specification of the set.
+        rows: The rows, and the items that are already excluded.
+        side: Maximum pixels of the longer side; None for the original size.
         unread: The columns that are not read.
 
     Raises:
-        EvaluationSetError: A cell holds what it may not, an image stands twice, a study has
-            two reports or patients, an image cannot be read, or no row has a report.
+        EvaluationSetError: A cell is invalid, an image is duplicated, a study has two reports
+            or patients, an image cannot be read, or no row has a report.
     """
-    kept: list[tuple[Row, Report]] = []
+    included: list[tuple[Row, Report]] = []
     excluded: list[Exclusion] = []
     for row in rows:
         if isinstance(row, Exclusion):
@@ -114,33 +114,33 @@ def build(
             continue
         report = _cells.report(row.where, row.cells)
         if report.text(BODY):
-            kept.append((row, report))
+            included.append((row, report))
         else:
             excluded.append(Exclusion(row.image_id, NO_REPORT))
-    _see_images_once([row for row, _ in kept])
-    pictures = {row.image_id: row.picture for row, _ in kept}
+    _check_unique_images([row for row, _ in included])
+    sources = {row.image_id: row.source for row, _ in included}
     with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(lambda own: _digest(own.read(), side), pictures.values()))
-    pairs = _pairs(kept, digests)
-    _see_studies_agree([row.where for row, _ in kept], pairs)
-    return EvaluationSet(spec, tuple(pairs), Decoder(pictures, side), tuple(excluded), unread)
+        digests = list(pool.map(lambda source: _digest(source.read(), side), sources.values()))
+    pairs = _pairs(included, digests)
+    _check_studies([row.where for row, _ in included], pairs)
+    return EvaluationSet(spec, tuple(pairs), Decoder(sources, side), tuple(excluded), unread)
 
 
-def _pairs(kept: Sequence[tuple[Row, Report]], digests: Iterable[str]) -> list[Pair]:
-    said = [
+def _pairs(rows: Sequence[tuple[Row, Report]], digests: Iterable[str]) -> list[Pair]:
+    row_texts = [
         {f: _cells.text(row.where, f, row.cells.get(f)) for f in ("study", "patient", "view")}
-        for row, _ in kept
+        for row, _ in rows
     ]
-    studies = {texts["study"] for texts in said}
-    patients = {texts["patient"] for texts in said}
+    studies = {texts["study"] for texts in row_texts}
+    patients = {texts["patient"] for texts in row_texts}
     pairs: list[Pair] = []
-    for (row, report), texts, digest in zip(kept, said, digests, strict=True):
-        study = texts["study"] or _apart("image", row.image_id, studies)
+    for (row, report), texts, digest in zip(rows, row_texts, digests, strict=True):
+        study = texts["study"] or _unused_name("image", row.image_id, studies)
         pairs.append(
             Pair(
                 image_id=row.image_id,
                 study_id=study,
-                patient_id=texts["patient"] or _apart("study", study, patients),
+                patient_id=texts["patient"] or _unused_name("study", study, patients),
                 view=texts["view"],
                 report=report,
                 digest=digest,
@@ -150,8 +150,8 @@ def _pairs(kept: Sequence[tuple[Row, Report]], digests: Iterable[str]) -> list[P
     return pairs
 
 
-def _apart(kind: str, name: str, taken: AbstractSet[str]) -> str:
-    """A name that no row gives: image 7 without a study is not of the study "7"."""
+def _unused_name(kind: str, name: str, taken: AbstractSet[str]) -> str:
+    """Return a name that is not taken: image 7 without a study must not join study "7"."""
     while name in taken:
         name = f"{kind} {name}"
     return name
@@ -161,71 +161,72 @@ def _digest(content: bytes, side: int | None) -> str:
     return digest_of(hashlib.sha256(content).hexdigest(), side)
 
 
-def _see_images_once(rows: Iterable[Row]) -> None:
+def _check_unique_images(rows: Iterable[Row]) -> None:
     first: dict[str, str] = {}
     for row in rows:
-        for name in {row.image_id, row.picture.name}:
+        for name in {row.image_id, row.source.name}:
             if name in first:
                 raise EvaluationSetError(
-                    f"{row.where}: image {row.image_id!r} stands twice, first in {first[name]};"
-                    " an image has one row"
+                    f"{row.where}: duplicate image {row.image_id!r}, first in {first[name]};"
+                    " each image must have one row"
                 )
             first[name] = row.where
 
 
-def _see_studies_agree(wheres: Iterable[str], pairs: Iterable[Pair]) -> None:
-    """A study is one examination: of one patient, with one report."""
+def _check_studies(wheres: Iterable[str], pairs: Iterable[Pair]) -> None:
+    """Check that each study has one patient and one report."""
     first: dict[str, tuple[str, Pair]] = {}
     for where, pair in zip(wheres, pairs, strict=True):
-        before, other = first.setdefault(pair.study_id, (where, pair))
-        for what, same in (
+        first_where, other = first.setdefault(pair.study_id, (where, pair))
+        for field_name, same in (
             ("report", pair.report == other.report),
             ("patient", pair.patient_id == other.patient_id),
         ):
             if not same:
                 raise EvaluationSetError(
-                    f"{where}: study {pair.study_id!r} has another {what} than in {before}; a"
-                    f" study has one {what}: correct it, or name the studies apart"
+                    f"{where}: study {pair.study_id!r} has another {field_name} than in"
+                    f" {first_where}; a study has one {field_name}: correct it, or use different"
+                    " study ids"
                 )
 
 
-# --- images in files -----------------------------------------------------------------
+# --- image files ---------------------------------------------------------------------
 
 
-def picture_in(root: Path, name: str, where: str) -> Picture:
-    """The image file that a row names.
+def file_source(root: Path, name: str, where: str) -> ImageSource:
+    """Return the source of the image file named in a row.
 
     Args:
-        root: The folder that it must lie in.
-        name: Its path, relative to the folder or absolute.
-        where: What names the row; begins an error.
+        root: The folder that must contain the file.
+        name: The path, relative to the folder or absolute.
+        where: The row, for error messages.
 
     Raises:
-        EvaluationSetError: No path is given, it leaves the folder, or no file is there.
+        EvaluationSetError: The path is empty or outside the folder, or the file is missing.
     """
     if not name:
-        raise EvaluationSetError(f"{where}: no image; every row that says something names one")
+        raise EvaluationSetError(f"{where}: no image; every row that is not empty must name one")
     try:
         path = inside(root, name, where)
     except EvaluationSetError as error:
-        raise EvaluationSetError(f"{error}; the option root=DIR names another") from error
+        raise EvaluationSetError(f"{error}; set another folder with the option root=DIR") from error
     try:
         resolved = path.resolve()
-        there = resolved.is_file()
+        exists = resolved.is_file()
     except (OSError, RuntimeError) as error:
         raise EvaluationSetError(f"{where}: image {path} cannot be read: {error}") from error
-    if not there:
-        slash = "; write / between folders, not \\" if "\\" in name else ""
-        is_folder = "is a folder" if path.is_dir() else "does not exist"
-        raise EvaluationSetError(f"{where}: image {path} {is_folder}{slash}")
-    return Picture(str(resolved), partial(_read_file, resolved, where))
+    if not exists:
+        hint = "; write / between folders, not \\" if "\\" in name else ""
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise EvaluationSetError(f"{where}: image {path} {problem}{hint}")
+    return ImageSource(str(resolved), partial(_read_file, resolved, where))
 
 
 def _read_file(path: Path, where: str) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise EvaluationSetError(
-                f"{where}: image {path} is larger than {MAX_BYTES:,} bytes; no radiograph is"
+                f"{where}: image {path} is larger than the limit of {MAX_BYTES:,} bytes"
             )
         return path.read_bytes()
     except OSError as error:
@@ -234,23 +235,23 @@ def _read_file(path: Path, where: str) -> bytes:
         ) from error
 
 
-# --- what a kind needs ---------------------------------------------------------------
+# --- optional dependencies -----------------------------------------------------------
 
 
-def see_installed(kind: str, modules: Iterable[str], extra: str) -> None:
-    """Sees that a kind's libraries are there, without importing them.
+def require_installed(kind: str, modules: Iterable[str], extra: str) -> None:
+    """Check that the libraries of a kind are installed, without importing them.
 
     Args:
         kind: The kind of evaluation set.
-        modules: The libraries.
-        extra: The optional part of this package that brings them.
+        modules: The import names of the libraries.
+        extra: The extra of this distribution that installs them.
 
     Raises:
-        UsageError: One is missing.
+        UsageError: A library is missing.
     """
     for module in modules:
         spec = find_spec(module)
-        if spec is None or spec.origin is None:  # a folder of that name is found as well
+        if spec is None or spec.origin is None:  # a plain folder of that name
             raise UsageError(
                 f"evaluation set {kind} needs {module}, which is not installed:"
                 f" pip install 'robustness-gate[{extra}]'"

@@ -1,4 +1,4 @@
-"""Tar shards: where each member lies, and the samples that the members make."""
+"""Tar shards: the position of each member, and members grouped to samples."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from robustness.evalset.images.limits import MAX_BYTES
 
 KIND = "webdataset"
 
-MOST = 10_000
-"""Shards a pattern may stand for."""
+MAX_SHARDS = 10_000
+"""Maximum number of shards of a pattern."""
 
 BLOCK = 512
-"""Bytes a tar archive is counted in; a block of zeros ends it."""
+"""Bytes of a tar block; a block of zeros ends the archive."""
 
 META = re.compile(r"__[^/]*__($|/)|(.*/)?[^./]+\.__[^/]*$", re.DOTALL)
-"""Members that are about the shard and no part of a sample, as the format has it; and those
-whose extension the library would take for what it notes of a sample, such as ``__bad__``."""
+"""Metadata members, which the format excludes from samples, and members whose extension is a
+key that the library itself sets in a sample, such as ``__bad__``."""
 
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
@@ -36,10 +36,10 @@ class Member:
     """A file in a shard.
 
     Attributes:
-        shard: The shard.
-        name: Its name there.
-        offset: The byte of the shard it begins at.
-        size: Its bytes.
+        shard: The path of the shard.
+        name: The name in the archive.
+        offset: The position of the first byte in the shard.
+        size: The number of bytes.
     """
 
     shard: Path
@@ -58,38 +58,38 @@ class Sample:
 
     @property
     def where(self) -> str:
-        """What names it in an error."""
+        """Location for error messages."""
         return f"{self.shard}, sample {self.key}"
 
 
 def expand(spec: str, pattern: str) -> list[Path]:
-    """The shards that a pattern stands for, in its order; braces first, then wildcards.
+    """Return the shards of a pattern in order; braces expand first, then wildcards.
 
     Args:
-        spec: The specification, for errors.
+        spec: The specification, for error messages.
         pattern: ``DIR/{000..015}.tar``, ``DIR/*.tar`` or one shard.
 
     Raises:
-        UsageError: The braces do not match, or stand for too many shards; or a pattern with
-            wildcards has no match.
+        UsageError: The braces are not balanced or expand to too many shards, or a wildcard
+            pattern has no match.
     """
     from braceexpand import braceexpand
 
     try:
-        # The library makes every number of a range before it gives the first.
+        # The library builds a whole range in memory before it yields the first number.
         ranges = math.prod(abs(int(b) - int(a)) + 1 for a, b in _RANGE.findall(pattern))
-        names = list(islice(braceexpand(pattern), MOST + 1)) if ranges <= MOST else []
+        names = list(islice(braceexpand(pattern), MAX_SHARDS + 1)) if ranges <= MAX_SHARDS else []
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"evaluation set {spec!r}: {error}; braces are as in {{000..015}} and {{a,b}}"
+            f"evaluation set {spec!r}: {error}; write braces as in {{000..015}} and {{a,b}}"
         ) from error
-    if not 0 < len(names) <= MOST:
-        raise UsageError(f"evaluation set {spec!r} stands for more than {MOST:,} shards")
+    if not 0 < len(names) <= MAX_SHARDS:
+        raise UsageError(f"evaluation set {spec!r} expands to more than {MAX_SHARDS:,} shards")
     shards: dict[Path, None] = {}
     for name in names:
         path = _spec.path(KIND, name)
-        wild = any(character in name for character in "*?[") and not path.exists()
-        matches = sorted(glob(str(path))) if wild else [path]  # noqa: PTH207 - takes any root
+        has_wildcard = any(character in name for character in "*?[") and not path.exists()
+        matches = sorted(glob(str(path))) if has_wildcard else [path]  # noqa: PTH207 - Path.glob refuses absolute patterns
         if not matches:
             raise UsageError(f"evaluation set {spec!r}: no shard matches {name}")
         shards |= dict.fromkeys(Path(match) for match in matches)
@@ -97,11 +97,11 @@ def expand(spec: str, pattern: str) -> list[Path]:
 
 
 def samples(shard: Path) -> tuple[list[Sample], list[str]]:
-    """The samples of a shard, grouped by the library, and the members that have no key.
+    """Return the samples of a shard and the names of the members without a key.
 
     Raises:
-        EvaluationSetError: The shard is truncated, damaged or no tar archive; a member is a
-            link or sparse; or a sample has two members of one extension.
+        EvaluationSetError: The shard is truncated, damaged or not a tar archive; a member is
+            a link or sparse; or a sample has two members with the same extension.
     """
     from webdataset.tariterators import base_plus_ext, group_by_keys
 
@@ -113,28 +113,28 @@ def samples(shard: Path) -> tuple[list[Sample], list[str]]:
         if base_plus_ext(member.name)[0] is not None
     )
     try:
-        grouped = [_sample(shard, found) for found in group_by_keys(files)]
+        grouped = [_sample(shard, group) for group in group_by_keys(files)]
     except ValueError as error:
         raise EvaluationSetError(
-            f"{shard}: a sample has two members of one extension: {str(error.args[0])[:120]}"
+            f"{shard}: a sample has two members with the same extension: {str(error.args[0])[:120]}"
         ) from error
     return grouped, keyless
 
 
-def _sample(shard: Path, found: Mapping[str, Any]) -> Sample:
-    members = {name: value for name, value in found.items() if isinstance(value, Member)}
-    return Sample(shard, found["__key__"], members)
+def _sample(shard: Path, group: Mapping[str, Any]) -> Sample:
+    members = {name: value for name, value in group.items() if isinstance(value, Member)}
+    return Sample(shard, group["__key__"], members)
 
 
 def read(member: Member) -> bytes:
-    """The bytes of a member; safe in any number of threads.
+    """Return the bytes of a member; thread-safe.
 
     Raises:
-        EvaluationSetError: The shard cannot be read, or became shorter.
+        EvaluationSetError: The member is too large, or the shard cannot be read or shrank.
     """
     where = f"{member.shard}: {member.name}"
     if member.size > MAX_BYTES:
-        raise EvaluationSetError(f"{where} is larger than {MAX_BYTES:,} bytes; no radiograph is")
+        raise EvaluationSetError(f"{where} is larger than the limit of {MAX_BYTES:,} bytes")
     try:
         with member.shard.open("rb") as file:
             file.seek(member.offset)
@@ -151,7 +151,7 @@ def _members(shard: Path) -> Iterator[Member]:
         with tarfile.open(shard, "r:") as archive:
             end = 0
             for info in archive:
-                if info.size < 0 or info.offset < end:  # tarfile would go round and round
+                if info.size < 0 or info.offset < end:  # tarfile would loop forever
                     raise EvaluationSetError(
                         f"{shard} is damaged at byte {info.offset}: member {info.name!r} has"
                         f" {info.size} bytes; write the shard again"
@@ -161,27 +161,27 @@ def _members(shard: Path) -> Iterator[Member]:
                     continue
                 if not info.isreg() or info.issparse():
                     raise EvaluationSetError(
-                        f"{shard}: member {info.name!r} is a link, sparse or no file; shards hold"
-                        " plain files (tar --dereference)"
+                        f"{shard}: member {info.name!r} is not a regular file (a link, sparse or"
+                        " special file); write the shard with tar --dereference"
                     )
                 yield Member(shard, info.name, info.offset_data, info.size)
-            _see_end(shard, archive.offset)
+            _check_end(shard, archive.offset)
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError) as error:
         reason = " ".join(str(error).split())
-        raise EvaluationSetError(f"{shard} is no tar archive that can be read: {reason}") from error
+        raise EvaluationSetError(f"{shard} is not a readable tar archive: {reason}") from error
 
 
-def _see_end(shard: Path, offset: int) -> None:
-    """Sees that members end where the archive does: tarfile ends at damage as at the end."""
+def _check_end(shard: Path, offset: int) -> None:
+    """Check that only zeros follow the last member: tarfile also stops at damage."""
     with shard.open("rb") as file:
         file.seek(offset)
         size = 0
         while chunk := file.read(2**20):
             if chunk.strip(b"\0"):
                 raise EvaluationSetError(
-                    f"{shard} is damaged or goes on beyond its end, after byte {offset + size};"
+                    f"{shard} is damaged or has data after its end, after byte {offset + size};"
                     " write the shard again"
                 )
             size += len(chunk)
     if size < BLOCK:
-        raise EvaluationSetError(f"{shard} is truncated: it has no end mark; copy it again")
+        raise EvaluationSetError(f"{shard} is truncated: the end marker is missing; copy it again")

@@ -1,4 +1,4 @@
-"""What follows a kind in a specification: a place, then options, ``DIR,split=validate``."""
+"""Parse the part of a specification after the kind: a path and options, ``DIR,split=test``."""
 
 from __future__ import annotations
 
@@ -9,74 +9,82 @@ from pathlib import Path
 from robustness.errors import UsageError
 
 DEFAULT_SIDE = 1024
-"""Pixels of an image's longer side, where a specification does not say."""
+"""Default maximum pixels of the longer side of an image."""
 
-SMALLEST_SIDE, LARGEST_SIDE = 16, 2**16
+MIN_SIDE, MAX_SIDE = 16, 2**16
 
 ROOT = "root"
-"""The one option that names a path which is not relative to the place itself."""
+"""The only option whose value is a path relative to the working directory."""
 
 _OPTION = re.compile(r"(?P<place>.*),(?P<key>[a-z_]+)=(?P<value>[^,]*)", re.DOTALL)
 
 
 def split(kind: str, rest: str, allowed: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Takes the options off a specification, from its end.
+    """Split a specification into its path and its options.
 
     Args:
-        kind: The kind of evaluation set, for errors.
-        rest: What follows the kind and its colon.
-        allowed: Each option's name with its values, as a person is told of them.
+        kind: The kind of evaluation set, for error messages.
+        rest: The specification after the kind and its colon.
+        allowed: The allowed options, each with a description of its values.
 
     Returns:
-        The place, and the options that were given.
+        The path, and the given options.
 
     Raises:
-        UsageError: An option is unknown or stands twice, or no place is named.
+        UsageError: An option is unknown or duplicated, or the path is missing.
+
+    Example:
+        >>> split("open_i", "DIR,side=64", {"side": "pixels"})
+        ('DIR', {'side': '64'})
     """
     place, options = rest, dict[str, str]()
-    while found := _OPTION.fullmatch(place):
-        key = found["key"]
+    while match := _OPTION.fullmatch(place):
+        key = match["key"]
         if key not in allowed:
-            known = "; ".join(f"{name}={values}" for name, values in allowed.items())
+            options_help = "; ".join(f"{name}={values}" for name, values in allowed.items())
             raise UsageError(
-                f"evaluation set {f'{kind}:{rest}'!r}: unknown option {key!r}; allowed: {known}"
+                f"evaluation set {f'{kind}:{rest}'!r}: unknown option {key!r};"
+                f" allowed: {options_help}"
             )
         if key in options:
-            raise UsageError(f"evaluation set {f'{kind}:{rest}'!r}: option {key!r} stands twice")
-        place, options[key] = found["place"], found["value"]
+            raise UsageError(f"evaluation set {f'{kind}:{rest}'!r}: duplicate option {key!r}")
+        place, options[key] = match["place"], match["value"]
     if not place:
         raise UsageError(f"evaluation set {f'{kind}:{rest}'!r} names no file or folder")
     return place, options
 
 
-def located(kind: str, rest: str, allowed: Mapping[str, str], folder: Path) -> str:
-    """A specification with its relative paths begun by a folder's.
+def resolve(kind: str, rest: str, allowed: Mapping[str, str], folder: Path) -> str:
+    """Resolve the relative paths of a specification against a folder.
 
     Args:
         kind: The kind of evaluation set.
-        rest: What follows the kind and its colon.
-        allowed: As of :func:`split`.
-        folder: What the paths are relative to.
+        rest: The specification after the kind and its colon.
+        allowed: The allowed options, as in :func:`split`.
+        folder: The folder that relative paths start from.
+
+    Returns:
+        The whole specification, with its kind.
 
     Raises:
-        UsageError: As of :func:`split`.
+        UsageError: As in :func:`split`.
     """
     place, options = split(kind, rest, allowed)
     if ROOT in options:
-        options[ROOT] = _begun(folder, options[ROOT])
-    said = "".join(f",{key}={value}" for key, value in reversed(options.items()))
-    return f"{kind}:{_begun(folder, place)}{said}"
+        options[ROOT] = _join(folder, options[ROOT])
+    suffix = "".join(f",{key}={value}" for key, value in reversed(options.items()))
+    return f"{kind}:{_join(folder, place)}{suffix}"
 
 
-def _begun(folder: Path, place: str) -> str:
+def _join(folder: Path, place: str) -> str:
     return place if place.startswith("~") else str(folder / place)
 
 
 def choice(kind: str, options: Mapping[str, str], key: str, values: tuple[str, ...]) -> str:
-    """An option's value, the first of ``values`` where it is not given.
+    """Return the value of an option; the first of ``values`` if the option is not given.
 
     Raises:
-        UsageError: The value is none of ``values``.
+        UsageError: The value is not one of ``values``.
     """
     value = options.get(key, values[0])
     if value not in values:
@@ -86,64 +94,67 @@ def choice(kind: str, options: Mapping[str, str], key: str, values: tuple[str, .
     return value
 
 
-SIDE = f"pixels of the longer side at most, from {SMALLEST_SIDE}, or native"
-"""What to tell a person of the option ``side``."""
+SIDE = f"maximum pixels of the longer side, at least {MIN_SIDE}, or native"
+"""Help text of the option ``side``."""
 
 
 def side(kind: str, options: Mapping[str, str]) -> int | None:
-    """The longest side that images are kept at; None where they are kept as they are.
+    """Return the maximum pixels of the longer side; None for the original size.
 
     Raises:
-        UsageError: The value is neither ``native`` nor a whole number of pixels.
+        UsageError: The value is neither ``native`` nor an allowed number of pixels.
     """
     value = options.get("side", str(DEFAULT_SIDE))
     if value == "native":
         return None
-    digits = value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST_SIDE))
-    if not (digits and SMALLEST_SIDE <= int(value) <= LARGEST_SIDE):
+    digits = value.isascii() and value.isdigit() and len(value) <= len(str(MAX_SIDE))
+    if not (digits and MIN_SIDE <= int(value) <= MAX_SIDE):
         raise UsageError(f"evaluation set {kind}: option side is {value!r}; allowed are {SIDE}")
     return int(value)
 
 
 def path(kind: str, place: str) -> Path:
-    """A path that a specification names, which need not be there.
+    """Return the expanded path of a specification, which need not exist.
 
     Args:
-        kind: The kind of evaluation set, for errors.
-        place: The path as it was written; ``~`` is understood.
+        kind: The kind of evaluation set, for error messages.
+        place: The path as written; ``~`` is expanded.
 
     Raises:
-        UsageError: The system cannot look there: no such user, no permission, too long.
+        UsageError: The path cannot be accessed: unknown user, no permission, too long.
     """
     try:
-        found = Path(place).expanduser()
-        found.stat()
+        expanded = Path(place).expanduser()
+        expanded.stat()
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"evaluation set {f'{kind}:{place}'!r}: cannot look for it: {reason}"
+            f"evaluation set {f'{kind}:{place}'!r}: cannot be accessed: {reason}"
         ) from error
-    return found
+    return expanded
 
 
 def folder(kind: str, place: str, needed: tuple[str, ...]) -> Path:
-    """The folder a specification names.
+    """Return the folder of a specification.
 
     Args:
-        kind: The kind of evaluation set, for errors.
-        place: The folder as it was written; ``~`` is understood.
-        needed: Folders that must be in it.
+        kind: The kind of evaluation set, for error messages.
+        place: The folder as written; ``~`` is expanded.
+        needed: The names of required subfolders.
 
     Raises:
-        UsageError: It is missing, or one of the needed folders is.
+        UsageError: The folder or a required subfolder is missing.
     """
     root = path(kind, place)
-    for there in (root, *(root / name for name in needed)):
-        if not there.is_dir():
-            holds = f" that holds {', '.join(f'{name}/' for name in needed)}" if needed else ""
+    for required in (root, *(root / name for name in needed)):
+        if not required.is_dir():
+            contents = (
+                f" that contains {', '.join(f'{name}/' for name in needed)}" if needed else ""
+            )
             raise UsageError(
-                f"evaluation set {f'{kind}:{place}'!r}: no folder {there}; name the folder{holds}"
+                f"evaluation set {f'{kind}:{place}'!r}: no folder {required};"
+                f" name the folder{contents}"
             )
     return root

@@ -1,4 +1,4 @@
-"""Report texts: when two say the same, and which of them answer which image."""
+"""Report texts: normalisation, and the positives of each image and report."""
 
 from __future__ import annotations
 
@@ -10,23 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 POLICIES = ("identical_text", "pair", "study")
-"""What counts as a right answer; see :func:`match`."""
+"""The policies of positives; see :func:`match`."""
 
 
 def normalise(text: str) -> str:
-    """Case, white space and Unicode form taken out: texts that differ only so are one."""
+    """Return a text in one case, Unicode form and white space, for comparison.
+
+    Example:
+        >>> normalise(" No  ACUTE process. ")
+        'no acute process.'
+    """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """The report side of a retrieval: which texts there are, and whose they are.
+    """The texts of a retrieval and the positives in both directions.
 
     Attributes:
-        texts: The M texts to embed.
-        text_of_image: int64 ``[N]``, an index into the texts; the text each image came with.
-        reports_of_image: For each image the indexes of the texts that are right for it.
-        images_of_report: For each text the indexes of the images that are right for it.
+        texts: The M distinct texts to embed.
+        text_of_image: The index of the text of each image, int64 ``[N]``.
+        reports_of_image: The indexes of the positive texts of each image, N arrays.
+        images_of_report: The indexes of the positive images of each text, M arrays.
     """
 
     texts: tuple[str, ...]
@@ -36,20 +41,23 @@ class Matching:
 
 
 def match(texts: Sequence[str], studies: Sequence[str], policy: str) -> Matching:
-    """Pairs images with texts under a policy.
+    """Match images and texts under a policy of positives.
 
-    - ``identical_text``: each normalised text stands once; every image that came with it
-      is right for it.
-    - ``pair``: each image's text stands for itself; only its own image is right for it.
-    - ``study``: each study's text stands once; every image of the study is right for it.
+    - ``identical_text``: one entry per normalised text; its positives are all images with it.
+    - ``pair``: one entry per image; its only positive is that image.
+    - ``study``: one entry per study; its positives are all images of the study.
 
     Args:
-        texts: The text that each of the N images came with, as the model reads it.
+        texts: The text of each of the N images, as the model reads it.
         studies: The study of each image, ``[N]``.
         policy: One of :data:`POLICIES`.
 
     Raises:
         ValueError: The policy is unknown.
+
+    Example:
+        >>> match(["Normal.", "Mass.", "normal."], ["a", "b", "c"], "identical_text").texts
+        ('Normal.', 'Mass.')
     """
     if policy == "identical_text":
         keys: Sequence[object] = [normalise(text) for text in texts]
@@ -58,7 +66,9 @@ def match(texts: Sequence[str], studies: Sequence[str], policy: str) -> Matching
     elif policy == "study":
         keys = studies
     else:
-        raise ValueError(f"unknown policy of positives {policy!r}; there are {', '.join(POLICIES)}")
+        raise ValueError(
+            f"unknown policy of positives {policy!r}; allowed are {', '.join(POLICIES)}"
+        )
     index: dict[object, int] = {}
     of_image = np.array([index.setdefault(key, len(index)) for key in keys], dtype=np.int64)
     _, first = np.unique(of_image, return_index=True)

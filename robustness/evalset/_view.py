@@ -1,18 +1,19 @@
-"""Frontal or lateral, told from the image where a collection does not say.
+"""Classify a chest radiograph as frontal or lateral from its pixels.
 
-A frontal radiograph is nearly its own mirror image, with a bright mediastinum between two
-dark lungs; a lateral one is neither. The image is reduced to 32 x 32 and its grey levels are
-replaced by their ranks, so that exposure and what lies outside the collimated field weigh
-less. The score adds two things: how well the upper seven eighths, row means taken out,
-correlate with their mirror image, and how far the middle of the chest is brighter than the
-darkest part on each side of it, in standard deviations.
+Used for collections that do not record the view. A frontal radiograph is nearly symmetric,
+with a bright mediastinum between two dark lungs; a lateral one is not. The image is reduced to
+32 x 32 pixels and its grey levels are replaced by their ranks, so that exposure and the area
+outside the collimated field have less influence. The score is the sum of two terms: the
+correlation of the upper seven eighths (row means removed) with their mirror image, and the
+brightness of the middle of the chest above the darkest part on each side, in standard
+deviations.
 
-Among the 1,303 images of a sample of the Indiana collection (673 frontal, 630 lateral, told
-apart by eye) the score has two modes, near 1.0 (lateral) and 3.0 (frontal). :data:`FRONTAL`
-lies in the valley between them, where it lets no lateral image of an odd-numbered study
-pass: a frontal image taken for a lateral one is only left out, a lateral one taken for a
-frontal one spoils the measurement. Of all of them 1 lateral image of 630 passes (its study
-has a frontal one that scores higher), and 20 frontal ones of 673 do not.
+On a sample of 1,303 images of the Indiana collection (673 frontal, 630 lateral, labelled by
+eye) the score has two modes, near 1.0 (lateral) and 3.0 (frontal). The threshold
+:data:`FRONTAL` is in the valley between them. It was chosen on the odd-numbered studies so
+that no lateral image passes: a missed frontal image is only excluded, but a lateral image
+taken for frontal distorts the measurement. On all images, 1 of 630 lateral images passes (its
+study has a frontal image with a higher score) and 20 of 673 frontal images do not.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from PIL import Image as PilImage
 from robustness.evalset.images import Image
 
 FRONTAL = 1.85
-"""The score from which an image is taken for a frontal view."""
+"""Minimum score of a frontal view."""
 
 SCORING = "frontal-score-2"
-"""Changes when an image may get another score than before."""
+"""Version of the score; must change when a score may change."""
 
 SIDE = 32
 UPPER = slice(0, 28)
 LUNGS = slice(8, 20)
-REACH = 4
-"""Columns by which the axis of symmetry may lie off the middle."""
+MAX_OFFSET = 4
+"""Maximum distance of the axis of symmetry from the middle, in columns."""
 
 
 def frontal_score(image: Image) -> float:
-    """How much an image looks like a frontal chest radiograph; see the module's text.
+    """Return the frontal score of an image (see the module docstring); higher is more frontal.
 
     Args:
         image: uint8 ``[height, width]``.
@@ -49,16 +50,16 @@ def frontal_score(image: Image) -> float:
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each value's rank, equal values sharing their mean rank: a mirror image has the same."""
+    """Return the rank of each value; ties get their mean rank, so mirroring changes nothing."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - (counts + 1) / 2
     return np.asarray(middle[inverse.reshape(values.shape)], dtype=np.float64)
 
 
 def _symmetry(rows: NDArray[np.float64]) -> float:
-    """The best correlation with the mirror image over axes near the middle."""
+    """Return the highest correlation with the mirror image over axes near the middle."""
     best = -1.0
-    for axis in range(SIDE - REACH, SIDE + REACH + 1):
+    for axis in range(SIDE - MAX_OFFSET, SIDE + MAX_OFFSET + 1):
         window = rows[:, max(0, axis - SIDE) : min(SIDE, axis)]
         window = window - window.mean(axis=1, keepdims=True)
         power = float((window * window).sum())
@@ -68,7 +69,7 @@ def _symmetry(rows: NDArray[np.float64]) -> float:
 
 
 def _bright_middle(rows: NDArray[np.float64]) -> float:
-    """Ranks by which the middle outshines the darkest of each side, at its best column."""
+    """Return by how many ranks the middle exceeds the darkest of each side; best column."""
     profile = np.median(rows, axis=0)
     return max(
         float(

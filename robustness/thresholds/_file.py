@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robustness.errors import UsageError
-from robustness.evalset import KINDS, POLICIES, check_spec, located
+from robustness.evalset import KINDS, POLICIES, check_spec, resolve_spec
 from robustness.metrics import MEANS
 from robustness.perturbation.occlusion import FILLS, PATTERNS
 from robustness.thresholds._bounds import OUT_OF_RANGE, read_bound
@@ -95,7 +95,7 @@ def _entries(
 def _spec(node: Node) -> str:
     spec = node.text()
     try:
-        check_spec(located(spec, node.path.parent))
+        check_spec(resolve_spec(spec, node.path.parent))
     except UsageError as error:
         raise node.error(str(error), error.code) from error
     return spec

@@ -1,18 +1,18 @@
-"""A table of images and reports: CSV, TSV, JSON Lines or Parquet, told by the file's name.
+"""Tables of images and reports: CSV, TSV, JSON Lines or Parquet, by the suffix of the file.
 
-Columns, by their names in any case (an option such as ``findings=COLUMN`` names another):
+Columns, whose names are case-insensitive (an option such as ``findings=COLUMN`` selects another):
 
-- ``image``: the file, relative to the table's folder or that of the option ``root``;
-- ``findings``, ``impression``, ``indication``, ``comparison``: the report's sections, or
-  ``report``: the whole of it, read where a row has neither findings nor an impression;
+- ``image``: the file, relative to the table's folder or to the option ``root``;
+- ``findings``, ``impression``, ``indication``, ``comparison``: the sections of the report, or
+  ``report``: the undivided report, used if a row has neither findings nor an impression;
 - ``study`` (default: the image), ``patient`` (default: the study), ``view``;
-- ``labels``: findings, as a list or with ``|`` between them. ``none`` or ``No Finding``, and
-  an empty list, say that there is none; an empty cell says nothing.
+- ``labels``: findings, as a list or separated by ``|``. ``none``, ``No Finding`` and an empty
+  list mean no finding; an empty cell means unknown.
 
-Other columns are not read; the set names them, and what they seem to be meant for. Rows
-without a report, and rows with every cell empty, are left out and counted; every other fault
-is an error that names the row. The rows are held in memory, the images are not. Text is UTF-8,
-with a byte order mark or without.
+Other columns are not read; the set lists them with the column that each may be meant for. Rows
+without a report, and rows whose cells are all empty, are excluded and counted. Any other fault is
+an error that names the row. Rows are in memory, images are not. Text is UTF-8, with or without a
+byte order mark.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from pathlib import Path
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import _cells, _spec
 from robustness.evalset._base import EvaluationSet, Exclusion, Remember, forget
-from robustness.evalset._rows import EMPTY_ROW, Row, build, picture_in, see_installed
+from robustness.evalset._rows import EMPTY_ROW, Row, build, file_source, require_installed
 from robustness.evalset.manifest._table import Table
 from robustness.evalset.manifest._text import read_csv, read_json_lines
 
 KIND = "manifest"
-OPTIONS = {"side": _spec.SIDE, "root": "the folder the images lie in"} | _cells.COLUMNS
+OPTIONS = {"side": _spec.SIDE, "root": "the folder of the images"} | _cells.COLUMNS
 
 TEXT = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None}
-"""What text files are separated by; None where they are JSON Lines."""
+"""Separator of each text format; None for JSON Lines."""
 
 
 def check(rest: str) -> None:
-    """Sees that a manifest and its folder are there, and what reads it; reads nothing.
+    """Check that a manifest, its folder and the library for it exist; read nothing.
 
     Raises:
-        UsageError: The specification is malformed, a file or folder is missing, the file's
-            name does not tell what it holds, or pyarrow is not installed.
+        UsageError: The specification is malformed, a file or folder is missing, the suffix of the
+            file is unknown, or pyarrow is not installed.
     """
     place, options = _spec.split(KIND, rest, OPTIONS)
     _spec.side(KIND, options)
@@ -48,38 +48,38 @@ def check(rest: str) -> None:
     suffix = _suffix(path)
     if path.is_dir():
         raise UsageError(f"{spec}: {path} is a folder; name the table in it, such as a .csv file")
-    if suffix not in {*TEXT, ".parquet"} or (suffix == ".parquet" and _zipped(path)):
+    if suffix not in {*TEXT, ".parquet"} or (suffix == ".parquet" and _is_gzip(path)):
         raise UsageError(
-            f"{spec}: the name of {path} does not tell what it holds; allowed are"
-            f" {', '.join(TEXT)}, each with .gz too, and .parquet"
+            f"{spec}: {path} has an unknown suffix; allowed are {', '.join(TEXT)}, each also with"
+            " .gz, and .parquet"
         )
     if not path.is_file():
         raise UsageError(f"{spec}: no file {path}")
     if suffix == ".parquet":
-        see_installed(f"{KIND}:*.parquet", ["pyarrow"], "parquet")
+        require_installed(f"{KIND}:*.parquet", ["pyarrow"], "parquet")
     _spec.folder(KIND, str(_root(path, options)), ())
 
 
 def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: ARG001
-    """Reads a manifest; see the module's text for its columns.
+    """Load a manifest; the module's docstring has the columns.
 
     Args:
         rest: ``FILE``, then options: ``FILE,root=DIR,side=native,report=COLUMN``.
-        remember: Not needed: nothing here is slow but reading the images.
+        remember: Unused: only reading the images is slow here.
 
     Raises:
-        UsageError: As :func:`check`.
-        EvaluationSetError: The table or a row of it cannot be used; named by its number,
-            counted from 1 after the header, and its line.
+        UsageError: Same as :func:`check`.
+        EvaluationSetError: The table or a row cannot be used; the message names the row by its
+            number, counted from 1 after the header, and its line.
     """
     check(rest)
     place, options = _spec.split(KIND, rest, OPTIONS)
     path = Path(place).expanduser()
     table = _read(path, options)
     columns = _cells.find_columns(str(path), table.columns, options, ("image",))
-    _cells.see_report(str(path), columns, table.columns)
+    _cells.require_report_column(str(path), columns, table.columns)
     rows = _rows(path, table, columns, _root(path, options))
-    unread = _cells.unread(table.columns, columns)
+    unread = _cells.unread_columns(table.columns, columns)
     return build(f"{KIND}:{rest}", rows, _spec.side(KIND, options), unread)
 
 
@@ -87,15 +87,15 @@ def _rows(
     path: Path, table: Table, columns: dict[str, str], root: Path
 ) -> Iterator[Row | Exclusion]:
     if not table.records:
-        raise EvaluationSetError(f"{path} has no rows; write one for each image")
+        raise EvaluationSetError(f"{path} has no rows; write one row per image")
     for record in table.records:
         where = f"{path}, {record.item}"
         cells = {field: record.cells.get(column) for field, column in columns.items()}
-        if _cells.all_empty(cells):
+        if _cells.is_empty_row(cells):
             yield Exclusion(record.item, EMPTY_ROW)
             continue
         image = _cells.text(where, "image", cells["image"])
-        yield Row(where, image, picture_in(root, image, where), cells)
+        yield Row(where, image, file_source(root, image, where), cells)
 
 
 def _read(path: Path, options: dict[str, str]) -> Table:
@@ -106,16 +106,16 @@ def _read(path: Path, options: dict[str, str]) -> Table:
         return read_parquet(path, {options.get(field, field) for field in _cells.FIELDS})
     separator = TEXT[suffix]
     if separator is None:
-        return read_json_lines(path, zipped=_zipped(path))
-    return read_csv(path, separator, zipped=_zipped(path))
+        return read_json_lines(path, gzipped=_is_gzip(path))
+    return read_csv(path, separator, gzipped=_is_gzip(path))
 
 
-def _zipped(path: Path) -> bool:
+def _is_gzip(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
 def _suffix(path: Path) -> str:
-    return (path.with_suffix("") if _zipped(path) else path).suffix.lower()
+    return (path.with_suffix("") if _is_gzip(path) else path).suffix.lower()
 
 
 def _root(path: Path, options: dict[str, str]) -> Path:
