@@ -48,7 +48,7 @@ from releases import (
 )
 from simulated import embed
 
-from robustness.paired import ALPHA, MARGIN
+from robustness.thresholds import ALPHA, MARGIN
 
 Submit = Callable[..., Future[Any]]
 

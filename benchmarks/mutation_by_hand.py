@@ -27,7 +27,12 @@ MUTANTS = (
         ("estimates", "thresholds"),
     ),
     ("metrics", "RSUM_CUTOFFS = (1, 5, 10)", "RSUM_CUTOFFS = (1, 5)", ("estimates", EDGES)),
-    ("metrics", 'HEADLINE = "hit@10"', 'HEADLINE = "hit@5"', (EDGES, UPDATE, "regression")),
+    (
+        "metrics",
+        'PRIMARY_METRIC = "hit@10"',
+        'PRIMARY_METRIC = "hit@5"',
+        (EDGES, UPDATE, "regression"),
+    ),
     ("metrics", "LABEL_CUTOFFS = (1, 5, 10)", "LABEL_CUTOFFS = (1, 5)", ("estimates", "topk")),
     ("metrics", '*LABEL_MEANS, "rsum")', '"rsum")', ("estimates", "judgements")),
     (

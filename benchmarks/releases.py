@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from simulated import DIMENSIONS, LEVELS, Compared, Patients, Values, halved, model, rank, unit
 
-from robustness.paired import ALPHA, MARGIN, holm
+from robustness.paired import holm
+from robustness.thresholds import ALPHA, MARGIN
 
 ALLOWED = 0.001
 """The share of false alarms that the rival rules are set to under exchangeable models."""

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from robustness.paired import ALPHA, holm, query_clusters
+from robustness.paired import holm, query_clusters
 from robustness.paired._signflip import cluster_sums, tail
+from robustness.thresholds import ALPHA
 
 Values = NDArray[np.float64]
 Floats = NDArray[np.float32]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import pytest
 
 from robustness.options import plan_of
-from robustness.properties import PROPERTIES
 
 if TYPE_CHECKING:
     from robustness.plan import Plan
@@ -38,6 +37,8 @@ def parametrise(metafunc: pytest.Metafunc) -> None:
     if "robustness_model" in names:
         metafunc.parametrize("robustness_model", list(plan.models) if plan else [])
     if "robustness_property" in names:
+        from robustness.plan import PROPERTIES
+
         metafunc.parametrize("robustness_property", list(PROPERTIES))
 
 

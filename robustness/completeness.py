@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import Any
 
 from robustness.counts import RankCounts
-from robustness.metrics import HEADLINE, HEADLINE_CUTOFF, hit_at
+from robustness.metrics import PRIMARY_CUTOFF, PRIMARY_METRIC, hit_at
 from robustness.plan import Case, Plan
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import Record, judgement_of
@@ -73,7 +73,7 @@ def _see_cells(plan: Plan, case: Case, record: Record) -> None:
                 Reason.MEASUREMENT_MISSING,
                 f"reported: {counted(len(cells), 'measurement')}; planned: {len(planned)}",
             )
-    kind = plan.evalset.partition(":")[0]
+    kind = plan.evalset_kind
     for found, wanted in zip(cells, planned, strict=True):
         where = f"{wanted.fill}, {wanted.direction}"
         _see_excuse(plan, found, found["metrics"], where)
@@ -166,11 +166,11 @@ def _see_rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> None:
         counts = RankCounts.of(ranking["counts"], ranking["gallery_size"])
         if len(counts) != found["n"]:
             raise _WrongError(Reason.RANKS_MISSING, f"{where}: not every query's rank is reported")
-        told, known = found["metrics"][HEADLINE]["value"], hit_at(counts, HEADLINE_CUTOFF)
+        told, known = found["metrics"][PRIMARY_METRIC]["value"], hit_at(counts, PRIMARY_CUTOFF)
         if not math.isclose(told, known, abs_tol=1e-6):
             raise _WrongError(
                 Reason.RANKS_CONTRADICT,
-                f"{where}: {HEADLINE} is {told:.3f}, and {known:.3f} by the ranks reported",
+                f"{where}: {PRIMARY_METRIC} is {told:.3f}, and {known:.3f} by the ranks reported",
             )
 
 

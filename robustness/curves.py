@@ -1,4 +1,4 @@
-"""Degradation curves: what the levels say together, from the records of a run's cases."""
+"""Degradation curves: a metric over the levels of a perturbation."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from robustness import statistics
-from robustness.metrics import HEADLINE, Values
+from robustness.counts import Values
+from robustness.metrics import PRIMARY_METRIC
 from robustness.results import Record, estimate_record
 
-HALF_ROUNDING = 1e-6
-"""How far a curve of six decimals may lie above its half."""
+HALF_TOLERANCE = 1e-6
+"""Distance above half of its first value at which a curve of six decimals counts as halved."""
 
 
 def area_under_curve(levels: Sequence[float], curve: Values) -> Values:
-    """The mean height of a degradation curve over its levels, by the trapezoid rule.
+    """Return the normalised area under a degradation curve (trapezoid rule).
 
     Args:
-        levels: L rising levels.
+        levels: L ascending levels.
         curve: The metric at each level, ``[..., L]``.
 
     Returns:
-        float64 ``[...]``: the area divided by the width, so 0 to 1 for a hit rate; NaN
-        where there are fewer than two levels.
+        float64 ``[...]``: area divided by width, the mean height of the curve; NaN if there
+        is only one level.
+
+    Example:
+        >>> area_under_curve([0.0, 0.2, 0.4], np.array([1.0, 0.5, 0.0])).round(12).item()
+        0.5
     """
     curve = np.asarray(curve, dtype=float)
     width = levels[-1] - levels[0]
@@ -33,63 +38,67 @@ def area_under_curve(levels: Sequence[float], curve: Values) -> Values:
 
 
 def level_of_half_loss(levels: Sequence[float], curve: Values) -> Values:
-    """The lowest level at which half of the curve's first value is lost.
+    """Return the lowest level at which the curve is down to half of its first value.
 
     Args:
-        levels: L rising levels, the first of them 0.
-        curve: The metric at each level, ``[..., L]``.
+        levels: L ascending levels, the first of them 0.
+        curve: The metric at each level, ``[L]`` or ``[B, L]``.
 
     Returns:
-        float64 ``[...]``, between two levels by a straight line; inf where more than
-        half is left at every level; NaN where the first value is 0 or there is one level.
+        float64 ``[1]`` or ``[B]``, linearly interpolated between two levels; inf if more than
+        half is left at every level; NaN if the first value is 0 or there is only one level.
+
+    Example:
+        >>> level_of_half_loss([0.0, 0.2, 0.4], np.array([1.0, 0.75, 0.25])).round(12).tolist()
+        [0.3]
     """
     curve = np.atleast_2d(np.asarray(curve, dtype=float))
     if len(levels) == 1:
         return np.full(len(curve), np.nan)
     half = curve[:, :1] / 2
-    below = curve <= half + HALF_ROUNDING
+    below = curve <= half + HALF_TOLERANCE
     first = np.argmax(below, axis=1)
     row = np.arange(len(curve))
     at = np.asarray(levels, dtype=float)
     high, low = curve[row, first - 1], curve[row, first]
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.minimum((high - half[:, 0]) / (high - low), 1)
-    crossing = at[first - 1] + part * (at[first] - at[first - 1])
-    found = np.where(below.any(axis=1), crossing, np.inf)
-    return np.where(curve[:, 0] > 0, found, np.nan)
+        fraction = np.minimum((high - half[:, 0]) / (high - low), 1)
+    crossing = at[first - 1] + fraction * (at[first] - at[first - 1])
+    level = np.where(below.any(axis=1), crossing, np.inf)
+    return np.where(curve[:, 0] > 0, level, np.nan)
 
 
-def curves_of(
+def degradation_curves(
     model: str, pattern: str, levels: Sequence[float], points: Sequence[Sequence[Record]]
 ) -> list[Record]:
-    """What the levels of a model and pattern say together: one record a fill and direction.
+    """Summarise the curves of a model and pattern: one record per fill and direction.
 
     Args:
-        model: Its name.
-        pattern: The pattern's.
-        levels: Rising.
-        points: At each level, the ``curve`` of its case's record.
+        model: Name of the model.
+        pattern: Name of the pattern.
+        levels: Ascending levels.
+        points: For each level the ``curve`` of its case's record.
     """
-    measures = {"area_under_curve": area_under_curve, "level_of_half_loss": level_of_half_loss}
+    summaries = {"area_under_curve": area_under_curve, "level_of_half_loss": level_of_half_loss}
     curves = []
-    for place, first in enumerate(points[0]):
-        along = [point[place] for point in points]
-        value = np.array([point["value"] for point in along])
-        resampled = np.array([point["resampled"] for point in along]).T
+    for index, first in enumerate(points[0]):
+        by_level = [point[index] for point in points]
+        value = np.array([point["value"] for point in by_level])
+        resampled = np.array([point["resampled"] for point in by_level]).T
         curves.append(
             {
                 "model": model,
                 "pattern": pattern,
                 "fill": first["fill"],
                 "direction": first["direction"],
-                "metric": HEADLINE,
+                "metric": PRIMARY_METRIC,
                 **{
                     name: estimate_record(
                         statistics.Replicates(
-                            measure(levels, value).item(), measure(levels, resampled)
+                            summary(levels, value).item(), summary(levels, resampled)
                         ).estimate()
                     )
-                    for name, measure in measures.items()
+                    for name, summary in summaries.items()
                 },
             }
         )

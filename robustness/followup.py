@@ -38,18 +38,18 @@ def compare(plan: Plan, records: Sequence[Record]) -> Record | None:
         The settings, and under ``cases`` one judged record a case; there is at least one, so
         that a run that compared nothing cannot pass.
     """
-    if plan.compare is None or plan.then is None:
+    if plan.compare is None or plan.baseline_run is None:
         return None
-    cases = regression.compare(kept_run(plan, records), plan.then, plan.regression)
+    cases = regression.compare(kept_run(plan, records), plan.baseline_run, plan.regression)
     if not cases:
         text = f"nothing was measured that baseline {plan.compare} could be compared with"
         cases = [_failed(Reason.BASELINE_MISMATCH, text)]
     # Baselines that do not say were kept when there was float32 alone.
     precision = {
         "here": plan.precision,
-        "baseline": plan.then.environment.get("precision", "float32"),
+        "baseline": plan.baseline_run.environment.get("precision", "float32"),
     }
-    return regression.summary_of(cases, plan.compare.stem, plan.regression, precision)
+    return regression.comparison_summary(cases, plan.compare.stem, plan.regression, precision)
 
 
 def follow(plan: Plan, records: Sequence[Record], results: Record, *, interrupted: bool) -> Record:

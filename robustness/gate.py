@@ -70,7 +70,7 @@ class Gate:
     def evalset(self) -> EvaluationSet:
         """The evaluation set, each image decoded once."""
         with self.profile.phase(READING):
-            loaded = load_evalset(self.plan.evalset_here, remember=self.store.fetch)
+            loaded = load_evalset(self.plan.evalset_absolute, remember=self.store.fetch)
         return decode_once(loaded, self.store, stream=self.stream)
 
     @cached_property
@@ -182,7 +182,7 @@ class Gate:
         }
 
     def _unmeasured(self, cell: Cell, judgement: Judgement) -> Record:
-        bounds = self.plan.thresholds.bounds(cell, self.plan.evalset.partition(":")[0])
+        bounds = self.plan.thresholds.bounds(cell, self.plan.evalset_kind)
         return cell_record(self.plan, cell, bounds, judgement)
 
     def _judged(self, subject: Subject, cell: Cell, measured: Measured) -> Record:

@@ -22,7 +22,7 @@ from robustness.evalset import EvaluationSet, Exclusion, Matching, match
 from robustness.perturbation.occlusion import CLEAN, Occlusion
 from robustness.profile import INTERVALS, RANKING, Profile
 from robustness.progress import Stream
-from robustness.ranking import Positives, Score, Watch, rank_both, rank_counts
+from robustness.ranking import Positives, Score, TileCallback, rank_both, rank_counts
 from robustness.relevance import LabelRanking, label_rankings
 from robustness.statistics import Estimate, Replicates
 from robustness.thresholds import DIRECTIONS
@@ -165,11 +165,11 @@ class Subject:
             }
 
         # What agrees by label is looked up in whole rows, which one direction has at a time.
-        def to_report(watch: Watch | None) -> RankCounts:
-            return self.rank_reports(images, matching.reports_of_image, watch)
+        def to_report(on_tile: TileCallback | None) -> RankCounts:
+            return self.rank_reports(images, matching.reports_of_image, on_tile)
 
-        def to_image(watch: Watch | None) -> RankCounts:
-            return self.rank_images(reports, images, matching.images_of_report, watch)
+        def to_image(on_tile: TileCallback | None) -> RankCounts:
+            return self.rank_images(reports, images, matching.images_of_report, on_tile)
 
         return {
             direction: _ranked(rank, self._relevance.get(direction))
@@ -194,29 +194,29 @@ class Subject:
         return label_rankings(
             [pair.labels for pair in self.evalset.pairs],
             self.matching.text_of_image,
-            places=max(metrics.LABEL_CUTOFFS),
+            depth=max(metrics.LABEL_CUTOFFS),
             device=self.encoder.device,
         )
 
     def rank_reports(
-        self, images: NDArray[np.float32], right: Positives, watch: Watch | None = None
+        self, images: NDArray[np.float32], right: Positives, on_tile: TileCallback | None = None
     ) -> RankCounts:
         """Rank counts of images as queries against all the reports."""
         encoder = self.encoder
         score = None if encoder.scores_by_cosine else encoder.score
-        return self._counts(images, self.reports, right, score, watch)
+        return self._counts(images, self.reports, right, score, on_tile)
 
     def rank_images(
         self,
         reports: NDArray[np.float32],
         images: NDArray[np.float32],
         right: Positives,
-        watch: Watch | None = None,
+        on_tile: TileCallback | None = None,
     ) -> RankCounts:
         """Rank counts of reports as queries against images."""
         encoder = self.encoder
         score = None if encoder.scores_by_cosine else lambda r, i: encoder.score(i, r).T
-        return self._counts(reports, images, right, score, watch)
+        return self._counts(reports, images, right, score, on_tile)
 
     def _counts(
         self,
@@ -224,13 +224,13 @@ class Subject:
         gallery: NDArray[np.float32],
         right: Positives,
         score: Score | None,
-        watch: Watch | None,
+        on_tile: TileCallback | None,
     ) -> RankCounts:
         """Ranks on the model's device."""
         device = self.encoder.device
         asked, answers = (torch.from_numpy(rows).to(device) for rows in (queries, gallery))
         with self._rankable(len(queries), right):
-            return rank_counts(asked, answers, right, score=score, watch=watch)
+            return rank_counts(asked, answers, right, score=score, on_tile=on_tile)
 
     @contextmanager
     def _rankable(self, queries: int, *positives: Positives) -> Iterator[None]:
@@ -269,7 +269,7 @@ class Subject:
                 labelled=len(known.labelled),
                 estimates=found[direction],
                 chance=chance[direction],
-                headline=replicates[direction][metrics.HEADLINE],
+                headline=replicates[direction][metrics.PRIMARY_METRIC],
                 hidden=hidden,
                 counts=known.counts,
             )
@@ -287,8 +287,10 @@ class Subject:
             return self._estimator.replicates(ranked)
 
 
-def _ranked(rank: Callable[[Watch | None], RankCounts], relevance: LabelRanking | None) -> Ranked:
+def _ranked(
+    rank: Callable[[TileCallback | None], RankCounts], relevance: LabelRanking | None
+) -> Ranked:
     if relevance is None:
         return Ranked(rank(None), None, np.zeros(0, dtype=np.int64))
-    watcher = relevance.watch()
-    return Ranked(rank(watcher), watcher.gains(), relevance.queries.place)
+    collector = relevance.collector()
+    return Ranked(rank(collector), collector.gains(), relevance.queries.index)

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness.collection import judged, measures, name_of, of_suite
-from robustness.frames import shown
+from robustness.collection import case_name, is_gate_item, is_suite_item, uses_gate
+from robustness.frames import user_frames
 from robustness.options import plan_of
-from robustness.properties import PROPERTIES
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
@@ -40,6 +39,8 @@ def keep(item: pytest.Item, gate: Gate, record: Record) -> None:
 
 def _of_plan(plan: Plan, record: Record) -> bool:
     """Whether a record names a case or property of the plan, and has what every report reads."""
+    from robustness.plan import PROPERTIES
+
     try:
         if "property" in record:
             mine = record["property"]
@@ -54,8 +55,8 @@ def _of_plan(plan: Plan, record: Record) -> bool:
 def shorten(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Has the error of a case shown from a user's code on, unless all of it was asked for."""
     whole = item.config.getoption("fulltrace", default=False)
-    if call.excinfo is not None and of_suite(item) and not whole:
-        call.excinfo.traceback = shown(call.excinfo.traceback)
+    if call.excinfo is not None and is_suite_item(item) and not whole:
+        call.excinfo.traceback = user_frames(call.excinfo.traceback)
 
 
 def tell(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
@@ -66,14 +67,14 @@ def tell(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
         call: Its setup, its call or its teardown.
         report: The ``pytest.TestReport`` of that.
     """
-    if measures(item):
+    if uses_gate(item):
         report.robustness_measures = True
-    if not (judged(item) and isinstance(item, pytest.Function)):
+    if not (is_gate_item(item) and isinstance(item, pytest.Function)):
         return
     from robustness.report import case_properties
     from robustness.results import fails, said_of
 
-    report.robustness_name = name_of(item)
+    report.robustness_name = case_name(item)
     record = item.stash.get(_RECORD, None)
     if report.failed and not (record and fails(record)):
         item.stash[_BROKEN] = said_of(call)

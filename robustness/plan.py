@@ -1,4 +1,4 @@
-"""What one run measures: the thresholds file and the command line, put together."""
+"""Plan of a run: the thresholds file combined with the command line."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from robustness import baseline
 from robustness import thresholds as thresholds_file
-from robustness.chosen import give_options, give_weights, select_models
 from robustness.embedding import PRECISIONS
 from robustness.errors import UsageError
-from robustness.evalset import check_spec, located
+from robustness.evalset import check_spec, resolve_spec
 from robustness.perturbation import Occlusion, parse
 from robustness.perturbation.occlusion import SCHEMA
 from robustness.thresholds import (
@@ -24,6 +24,22 @@ from robustness.thresholds import (
     Regression,
     Thresholds,
 )
+
+FAMILIES = "robustness.families"
+"""Entry point group of loaders that load every model of a family, as ``family:name``."""
+
+BOUND = "bound"
+INDEPENDENCE = "independence"
+NESTED = "nested"
+CHANCE = "chance"
+
+PROPERTIES = {
+    BOUND: "retrieval on a subset stays above the property bound",
+    INDEPENDENCE: "an image's embedding depends on that image and its mask alone",
+    NESTED: "hiding more of the same pixels never helps beyond the stated noise",
+    CHANCE: "with every pixel hidden, retrieval is chance",
+}
+"""Properties that the search tests: name -> statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,40 +52,47 @@ class Case:
 
     @property
     def id(self) -> str:
-        """Its readable name, such as ``phantom-square-30``."""
+        """The readable name.
+
+        Example:
+            >>> Case("phantom", "square", 0.3).id
+            'phantom-square-30'
+        """
         return f"{self.model}-{self.pattern}-{self.level * 100:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a run was asked for.
+    """The complete settings of a run.
 
     Attributes:
         thresholds: The thresholds file.
         models: The models under test, by name.
-        evalset: The specification of the evaluation set, as it is written.
-        evalset_here: The same with whole paths: a test may change the folder before it is read.
-        device: A torch device, or ``auto``: CUDA where there is one, else the CPU.
-        batch_size: Images or texts a forward pass.
-        precision: In which the forward passes compute.
-        store: The folder embeddings are kept in.
-        report: The folder results are written to.
-        replay: The one occlusion that property cases try, instead of searching.
-        arguments: The command line's configuration, files and robustness options, for commands
-            that repeat a part.
-        baselines: The folder baselines are kept in.
-        save: The name under which the run is kept as a baseline.
-        compare: The file of the baseline the run is held against.
-        then: What that file holds, read at the start: a run of an hour must not end with a
-            baseline that cannot be read, or that another run has replaced meanwhile.
-        regression: How it is held against it.
-        update: Which bounds are written to the thresholds file: none, ``new`` or ``all``.
+        evalset: The specification of the evaluation set, as written by the user.
+        evalset_absolute: The same with absolute paths; a test may change the working folder
+            before the set is read.
+        device: A torch device, or ``auto``: CUDA if available, else the CPU.
+        batch_size: Images or texts per forward pass.
+        store: The folder of the embedding store.
+        report: The folder that results are written to.
+        precision: The precision of the forward passes, one of
+            :data:`robustness.embedding.PRECISIONS`.
+        replay: The only occlusion that property cases try; None to search.
+        arguments: The configuration, files and robustness options of the command line, to print
+            commands that repeat a part of the run.
+        baselines: The folder of the baselines.
+        save: The name to save the run under as a baseline.
+        compare: The file of the baseline to compare the run with.
+        baseline_run: The content of that file, read at the start: an unreadable baseline must
+            not fail an hour-long run at its end, and another run may replace the file meanwhile.
+        regression: The settings of the comparison.
+        update: Which bounds to write to the thresholds file: None, ``new`` or ``all``.
     """
 
     thresholds: Thresholds
     models: dict[str, ModelEntry]
     evalset: str
-    evalset_here: str
+    evalset_absolute: str
     device: str
     batch_size: int
     store: Path
@@ -80,18 +103,23 @@ class Plan:
     baselines: Path = Path(".robustness/baselines")
     save: str | None = None
     compare: Path | None = None
-    then: baseline.Run | None = field(default=None, repr=False)
+    baseline_run: baseline.Run | None = field(default=None, repr=False)
     regression: Regression = field(default_factory=Regression)
     update: str | None = None
 
     @property
+    def evalset_kind(self) -> str:
+        """The kind of the evaluation set, such as ``phantom``."""
+        return self.evalset.partition(":")[0]
+
+    @property
     def needs_ranks(self) -> bool:
-        """Whether the ranks of every query are of use after the run."""
+        """Whether the ranks of every query are needed after the run."""
         return bool(self.save or self.compare)
 
     @property
     def protocol(self) -> dict[str, str | int]:
-        """What every model is measured under, and every model of a baseline must have been."""
+        """The settings shared by all models of a run; those of a baseline must be equal."""
         return {
             "positives": self.thresholds.positives,
             "occlusion": SCHEMA,
@@ -99,12 +127,12 @@ class Plan:
         }
 
     def entry(self, model: str) -> ModelEntry:
-        """A model under test, or one that the thresholds file names for comparison."""
+        """Return a model under test, or one in the thresholds file that bounds refer to."""
         return self.models.get(model) or self.thresholds.models[model]
 
     @property
     def cases(self) -> list[Case]:
-        """The cases, in the order they are run and reported."""
+        """The cases in the order of execution and of the report."""
         return [
             Case(model, pattern, level)
             for model in self.models
@@ -113,7 +141,7 @@ class Plan:
         ]
 
     def cells(self, case: Case) -> list[Cell]:
-        """The measurements of a case."""
+        """Return the measurements of a case."""
         return [
             Cell(case.model, case.pattern, fill, case.level, direction)
             for fill in self.thresholds.fills
@@ -121,26 +149,112 @@ class Plan:
         ]
 
 
-_TOLERATED = re.compile(r"(?P<metric>[^:]+):(?P<drop>[0-9.]+)(?P<points>pt)?")
-_MEANT = "a drop is in points (1pt) or a fraction below 1 (0.01), never in percent"
+# --- command-line texts ------------------------------------------------------------------
+
+_METRIC_DROP = re.compile(r"(?P<metric>[^:]+):(?P<drop>[0-9.]+)(?P<points>pt)?")
 
 
-def tolerate(thresholds: Thresholds, text: str) -> Regression:
-    """The thresholds file's settings with the metric and drop of ``hit@10:1pt``.
+def parse_compare_fail(thresholds: Thresholds, text: str) -> Regression:
+    """Return the file's regression settings with the metric and drop of ``hit@10:1pt``.
 
     Raises:
-        UsageError: The text has another form, or its metric or drop may not be.
+        UsageError: The text has another form, or its metric or drop is not allowed.
     """
-    found = _TOLERATED.fullmatch(text)
+    match = _METRIC_DROP.fullmatch(text)
     with suppress(ValueError):
-        if found and found["metric"] in REGRESSION_METRICS:
-            drop = float(found["drop"]) / (100 if found["points"] else 1)
+        if match and match["metric"] in REGRESSION_METRICS:
+            drop = float(match["drop"]) / (100 if match["points"] else 1)
             if 0 <= drop < 1:
-                return replace(thresholds.regression, metric=found["metric"], margin=drop)
+                return replace(thresholds.regression, metric=match["metric"], margin=drop)
     raise UsageError(
-        f"--robustness-compare-fail {text!r} is not METRIC:DROP, as hit@10:1pt is; {_MEANT};"
-        f" metrics: {', '.join(REGRESSION_METRICS)}"
+        f"--robustness-compare-fail {text!r} is not METRIC:DROP, such as hit@10:1pt; a drop is in"
+        " points (1pt) or a fraction below 1 (0.01), never in percent; metrics:"
+        f" {', '.join(REGRESSION_METRICS)}"
     )
+
+
+def select_models(thresholds: Thresholds, names: Sequence[str]) -> dict[str, ModelEntry]:
+    """Return the models under test, by name.
+
+    Args:
+        thresholds: The thresholds file.
+        names: Names in the file, loaders ``package.module:function``, or models of a family
+            such as ``open_clip:ViT-B-16/laion2b_s34b_b88k``; if empty, every model in the file
+            that is not ``on_request``.
+
+    Raises:
+        UsageError: A name is unknown, or every model is ``on_request`` and none is named.
+    """
+    if names:
+        return {name: _find_entry(thresholds, name) for name in names}
+    models = {n: entry for n, entry in thresholds.models.items() if not entry.on_request}
+    if not models:
+        raise UsageError(
+            f"{thresholds.path}: every model is on_request; name one with"
+            f" --robustness-models: {', '.join(thresholds.models)}"
+        )
+    return models
+
+
+def _find_entry(thresholds: Thresholds, name: str) -> ModelEntry:
+    if name in thresholds.models:
+        return thresholds.models[name]
+    prefix, colon, rest = name.partition(":")
+    families = {family.name: family.value for family in entry_points(group=FAMILIES)}
+    if colon and prefix in families:
+        return ModelEntry(name=name, loader=families[prefix], options={"model": name})
+    if colon and rest:
+        return ModelEntry(name=name, loader=name)
+    raise UsageError(
+        f"unknown model {name!r} in --robustness-models; {thresholds.path} has"
+        f" {', '.join(thresholds.models)}; name any other by its loader,"
+        f" package.module:function, or as {', '.join(f'{f}:NAME' for f in families)}",
+        "unknown_model",
+    )
+
+
+def _with_weights(
+    models: dict[str, ModelEntry], assignments: Sequence[str]
+) -> dict[str, ModelEntry]:
+    """Return the models with the checkpoints of ``NAME=PATH`` texts; these are not optional."""
+    models = dict(models)
+    for assignment in assignments:
+        name, equals, path = assignment.partition("=")
+        if not (equals and path):
+            raise UsageError(
+                f"--robustness-weights {assignment!r} is not NAME=PATH, such as phantom=weights.pt"
+            )
+        _require_under_test(models, name, "--robustness-weights")
+        # Absolute, since a test may change the working folder.
+        weights = Path(path).expanduser().absolute()
+        models[name] = replace(models[name], weights=weights, optional=False)
+    return models
+
+
+def _with_options(
+    models: dict[str, ModelEntry], assignments: Sequence[str]
+) -> dict[str, ModelEntry]:
+    """Return the models with the loader options of ``NAME:KEY=VALUE`` texts; values stay text."""
+    models = dict(models)
+    for assignment in assignments:
+        target, equals, value = assignment.partition("=")
+        name, colon, key = target.rpartition(":")
+        if not (equals and colon and key):
+            raise UsageError(
+                f"--robustness-option {assignment!r} is not NAME:KEY=VALUE, such as"
+                " cxr_clip:tokenizer=vocab.txt"
+            )
+        _require_under_test(models, name, "--robustness-option")
+        models[name] = replace(models[name], options=models[name].options | {key: value})
+    return models
+
+
+def _require_under_test(models: dict[str, ModelEntry], name: str, option: str) -> None:
+    if name not in models:
+        raise UsageError(
+            f"{option} names model {name!r}, which is not under test;"
+            f" under test: {', '.join(models)}"
+        )
 
 
 def make(  # noqa: PLR0913 - one a command-line option
@@ -163,16 +277,16 @@ def make(  # noqa: PLR0913 - one a command-line option
     compare_fail: str | None = None,
     update: str | None = None,
 ) -> Plan:
-    """Puts a plan together from the command line's texts.
+    """Build the plan from the texts of the command line.
 
-    Opens the thresholds file and the baseline that is asked for, and nothing else.
+    Reads the thresholds file and the baseline to compare with, and no other file.
 
     Raises:
-        UsageError: Something asked for is malformed or unknown.
+        UsageError: An option or the thresholds file is malformed, or names something unknown.
     """
     file = thresholds_file.load(thresholds, overridden=bool(evalset))
-    here = evalset or located(file.evalset, file.path.parent)
-    check_spec(here)
+    spec = evalset or resolve_spec(file.evalset, file.path.parent)
+    check_spec(spec)
     if batch_size < 1:
         raise UsageError(f"--robustness-batch-size is {batch_size}; it is at least 1")
     if precision not in PRECISIONS:
@@ -187,15 +301,15 @@ def make(  # noqa: PLR0913 - one a command-line option
         baseline.check_name(save)
     if compare_fail is not None and compare is None:
         raise UsageError(
-            "--robustness-compare-fail says what is tolerated beside a baseline; name one with"
-            " --robustness-compare"
+            "--robustness-compare-fail sets the drop that is tolerated against a baseline; name"
+            " one with --robustness-compare"
         )
-    kept = None if compare is None else baseline.find(baselines, compare)
-    made = Plan(
+    compare_file = None if compare is None else baseline.find(baselines, compare)
+    plan = Plan(
         thresholds=file,
-        models=give_options(give_weights(select_models(file, models), weights), options),
+        models=_with_options(_with_weights(select_models(file, models), weights), options),
         evalset=evalset or file.evalset,
-        evalset_here=located(here, Path.cwd()),
+        evalset_absolute=resolve_spec(spec, Path.cwd()),
         device=device,
         batch_size=batch_size,
         precision=precision,
@@ -205,11 +319,13 @@ def make(  # noqa: PLR0913 - one a command-line option
         arguments=tuple(arguments),
         baselines=baselines,
         save=save,
-        compare=kept,
-        then=None if kept is None else baseline.load(kept),
-        regression=file.regression if compare_fail is None else tolerate(file, compare_fail),
+        compare=compare_file,
+        baseline_run=None if compare_file is None else baseline.load(compare_file),
+        regression=file.regression
+        if compare_fail is None
+        else parse_compare_fail(file, compare_fail),
         update=update,
     )
-    if made.then is not None:
-        baseline.check_protocol(made.protocol, made.then.protocol, str(kept))
-    return made
+    if plan.baseline_run is not None:
+        baseline.check_protocol(plan.protocol, plan.baseline_run.protocol, str(compare_file))
+    return plan

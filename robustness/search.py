@@ -18,13 +18,13 @@ from robustness.embedding import embed_images
 from robustness.errors import GateError
 from robustness.freshness import noted, see_store
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
+from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.progress import progress
-from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.reasons import PASSED, Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record, number
 from robustness.strategies import LEAST, occlusions
 from robustness.thresholds import Properties
-from robustness.vacuity import toothless, without_sight
+from robustness.vacuity import blind_upper_bound, vacuous_reason
 from robustness.verdict import judge_failure
 from robustness.wording import counted
 
@@ -57,7 +57,7 @@ def search(gate: Gate, model: str, name: str) -> Record:
     Args:
         gate: The run.
         model: The model's name.
-        name: A name of :data:`robustness.properties.PROPERTIES`.
+        name: A name of :data:`robustness.plan.PROPERTIES`.
 
     Returns:
         A record: model, property, verdict, reason, message, ``occlusion`` (the one that
@@ -71,7 +71,7 @@ def search(gate: Gate, model: str, name: str) -> Record:
         subset = _subset(subject, properties)
         finding, why = _Finding(), ""
         if name != INDEPENDENCE:
-            why = toothless(subject, properties, name, subset)
+            why = vacuous_reason(subject, properties, name, subset)
         if not why:
             total = 1 if gate.plan.replay is not None else properties.examples
             label = f"searching {model} {name}"
@@ -79,7 +79,7 @@ def search(gate: Gate, model: str, name: str) -> Record:
                 finding = _search(gate, subject, _SEARCHES[name], advance)
         if name == INDEPENDENCE and finding.broken is None:
             see_store(subject, subset[:ALONE], properties.tolerance, _measured(gate, model))
-            why = toothless(subject, properties, name, subset)
+            why = vacuous_reason(subject, properties, name, subset)
         if why:
             finding.judgement = Judgement(Verdict.FAIL, Reason.PROPERTY_VACUOUS, why)
     except GateError as error:
@@ -239,13 +239,13 @@ def _more_never_helps(subject: Subject, properties: Properties, occlusion: Occlu
     subset = _subset(subject, properties)
     less = replace(occlusion, level=occlusion.level / 2)
     low, high = (
-        metrics.hit_at(subject.rank_subset(o, subset), metrics.HEADLINE_CUTOFF)
+        metrics.hit_at(subject.rank_subset(o, subset), metrics.PRIMARY_CUTOFF)
         for o in (less, occlusion)
     )
     room = low + properties.noise - high
     if not room >= 0:
         raise _BrokenError(
-            f"{metrics.HEADLINE} on {counted(len(subset), 'image')} is {high:.3f} at level"
+            f"{metrics.PRIMARY_METRIC} on {counted(len(subset), 'image')} is {high:.3f} at level"
             f" {occlusion.level:g} and only {low:.3f} at level {less.level:g}, which hides a part"
             f" of the same pixels; at most {properties.noise:g} more is allowed"
         )
@@ -258,16 +258,16 @@ def _blind_is_chance(subject: Subject, properties: Properties, occlusion: Occlus
     to_report = subject.rank_subset(blind, subset)
     images, _ = subject.images(blind, subset)
     to_image = _to_subset(subject, images, subset)
-    highest = without_sight(subject.matching.text_of_image[subset])
+    highest = blind_upper_bound(subject.matching.text_of_image[subset])
     room = float("inf")
     for (direction, high), counts in zip(highest.items(), (to_report, to_image), strict=True):
-        value = metrics.hit_at(counts, metrics.HEADLINE_CUTOFF)
+        value = metrics.hit_at(counts, metrics.PRIMARY_CUTOFF)
         # Which reports a blind model answers with is its own; of images none comes before another.
         low = 0.0 if counts is to_report else high
         room = min(room, properties.noise - max(low - value, value - high))
         if not room >= 0:
             raise _BrokenError(
-                f"{direction}, every pixel hidden, {metrics.HEADLINE} on"
+                f"{direction}, every pixel hidden, {metrics.PRIMARY_METRIC} on"
                 f" {counted(len(subset), 'image')} is"
                 f" {value:.3f}; without sight it is at most {high:.3f}, and {properties.noise:g}"
                 " more is allowed"

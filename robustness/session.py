@@ -14,10 +14,9 @@ from typing import Any
 
 from robustness import completeness, environment, followup, metrics, statistics
 from robustness.activity import profile_of
-from robustness.curves import curves_of
+from robustness.curves import degradation_curves
 from robustness.perturbation.occlusion import SCHEMA as OCCLUSION_SCHEMA
-from robustness.plan import Case, Plan
-from robustness.properties import PROPERTIES
+from robustness.plan import PROPERTIES, Case, Plan
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     Record,
@@ -176,7 +175,7 @@ class Session:
             cells: list[Record] = measured["cells"]
             return cells
         judgement = self._missing(case.id, absent)
-        kind = self.plan.evalset.partition(":")[0]
+        kind = self.plan.evalset_kind
         return [
             cell_record(self.plan, cell, self.plan.thresholds.bounds(cell, kind), judgement)
             for cell in self.plan.cells(case)
@@ -220,7 +219,7 @@ class Session:
                     self._measured(Case(model, pattern, level)).get("curve", []) for level in levels
                 ]
                 if all(points):
-                    curves += curves_of(model, pattern, levels, points)
+                    curves += degradation_curves(model, pattern, levels, points)
         return curves
 
     def _protocol(self) -> Record:

@@ -10,7 +10,7 @@ import numpy as np
 from robustness import metrics
 from robustness.counts import Counts, RankCounts
 from robustness.measure import CLEAN
-from robustness.properties import BOUND, CHANCE, INDEPENDENCE, NESTED
+from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.strategies import LEAST
 from robustness.thresholds import Properties
 from robustness.wording import counted
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from robustness.measure import Subject
 
 
-def toothless(subject: Subject, properties: Properties, name: str, chosen: Sequence[int]) -> str:
+def vacuous_reason(
+    subject: Subject, properties: Properties, name: str, chosen: Sequence[int]
+) -> str:
     """Why no model, whatever it answers, would break a property; empty where one would.
 
     Args:
         subject: The model on its evaluation set.
         properties: How the property is searched.
-        name: A name of :data:`robustness.properties.PROPERTIES`.
+        name: A name of :data:`robustness.plan.PROPERTIES`.
         chosen: The indexes of the images that the search asks.
 
     Raises:
@@ -35,7 +37,7 @@ def toothless(subject: Subject, properties: Properties, name: str, chosen: Seque
     return causes[name](subject, properties, chosen)
 
 
-def without_sight(text: Counts) -> dict[str, float]:
+def blind_upper_bound(text: Counts) -> dict[str, float]:
     """The most that hit@10 can be without sight, by direction in words.
 
     Args:
@@ -43,12 +45,12 @@ def without_sight(text: Counts) -> dict[str, float]:
     """
     _, sizes = np.unique(text, return_counts=True)
     # Of images, the best a blind model can do is to answer with the commonest reports.
-    constant = np.sort(sizes)[::-1][: metrics.HEADLINE_CUTOFF].sum() / len(text)
+    constant = np.sort(sizes)[::-1][: metrics.PRIMARY_CUTOFF].sum() / len(text)
     none, pairs = np.zeros_like(sizes), np.zeros(len(text), np.int64)
-    alike = metrics.uninformed(RankCounts(none, none, none, sizes, pairs, pairs, len(text)))
+    alike = metrics.chance_counts(RankCounts(none, none, none, sizes, pairs, pairs, len(text)))
     return {
         "image to report": float(constant),
-        "report to image": metrics.hit_at(alike, metrics.HEADLINE_CUTOFF),
+        "report to image": metrics.hit_at(alike, metrics.PRIMARY_CUTOFF),
     }
 
 
@@ -74,16 +76,16 @@ def _independence(subject: Subject, properties: Properties, chosen: Sequence[int
 
 def _nested(subject: Subject, properties: Properties, _chosen: Sequence[int]) -> str:
     if properties.noise >= 1:
-        return f"noise is {properties.noise:g}, and {metrics.HEADLINE} cannot rise by more"
-    return _few(subject, metrics.HEADLINE)
+        return f"noise is {properties.noise:g}, and {metrics.PRIMARY_METRIC} cannot rise by more"
+    return _few(subject, metrics.PRIMARY_METRIC)
 
 
 def _chance(subject: Subject, properties: Properties, chosen: Sequence[int]) -> str:
-    highest = min(without_sight(subject.matching.text_of_image[list(chosen)]).values())
+    highest = min(blind_upper_bound(subject.matching.text_of_image[list(chosen)]).values())
     if highest + properties.noise < 1:
         return ""
     return (
-        f"{metrics.HEADLINE} on {counted(len(chosen), 'image')} can be {highest:.3f} without sight"
+        f"{metrics.PRIMARY_METRIC} on {counted(len(chosen), 'image')} can be {highest:.3f} without sight"
         f" and {properties.noise:g} more is allowed (noise), so that all answers may be right;"
         " take a larger subset, or less noise"
     )

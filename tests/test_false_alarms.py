@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustness.paired import ALPHA, MARGIN, Answers, adjust, compare_case, regressed
+from robustness.paired import Answers, adjust, compare_answers, regressed
 from robustness.ranking import rank_counts
+from robustness.thresholds import ALPHA, MARGIN
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -63,7 +64,7 @@ def test_comparisons_are_those_of_the_gate(simulated, patients, scale):
     n = len(patients)
     clusters = {"image_to_report": patients.cluster[:n], "report_to_image": patients.cluster[n:]}
     theirs = [
-        compare_case(
+        compare_answers(
             *(
                 {d: Answers.of(c) for d, c in counts(p, p.images[k]).items()}
                 for p in (patients, candidate)

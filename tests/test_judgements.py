@@ -16,10 +16,10 @@ from robustness.errors import (
     WeightsNotFoundError,
 )
 from robustness.metrics import LABEL_MEANS
-from robustness.paired import ALPHA, NON_INFERIORITY_ALPHA, Answers, adjust, compare_case
+from robustness.paired import Answers, adjust, compare_answers
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.statistics import Estimate
-from robustness.thresholds import Bound, Regression
+from robustness.thresholds import ALPHA, NON_INFERIORITY_ALPHA, Bound, Regression
 from robustness.verdict import judge, judge_failure, judge_regression, judge_run
 
 HIT = Bound("hit@10", at_least=True, limit=0.8, line=7)
@@ -121,7 +121,7 @@ def compared(lost, n=1000):
         {"image_to_report": Answers(np.log(ranks), (ranks <= 10).astype(float))}
         for ranks in (before, after)
     ]
-    return adjust([compare_case(*answers, {"image_to_report": np.arange(n)})])[0]
+    return adjust([compare_answers(*answers, {"image_to_report": np.arange(n)})])[0]
 
 
 @pytest.mark.parametrize(("lost", "said"), [(20, "2 points"), (125, "12.5 points")])

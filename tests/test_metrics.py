@@ -63,7 +63,7 @@ def test_chance_is_what_equal_scores_give(ranking, k):
     from robustness import metrics
 
     scores, right = ranking
-    chance = metrics.uninformed(rank_counts_of([scores], [right]))
+    chance = metrics.chance_counts(rank_counts_of([scores], [right]))
     equal = rank_counts_of([[0] * len(scores)], [right])
     assert metrics.hit_at(chance, k) == pytest.approx(metrics.hit_at(equal, k))
     assert metrics.recall_at(chance, k) == pytest.approx(metrics.recall_at(equal, k))
@@ -105,7 +105,7 @@ def test_a_cutoff_beyond_the_gallery_finds_everything():
 def test_a_cutoff_below_one_is_named(function):
     from robustness import metrics
 
-    with pytest.raises(ValueError, match="cutoff k is 0; it is at least 1"):
+    with pytest.raises(ValueError, match="cutoff k is 0; it must be at least 1"):
         getattr(metrics, function)(rank_counts_of([[1]], [[0]]), 0)
 
 

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 
 from robustness.paired import (
-    ALPHA,
-    MARGIN,
     Answers,
     adjust,
-    compare_case,
+    compare_answers,
     holm,
     non_inferior,
     regressed,
     smallest_drop,
 )
+from robustness.thresholds import ALPHA, MARGIN
 
 WAY = "image_to_report"
 
@@ -28,7 +27,7 @@ def comparison(baseline, candidate):
     both = [
         Answers(np.asarray(x), (x <= math.log(10.5)).astype(float)) for x in (baseline, candidate)
     ]
-    return compare_case({WAY: both[0]}, {WAY: both[1]}, {WAY: np.arange(len(baseline))})
+    return compare_answers({WAY: both[0]}, {WAY: both[1]}, {WAY: np.arange(len(baseline))})
 
 
 FOUND = replace(comparison(np.zeros(500), np.zeros(500)), drop=0.02, standard_error=0.004)
@@ -68,7 +67,7 @@ def test_a_p_value_that_was_not_adjusted_decides_nothing():
 
 
 def test_non_inferior_where_the_upper_limit_of_all_cases_is_below_the_margin():
-    found = replace(FOUND, drop=0.0, standard_error=0.002, granule=1e-4)
+    found = replace(FOUND, drop=0.0, standard_error=0.002, sum_squared_weights=1e-4)
     # One-sided at .05 / 32: z is 2.955.
     high = found.limits(1 - 0.1 / 32)[1]
     assert high == pytest.approx(0.0064, abs=2e-4)
@@ -95,7 +94,7 @@ def test_a_drop_of_the_margin_passes_as_seldom_as_promised():
         samples = rng.multinomial(2000, [lost, gained, 1 - lost - gained], 40_000)
         k, g = samples[:, 0] / 2000, samples[:, 1] / 2000
         errors = np.sqrt((k + g - (k - g) ** 2) / 1999)
-        found = replace(FOUND, granule=1 / 2000)
+        found = replace(FOUND, sum_squared_weights=1 / 2000)
         passed = np.mean(
             [
                 non_inferior(replace(found, drop=d, standard_error=e), cases=1)
@@ -122,12 +121,12 @@ def test_the_smallest_drop_is_seen_about_as_often_as_asked(n, noise):
 
     alike = comparison(*pair(0, 0))
     drop = smallest_drop(alike, cases=32)
-    share = 2 * drop / alike.hit
-    before, after = (ranks <= cutoff for ranks in pair(share, alike.fall, 10**6))
+    share = 2 * drop / alike.baseline_hit
+    before, after = (ranks <= cutoff for ranks in pair(share, alike.half_loss_rise, 10**6))
     assert before.mean() - after.mean() == pytest.approx(drop, rel=0.1)
     seen = 0
     for _ in range(150):
-        found = comparison(*pair(share, alike.fall))
+        found = comparison(*pair(share, alike.half_loss_rise))
         seen += found.p <= ALPHA / 32 and found.drop > MARGIN
     assert 0.7 <= seen / 150 <= 0.92
 

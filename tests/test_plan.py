@@ -9,8 +9,8 @@ import pytest
 from gate_repository import THRESHOLDS
 
 from robustness import plan
-from robustness.chosen import select_models
 from robustness.errors import UsageError
+from robustness.plan import select_models
 
 MODELS = """\
 models:

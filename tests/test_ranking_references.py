@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from robustness.counts import RankCounts
-from robustness.metrics import uninformed
+from robustness.metrics import chance_counts
 from robustness.ranking import rank_counts
 
 PARTS = ("greater", "equal", "tied", "positives", "pair_greater", "pair_equal")
@@ -144,7 +144,7 @@ def test_what_is_watched_is_what_is_ranked():
         assert columns.copies.tolist() == torch.bincount(columns.of_item).tolist()
 
     positives = rng.integers(0, 9, 11)
-    rank_counts(scores, np.eye(6)[of_item], positives, tile_rows=4, watch=watch)
+    rank_counts(scores, np.eye(6)[of_item], positives, tile_rows=4, on_tile=watch)
     assert starts == [0, 4, 8]
     assert np.concatenate(seen).tolist() == scores[:, of_item].tolist()
 
@@ -180,7 +180,7 @@ def test_the_largest_tile_is_small():
         tiles.append(tile.shape)
 
     gallery = np.arange(2**20, dtype=np.float32)[:, None]
-    rank_counts(np.ones((20, 1)), gallery, np.zeros(20, dtype=int), watch=watch)
+    rank_counts(np.ones((20, 1)), gallery, np.zeros(20, dtype=int), on_tile=watch)
     assert [shape[0] for shape in tiles] == [8, 8, 4]
 
 
@@ -199,7 +199,7 @@ def test_a_tensor_that_is_being_trained_is_ranked():
 
 def test_chance_has_counts_of_the_same_shapes():
     counts = rank_counts(np.eye(4), np.eye(4), [[0, 1], [1], [2, 3, 0], [3]])
-    for name, values in uninformed(counts).arrays().items():
+    for name, values in chance_counts(counts).arrays().items():
         assert values.shape == counts.arrays()[name].shape, name
         assert values.dtype == np.int64
 
@@ -211,7 +211,7 @@ def distinct(gallery):
     """The distinct rows that queries are scored with, and each item's."""
     found = []
     width = gallery.shape[1]
-    rank_counts(np.ones((1, width)), gallery, [[0]], watch=lambda _, __, each: found.append(each))
+    rank_counts(np.ones((1, width)), gallery, [[0]], on_tile=lambda _, __, each: found.append(each))
     return found[0]
 
 

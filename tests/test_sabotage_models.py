@@ -7,7 +7,7 @@ import pytest
 from gate_repository import WEIGHTS
 from sabotage import SABOTAGES
 
-from robustness.properties import PROPERTIES
+from robustness.plan import PROPERTIES
 
 MODELS = {
     "nan_embedding": "my_models:nan",

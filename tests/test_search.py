@@ -13,7 +13,7 @@ from gate_repository import THRESHOLDS
 from robustness import plan
 from robustness.errors import EvaluationSetError
 from robustness.perturbation.occlusion import Occlusion
-from robustness.properties import PROPERTIES
+from robustness.plan import PROPERTIES
 
 IMAGES = 24
 

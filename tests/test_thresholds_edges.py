@@ -10,9 +10,8 @@ from test_thresholds_bounds import read
 
 from robustness.errors import UsageError
 from robustness.evalset import POLICIES
-from robustness.paired import ALPHA, MARGIN, NON_INFERIORITY_ALPHA
 from robustness.perturbation.occlusion import PATTERNS
-from robustness.thresholds import Bound, Regression, load
+from robustness.thresholds import ALPHA, MARGIN, NON_INFERIORITY_ALPHA, Bound, Regression, load
 
 
 def with_lines(tmp_path, *lines):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.properties import PROPERTIES
+from robustness.plan import PROPERTIES
 from robustness.strategies import occlusions
 from robustness.thresholds import Bound, Properties
-from robustness.vacuity import toothless, without_sight
+from robustness.vacuity import blind_upper_bound, vacuous_reason
 
 HIT = Bound("hit@10", at_least=True, limit=0.3, line=1)
 RECALL = Bound("recall@5", at_least=True, limit=0.3, line=1)
@@ -45,7 +45,7 @@ def why(subject, name, *, subset=64, **given_):
     properties = Properties(**{"bound": HIT, "subset": subset, **given_})
     n = len(subject.evalset)
     size = min(n, subset)
-    return toothless(subject, properties, name, [i * n // size for i in range(size)])
+    return vacuous_reason(subject, properties, name, [i * n // size for i in range(size)])
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
@@ -98,7 +98,7 @@ def test_the_most_without_sight(text):
     anywhere = np.mean(
         [1 - math.comb(n - m, 10) / max(math.comb(n, 10), 1) for m in times.values()]
     )
-    found = without_sight(np.array(text))
+    found = blind_upper_bound(np.array(text))
     assert found["image to report"] == pytest.approx(commonest)
     assert found["report to image"] == pytest.approx(anywhere if n > 10 else 1)
 

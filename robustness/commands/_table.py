@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from robustness.errors import UsageError
-from robustness.metrics import HEADLINE, RANGES
+from robustness.metrics import PRIMARY_METRIC, RANGES
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,7 +21,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=Path(".robustness/report/results.json"),
         help="default: %(default)s",
     )
-    parser.add_argument("--metric", choices=list(RANGES), default=HEADLINE, metavar="METRIC")
+    parser.add_argument("--metric", choices=list(RANGES), default=PRIMARY_METRIC, metavar="METRIC")
     parser.set_defaults(run=run)
 
 

@@ -7,11 +7,8 @@ change that matters: the first question alone finds harmless changes, the second
 """
 
 from robustness.paired._answers import Answers, log_ranks, query_clusters
-from robustness.paired._compare import PairedComparison, compare_case
+from robustness.paired._compare import PairedComparison, compare_answers
 from robustness.paired._decide import (
-    ALPHA,
-    MARGIN,
-    NON_INFERIORITY_ALPHA,
     adjust,
     non_inferior,
     regressed,
@@ -21,13 +18,10 @@ from robustness.paired._decide import (
 from robustness.paired._signflip import holm, sign_flip_test
 
 __all__ = [
-    "ALPHA",
-    "MARGIN",
-    "NON_INFERIORITY_ALPHA",
     "Answers",
     "PairedComparison",
     "adjust",
-    "compare_case",
+    "compare_answers",
     "holm",
     "log_ranks",
     "non_inferior",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness import metrics
-from robustness.counts import RankCounts, first_place
+from robustness.counts import RankCounts, first_position_probabilities
 
 Values = NDArray[np.float64]
 Clusters = NDArray[np.int64]
@@ -32,7 +32,7 @@ def log_ranks(counts: RankCounts) -> Values:
         (sums[counts.greater + level] - sums[counts.greater]) / level,
     )
     for q in np.flatnonzero((counts.tied > 1) & ~alone):
-        places = first_place(int(counts.equal[q]), int(counts.tied[q]))
+        places = first_position_probabilities(int(counts.equal[q]), int(counts.tied[q]))
         at = counts.greater[q] + np.arange(1, len(places) + 1)
         values[q] = (places * np.log(at)).sum()
     return values
@@ -53,7 +53,7 @@ class Answers:
     cutoff: int = 10
 
     @classmethod
-    def of(cls, counts: RankCounts, metric: str = metrics.HEADLINE) -> Answers:
+    def of(cls, counts: RankCounts, metric: str = metrics.PRIMARY_METRIC) -> Answers:
         """The answers that rank counts tell of, and whether they are hits of ``hit@k``."""
         cutoff = int(metric.removeprefix("hit@"))
         return cls(log_ranks(counts), metrics.hits(counts, cutoff), cutoff)

@@ -8,24 +8,7 @@ from dataclasses import replace
 
 from robustness.paired._compare import NORMAL, PairedComparison
 from robustness.paired._signflip import holm
-
-ALPHA = 1e-5
-"""The family-wise level of a regression.
-
-Where candidate and baseline are exchangeable this is the share of the runs that fail, at
-most: the test is exact, whatever n and the model, and Holm needs no assumption. But two
-models that were trained alike are not exchangeable: they differ truly, if by little, and
-their statistics scatter 1.2 times as far. At this level fewer than one run in a thousand
-fails even so, where drops are half a point on average; at .001, seven do
-(benchmarks/false_alarms.py). At n = 1,000 it makes the smallest drop that is seen a fifth
-larger.
-"""
-
-NON_INFERIORITY_ALPHA = 0.05
-"""The family-wise level at which a drop beyond the margin is excluded."""
-
-MARGIN = 0.01
-"""The drop of hit@10 that a change may cost, as a fraction: one point."""
+from robustness.thresholds import ALPHA, MARGIN, NON_INFERIORITY_ALPHA
 
 POWER = 0.8
 
@@ -106,8 +89,8 @@ def smallest_drop(
     How far log ranks rise for a drop d is not known before it is there. It is taken that a
     share c of the patients falls by ``fall``, which costs half of the hits: ``c = 2 d /
     hit``. The mean log rank rises by ``c fall``, and each that falls adds a square to the
-    variance: ``s^2 = flip_error^2 + granule c fall^2``. Of the hits at least a share d was
-    lost: ``e^2 = se^2 + granule d``. Both statistics are near normal, so the events have
+    variance: ``s^2 = flip_standard_error^2 + sum_squared_weights c fall^2``. Of the hits at least a share d was
+    lost: ``e^2 = se^2 + sum_squared_weights d``. Both statistics are near normal, so the events have
     probability ``Phi(c fall / s - z(1 - alpha / cases))`` and ``Phi((d - margin) / e)``.
     (That all log ranks rise alike is far too hopeful: it triples the first argument.)
 
@@ -138,9 +121,9 @@ def smallest_drop(
 
     def seen(drop: float) -> float:
         share = min(2 * drop / found.hit, 1.0)
-        error = math.sqrt(found.flip_error**2 + found.granule * share * found.fall**2)
+        error = math.sqrt(found.flip_standard_error**2 + found.sum_squared_weights * share * found.fall**2)
         rejects = NORMAL.cdf(share * found.fall / error - critical)
-        spread = math.sqrt(found.standard_error**2 + found.granule * drop)
+        spread = math.sqrt(found.standard_error**2 + found.sum_squared_weights * drop)
         exceeds = NORMAL.cdf((drop - margin) / spread)
         return rejects * exceeds
 

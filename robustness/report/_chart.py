@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from robustness.metrics import HEADLINE
+from robustness.metrics import PRIMARY_METRIC
 
-RETENTION = f"retention({HEADLINE})"
+RETENTION = f"retention({PRIMARY_METRIC})"
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 40, 14, 24, 36
@@ -97,7 +97,9 @@ def _chart(pattern: str, direction: str, cells: Sequence[Cell]) -> Chart:
     cells = sorted(cells, key=lambda cell: cell["level"])
     levels = sorted({cell["level"] for cell in cells})
     top = max(levels[-1], 0.1)
-    chances = [c["chance"][HEADLINE] for c in cells if c["chance"].get(HEADLINE) is not None]
+    chances = [
+        c["chance"][PRIMARY_METRIC] for c in cells if c["chance"].get(PRIMARY_METRIC) is not None
+    ]
     fills = dict.fromkeys(cell["fill"] for cell in cells)
     return Chart(
         pattern=pattern,
@@ -151,9 +153,9 @@ def _height(bound: Mapping[str, Any], cell: Cell, clean: float | None) -> float 
     limit: float | None = bound["limit"]
     if limit is None or bound["operator"] != ">=":
         return None
-    if bound["metric"] == HEADLINE:
+    if bound["metric"] == PRIMARY_METRIC:
         return limit
-    chance = cell["chance"].get(HEADLINE)
+    chance = cell["chance"].get(PRIMARY_METRIC)
     if bound["metric"] != RETENTION or clean is None or chance is None:
         return None
     return float(chance + limit * (clean - chance))
@@ -182,7 +184,7 @@ def _x_ticks(levels: Iterable[float], top: float) -> tuple[tuple[float, str], ..
 
 
 def _headline(cell: Cell) -> Mapping[str, Any]:
-    estimate: Mapping[str, Any] = cell["metrics"].get(HEADLINE) or {}
+    estimate: Mapping[str, Any] = cell["metrics"].get(PRIMARY_METRIC) or {}
     return estimate
 
 
@@ -196,7 +198,7 @@ def _span(cell: Cell) -> tuple[Any, Any]:
 
 
 def _said(cell: Cell) -> str:
-    text = f"{cell['fill']}, {100 * cell['level']:g} % hidden: {HEADLINE} {_value(cell):.3f}"
+    text = f"{cell['fill']}, {100 * cell['level']:g} % hidden: {PRIMARY_METRIC} {_value(cell):.3f}"
     low, high = _span(cell)
     if low is not None and high is not None:
         text += f" [{low:.3f}, {high:.3f}]"

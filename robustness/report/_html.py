@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from robustness.metrics import HEADLINE
+from robustness.metrics import PRIMARY_METRIC
 from robustness.report import _chart, _forest, _time
 from robustness.report._comparison import (
     followup_lines,
@@ -106,7 +106,7 @@ def html(results: dict[str, Any]) -> str:
         excluded=_excluded(results["protocol"]),
         misnamed=misnamed(results["protocol"]),
         size=_chart,
-        headline=HEADLINE,
+        headline=PRIMARY_METRIC,
         retention=_chart.RETENTION,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from robustness.metrics import HEADLINE
+from robustness.metrics import PRIMARY_METRIC
 from robustness.reasons import Reason, Verdict
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.results import Record
@@ -37,9 +37,9 @@ def case_properties(record: Record | None) -> Properties:
     for cell in record["cells"]:
         place = f".{cell['fill']}.{cell['direction']}"
         properties += _judged(place, cell["verdict"], cell["reason"])
-        value = cell["metrics"].get(HEADLINE, {}).get("value")
+        value = cell["metrics"].get(PRIMARY_METRIC, {}).get("value")
         if value is not None:
-            properties.append((f"{HEADLINE}{place}", f"{value:.6f}"))
+            properties.append((f"{PRIMARY_METRIC}{place}", f"{value:.6f}"))
     return properties
 
 

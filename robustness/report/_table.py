@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from robustness.metrics import HEADLINE
+from robustness.metrics import PRIMARY_METRIC
 
 
-def markdown(results: dict[str, Any], metric: str = HEADLINE) -> str:
+def markdown(results: dict[str, Any], metric: str = PRIMARY_METRIC) -> str:
     """One row a model, pattern, fill and direction; one column a level.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from robustness.metrics import HEADLINE
+from robustness.metrics import PRIMARY_METRIC
 from robustness.reasons import RECORD_FAULTS
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
@@ -25,7 +25,7 @@ def summary(results: dict[str, Any], width: int) -> list[str]:
     cells = results["cases"]
     fills = list(dict.fromkeys(cell["fill"] for cell in cells))
     lowest = f", lowest of {' and '.join(fills)} fill" if len(fills) > 1 else ""
-    lines = [f"{HEADLINE}, {SHOWN.replace('_', ' ')}{lowest}, by level", ""]
+    lines = [f"{PRIMARY_METRIC}, {SHOWN.replace('_', ' ')}{lowest}, by level", ""]
     lines += _table(results, width)
     lines += ["", *_notes(results)]
     return lines
@@ -50,7 +50,7 @@ def _table(results: dict[str, Any], width: int) -> list[str]:
 def _shown(cells: list[dict[str, Any]], level: float) -> str:
     """The lowest headline of a level over the fills; a dash where one is not measured."""
     mine = [c for c in cells if c["level"] == level and c["direction"] == SHOWN]
-    values = [c["metrics"].get(HEADLINE, {}).get("value") for c in mine]
+    values = [c["metrics"].get(PRIMARY_METRIC, {}).get("value") for c in mine]
     known = [value for value in values if value is not None]
     text = _fraction(min(known)) if known and len(known) == len(values) else "-"
     return text + ("*" if any(c["verdict"] == "fail" for c in cells if c["level"] == level) else "")
@@ -68,7 +68,9 @@ def _verdict(cells: list[dict[str, Any]]) -> str:
 
 
 def _chance(cells: list[dict[str, Any]]) -> float | None:
-    values = [c["chance"].get(HEADLINE) for c in cells if c["direction"] == SHOWN and c["chance"]]
+    values = [
+        c["chance"].get(PRIMARY_METRIC) for c in cells if c["direction"] == SHOWN and c["chance"]
+    ]
     return max(values) if values else None
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from robustness.plan import Case, Plan
-from robustness.properties import PROPERTIES
+from robustness.plan import PROPERTIES, Case, Plan
 from robustness.results import Record
 from robustness.wording import counted
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustness.evalset import suggestions
-from robustness.metrics import HEADLINE
+from robustness.metrics import PRIMARY_METRIC
 
 PLACE = ("model", "pattern", "fill", "direction")
 
@@ -32,7 +32,7 @@ def _at_chance(curve: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> 
     An interval that is not known, as that of a single study, tells nothing from chance.
     """
     lows = [
-        (cell["metrics"][HEADLINE]["low"], cell["chance"][HEADLINE])
+        (cell["metrics"][PRIMARY_METRIC]["low"], cell["chance"][PRIMARY_METRIC])
         for cell in cells
         if cell["level"] == 0 and all(cell[name] == curve[name] for name in PLACE)
     ]

@@ -5,8 +5,11 @@ from robustness.thresholds._file import load
 from robustness.thresholds._schema import schema
 from robustness.thresholds._update import Change, Stamp, unwritten, updated
 from robustness.thresholds._values import (
+    ALPHA,
     CHANCE,
     DIRECTIONS,
+    MARGIN,
+    NON_INFERIORITY_ALPHA,
     REGRESSION_METRICS,
     Bound,
     Cell,
@@ -20,9 +23,12 @@ from robustness.thresholds._values import (
 )
 
 __all__ = [
+    "ALPHA",
     "CHANCE",
     "DIRECTIONS",
     "LOWER_IS_BETTER",
+    "MARGIN",
+    "NON_INFERIORITY_ALPHA",
     "REGRESSION_METRICS",
     "Bound",
     "Cell",

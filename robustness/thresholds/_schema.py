@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from robustness.evalset import KINDS, POLICIES
-from robustness.metrics import HEADLINE, MEANS, RANGES
+from robustness.metrics import MEANS, PRIMARY_METRIC, RANGES
 from robustness.perturbation.occlusion import FILLS, PATTERNS
 from robustness.thresholds._bounds import LIMIT, NAME, NUMBER
 from robustness.thresholds._values import DIRECTIONS, MODES, REGRESSION_METRICS, SLACK
@@ -168,7 +168,7 @@ def _regression() -> Schema:
                 "description": "regression fails where a drop is shown; non_inferiority passes"
                 " only where a drop beyond the margin is excluded.",
             },
-            "metric": {"enum": list(REGRESSION_METRICS), "default": HEADLINE},
+            "metric": {"enum": list(REGRESSION_METRICS), "default": PRIMARY_METRIC},
             "margin": {
                 "type": "number",
                 "minimum": 0,

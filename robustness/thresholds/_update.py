@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from robustness.errors import GateError
-from robustness.metrics import HEADLINE
+from robustness.metrics import PRIMARY_METRIC
 from robustness.thresholds._file import load
 from robustness.thresholds._observed import MARK, Found, Observed, asked, observe
 from robustness.thresholds._values import DIRECTIONS, Bound, Cell, Rule, Thresholds
@@ -214,7 +214,7 @@ def _added(
     ]
     for (model, pattern, level), cells in blocks:
         name = f"{model}, {pattern}, level {level:g}"
-        observed = observe(HEADLINE, cells, thresholds.slack)
+        observed = observe(PRIMARY_METRIC, cells, thresholds.slack)
         if model not in thresholds.models:
             observed = f"{thresholds.path} has no model {model!r}; name it under models first"
         if isinstance(observed, str):
