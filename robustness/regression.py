@@ -11,18 +11,17 @@ from typing import Any
 
 from robustness.baseline import Key, ModelRun, Run, differences
 from robustness.paired import (
-    ALPHA,
     Answers,
     PairedComparison,
     adjust,
-    compare_case,
+    compare_answers,
     query_clusters,
     smallest_drop,
     upper_limit,
 )
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record, number
-from robustness.thresholds import Regression
+from robustness.thresholds import ALPHA, Regression
 from robustness.verdict import judge_regression
 
 Place = tuple[str, str, str, float]
@@ -70,7 +69,7 @@ def _cases(
 ) -> dict[Place, PairedComparison]:
     clusters = query_clusters(own.text_of_image, own.patients)
     return {
-        (model, *place): compare_case(
+        (model, *place): compare_answers(
             _answers(then, keys, settings), _answers(own, keys, settings), clusters
         )
         for place, keys in _by_place(own.ranks)
@@ -132,7 +131,7 @@ def _not_excluded(found: PairedComparison, settings: Regression, cases: int) -> 
     return number(upper_limit(found, cases=cases, alpha=settings.family_alpha))
 
 
-def summary_of(
+def comparison_summary(
     records: list[Record], baseline: str, settings: Regression, precision: Mapping[str, str]
 ) -> Record:
     """What ``results.json`` says of a comparison, beside its cases."""

@@ -11,16 +11,15 @@ from test_regression import N, a_run
 
 from robustness.baseline import Key
 from robustness.paired import (
-    ALPHA,
     Answers,
     adjust,
-    compare_case,
+    compare_answers,
     query_clusters,
     smallest_drop,
     upper_limit,
 )
-from robustness.regression import compare, summary_of
-from robustness.thresholds import Regression
+from robustness.regression import compare, comparison_summary
+from robustness.thresholds import ALPHA, Regression
 
 
 def by_hand(now, then, settings, levels=(0.0, 0.3)):
@@ -29,7 +28,7 @@ def by_hand(now, then, settings, levels=(0.0, 0.3)):
     clusters = query_clusters(mine.text_of_image, mine.patients)
     return adjust(
         [
-            compare_case(
+            compare_answers(
                 *(
                     {
                         d: Answers.of(run.ranks[Key("square", "black", level, d)], settings.metric)
@@ -140,7 +139,7 @@ def test_patterns_fills_and_levels_are_cases_of_their_own():
 def test_the_summary_says_how_it_was_compared():
     settings = Regression(mode="non_inferiority", metric="hit@5", margin=0.03)
     precision = {"here": "bfloat16", "baseline": "float32"}
-    summary = summary_of([{"model": "x"}], "0001_main", settings, precision)
+    summary = comparison_summary([{"model": "x"}], "0001_main", settings, precision)
     wanted = {
         "baseline": "0001_main",
         "precision": precision,
