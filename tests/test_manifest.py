@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["unix", "windows"])
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_every_format_says_the_same(folder, suffix, line_end):
+def test_every_format_gives_the_same_set(folder, suffix, line_end):
     loaded = load(write_table(folder / f"set{suffix}", ROWS, line_end=line_end))
     german = Report(
         indication="Husten, Fieber",
@@ -59,7 +59,7 @@ def test_every_format_says_the_same(folder, suffix, line_end):
     assert loaded.fingerprint == load(write_table(folder / "other.csv", ROWS)).fingerprint
 
 
-def test_images_are_those_of_the_files(folder):
+def test_images_match_the_files(folder):
     loaded = load(write_table(folder / "set.csv", ROWS), "side=native")
     assert len({pair.digest for pair in loaded.pairs}) == len(loaded) == 5
     for pair in loaded.pairs:
@@ -68,7 +68,7 @@ def test_images_are_those_of_the_files(folder):
         np.testing.assert_array_equal(image, as_pil_shows_it(folder / pair.image_id))
 
 
-def test_a_digest_follows_the_image_and_how_it_is_decoded(folder):
+def test_a_digest_depends_on_the_image_and_the_decoding(folder):
     table = write_table(folder / "set.csv", ROWS)
     before = [pair.digest for pair in load(table).pairs]
     assert [pair.digest for pair in load(table, "side=512").pairs] != before
@@ -77,7 +77,7 @@ def test_a_digest_follows_the_image_and_how_it_is_decoded(folder):
     assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, True, True, True]
 
 
-def test_a_side_is_kept(folder):
+def test_the_side_is_limited(folder):
     loaded = load(write_table(folder / "set.csv", ROWS), "side=16")
     assert {loaded.decode(pair).shape for pair in loaded.pairs} == {(13, 16), (9, 8), (1, 1)}
 
@@ -95,7 +95,7 @@ def test_paths_are_relative_to_the_table_or_to_a_root(folder, tmp_path_factory, 
     assert len(load(write_table(folder / "absolute.csv", absolute))) == 5
 
 
-def test_files_of_the_folder_may_be_links_into_it(folder):
+def test_links_within_the_folder_are_read(folder):
     (folder / "link.png").symlink_to("a.png")
     table = write_rows(folder / "set.csv", ["image", "report"], ["link.png", "Clear."])
     assert load(table).pairs[0].image_id == "link.png"
@@ -123,26 +123,26 @@ def test_columns_are_named_by_options(folder, suffix):
         load(table, *options[1:])
 
 
-def test_names_of_columns_are_read_in_any_case(folder):
+def test_column_names_are_case_insensitive(folder):
     table = write_rows(folder / "a.csv", [" Image", "REPORT ", "x"], ["a.png", "Clear.", "1"])
     assert load(table).pairs[0].report == Report(undivided="Clear.")
 
 
-def test_of_two_columns_an_option_takes_the_one_it_spells(folder):
+def test_an_option_selects_the_column_of_the_exact_spelling(folder):
     table = write_rows(folder / "a.csv", ["image", "Report", "report", ""], ["a.png", "1", "2", ""])
     assert load(table).pairs[0].report.undivided == "2"
     assert load(table, "report=Report").pairs[0].report.undivided == "1"
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(folder):
+def test_a_byte_order_mark_is_not_part_of_a_name(folder):
     for suffix in (".csv", ".jsonl"):
         table = write_table(folder / f"set{suffix}", ROWS)
         table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
         assert len(load(table)) == 5
 
 
-def test_excel_saves_what_is_read(folder):
-    """CSV UTF-8: byte order mark, Windows line ends, rows of nothing at the end."""
+def test_a_csv_file_of_excel_is_read(folder):
+    """CSV UTF-8: byte order mark, Windows line ends, empty rows at the end."""
     text = '\ufeffimage,report,\r\na.png,"Größe\nnormal ""oB""",\r\n,,\r\n,,\r\n\r\n'
     (folder / "set.csv").write_bytes(text.encode())
     loaded = load(folder / "set.csv")
@@ -186,7 +186,7 @@ def test_labels_as_a_list(folder, suffix, cell, expected):
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_ids_are_read_from_whole_numbers(folder, suffix):
-    """pandas makes floats of a column of ids where one is missing."""
+    """pandas converts a column of ids to floats if one is missing."""
     frame = pd.DataFrame(
         {
             "image": ["a.png", "d.png", "e.png"],
@@ -206,8 +206,8 @@ def test_ids_are_read_from_whole_numbers(folder, suffix):
     assert [pair.patient_id for pair in pairs] == ["10000032", "10000032", "10000764"]
 
 
-def test_what_a_row_leaves_out_is_not_what_another_says(folder):
-    """A study is the image, where the row names none; not the study of that name."""
+def test_default_ids_do_not_collide_with_named_ids(folder):
+    """The default study is the image, and not another study of the same name."""
     rows = [
         {"image": "a.png", "report": "A.", "study": "d.png", "patient": "e.png"},
         {"image": "d.png", "report": "B."},
@@ -218,7 +218,7 @@ def test_what_a_row_leaves_out_is_not_what_another_says(folder):
     assert len({pair.patient_id for pair in pairs}) == 3
 
 
-def test_parquet_reads_the_types_that_other_programs_write(folder):
+def test_parquet_types_of_other_programs_are_read(folder):
     import pyarrow as pa
     from pyarrow import parquet
 

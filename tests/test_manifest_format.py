@@ -27,8 +27,8 @@ TEXTS = {
     "a header alone": (HEAD.encode(), "has no rows; write one row per image"),
     "semicolons": (
         b"image;report\na.png;Clear.\n",
-        "the header has one column, 'image;report'; the separator seems to be ';'; a .csv"),
-    "tabs": (b"image\treport\n", "the separator seems to be '\\t'; a .csv file is separated"),
+        "the header has one column, 'image;report'; the separator seems to be ';'; a"),
+    "tabs": (b"image\treport\n", "the separator seems to be '\\t'; a .csv file is"),
     "Latin-1": (
         (HEAD + "a.png,Größe\n").encode("latin-1"),
         "line 2: byte 0xf6 is not UTF-8; save the file as UTF-8, or convert it: iconv"),
@@ -38,7 +38,7 @@ TEXTS = {
     "a cell too few": ((HEAD + GOOD + "b.png\n").encode(), "row 2 (line 3) has 1 cells, but the"),
     "a cell too many": (
         (HEAD + "a.png,Clear, no effusion.\n").encode(),
-        "row 1 (line 2) has 3 cells, but the header has 2; quote cells that contain a separator"),
+        "row 1 (line 2) has 3 cells, but the header has 2; quote cells that contain"),
     "an open quote": (
         (HEAD + GOOD + 'b.png,"Mass\n' + GOOD).encode(),
         "row 2 (line 3) is malformed: unexpected end of data; quote a cell that"),
@@ -47,7 +47,8 @@ TEXTS = {
         "row 1 (line 2) is malformed: ',' expected after '\"'"),
     "line ends of an old Macintosh": (
         b"image,report\ra.png,Clear.\r", "row 0 (line 1) is malformed: new-line character seen"),
-    "a column twice": (b"image,report,report\na.png,x,y\n", "duplicate column 'report' in the header; rename one"),
+    "a column twice": (
+        b"image,report,report\na.png,x,y\n", "duplicate column 'report' in the header; rename one"),
     "columns that differ in case": (
         b"image,Report,REPORT\na.png,x,y\n", "2 columns are named 'report'; keep only one"),
     "no image": (
@@ -81,7 +82,8 @@ LINES = {
     "one array of objects": ('[{"image": "a.png"}]', "row 1 (line 1) is a JSON list, not an"),
     "a text": ('\n"a.png"\n', "row 1 (line 2) is a JSON str, not an object"),
     "an object over lines": ('{\n"image": "a.png"\n}', "row 1 (line 1) is not a JSON object: Ex"),
-    "a key twice": ('{"image":"a.png","report":"A","report":"B"}', "not a JSON object: duplicate key"),
+    "a key twice": (
+        '{"image":"a.png","report":"A","report":"B"}', "not a JSON object: duplicate key"),
     "NaN": ('{"image":"a.png","report":NaN}', "(line 1) is not a JSON object: NaN is not JSON"),
     "Infinity": ('{"image":"a.png","study":Infinity}', "not a JSON object: Infinity is"),
     "a number beyond float": (
@@ -103,7 +105,7 @@ LINES = {
 
 
 @pytest.mark.parametrize(("content", "message"), LINES.values(), ids=LINES)
-def test_lines_that_are_no_table(folder, content, message):
+def test_lines_that_are_not_a_table(folder, content, message):
     path = folder / "set.jsonl"
     path.write_text(content)
     refuses(path, message)
@@ -111,14 +113,14 @@ def test_lines_that_are_no_table(folder, content, message):
 
 @pytest.mark.parametrize("field", ["report", "labels"])
 def test_json_of_any_depth(folder, field):
-    """About Python's limit, where reading may succeed and showing fail."""
+    """Near Python's recursion limit, parsing may succeed and repr fail."""
     path = folder / "set.jsonl"
     for depth in [*range(900, 1000), 10_000]:
         nested = "[" * depth + "]" * depth
         cells = {"image": '"a.png"', "report": '"A"', field: nested}
         path.write_text("{" + ", ".join(f'"{key}": {cells[key]}' for key in cells) + "}")
         with pytest.raises(
-            EvaluationSetError, match="row 1 .line 1.(: .* of type list| is no JSON object: max)"
+            EvaluationSetError, match="row 1 .line 1.(: .* of type list| is not a JSON object: max)"
         ):
             load(path)
 
@@ -134,7 +136,7 @@ def parquet(path, **columns):
     return path
 
 
-def test_parquet_with_something_else_than_text(folder):
+def test_parquet_columns_that_are_not_text(folder):
     import pyarrow as pa
 
     path, image = folder / "set.parquet", ["a.png"]
@@ -149,7 +151,7 @@ def test_parquet_with_something_else_than_text(folder):
         pa.array([[{"bytes": b"Clear."}]]),
         pa.array([[("a", b"Clear.")]], pa.map_(pa.string(), pa.binary())),
     ):
-        refuses(parquet(path, image=image, report=report), "column 'report' holds ")
+        refuses(parquet(path, image=image, report=report), "column 'report' contains ")
     refuses(parquet(path, image=image, report=[3]), "row 1: report is 3, of type int")
     refuses(
         parquet(path, image=image, report=["x"], study=pa.array([0], pa.timestamp("s"))), "study"
@@ -159,29 +161,29 @@ def test_parquet_with_something_else_than_text(folder):
     refuses(parquet(path, image=image, report=[float("nan")]), "is empty: no image with a usable")
 
 
-def test_rows_of_parquet_are_counted_through_all_of_it(folder):
+def test_parquet_rows_are_numbered_over_all_batches(folder):
     rows = [""] * 3000
     rows[2499] = "gone.png"
     path = parquet(folder / "set.parquet", image=rows, report=["A" if row else "" for row in rows])
     refuses(path, "row 2500: image ")
 
 
-def test_parquet_that_is_damaged(folder):
+def test_damaged_parquet_files(folder):
     path = parquet(folder / "set.parquet", image=["a.png"], report=["Clear."])
     whole = path.read_bytes()
     for content in (b"", b"PAR1", whole[:-1], whole[: len(whole) // 2], b"image,report\n", png()):
         path.write_bytes(content)
-        refuses(path, "is no Parquet file that can be read: ")
+        refuses(path, "is not a readable Parquet file: ")
 
 
-def test_gzip_that_is_damaged(folder):
+def test_damaged_gzip_files(folder):
     path, whole = folder / "set.csv.gz", gzip.compress((HEAD + GOOD * 100).encode())
     for content in (whole[:-9], whole[:30], b"image,report\n", whole[:20] + b"x" + whole[21:]):
         path.write_bytes(content)
         refuses(path, "set.csv.gz")
 
 
-def test_tables_are_bounded(folder, monkeypatch):
+def test_the_size_of_tables_is_limited(folder, monkeypatch):
     from robustness.evalset.manifest import _parquet, _text
 
     table = write_rows(folder / "set.csv", ["image", "report"], ["a.png", "A"], ["b.png", "B"])
@@ -191,7 +193,7 @@ def test_tables_are_bounded(folder, monkeypatch):
         with monkeypatch.context() as smaller:
             for module in (_parquet, _text):
                 smaller.setattr(module, name, 1)
-            refuses(table, "divide it")
-            refuses(binary, "divide it")
+            refuses(table, "split it")
+            refuses(binary, "split it")
     monkeypatch.setattr(_text, "MAX_LINE", 10)
     refuses(table, "line 1 is longer than 10 bytes")

@@ -1,4 +1,4 @@
-"""Rows of a table that cannot be used: each fault is named in one line, with file and row."""
+"""Invalid rows of a table: each error is one line that names the file and the row."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CELLS = {
 
 
 @pytest.mark.parametrize(("cells", "message"), CELLS.values(), ids=CELLS)
-def test_cells_that_cannot_be_used(folder, cells, message):
+def test_invalid_cells(folder, cells, message):
     path = write_rows(folder / "set.csv", ["image", "report"], ["a.png", "Clear."], cells)
     refuses(path, message)
     refuses(path, "row 2 (line 3)")
@@ -83,8 +83,8 @@ def test_rows_that_contradict(folder, row, message):
     refuses(path, message)
 
 
-def test_what_a_report_may_say(folder):
-    """Words that are missing values elsewhere, within a text or where they are usual."""
+def test_words_for_missing_values_inside_texts(folder):
+    """Words such as None are allowed within a text and in fields where they are usual."""
     row = {"image": "a.png", "findings": "None seen.", "comparison": "None", "labels": "None"}
     path = folder / "set.jsonl"
     path.write_text(json.dumps(row))
@@ -93,14 +93,14 @@ def test_what_a_report_may_say(folder):
     assert pair.labels == frozenset()
 
 
-def test_a_file_that_is_no_image_is_named_when_it_is_decoded(folder):
+def test_a_file_that_is_not_an_image_is_an_error_when_decoded(folder):
     (folder / "b.png").write_text("no image")
     loaded = load(write_rows(folder / "set.csv", ["image", "report"], ["b.png", "Clear."]))
-    with pytest.raises(EvaluationSetError, match=r"image .*b\.png is in no format that can be"):
+    with pytest.raises(EvaluationSetError, match=r"image .*b\.png is not in a supported format"):
         loaded.decode(loaded.pairs[0])
 
 
-def test_an_image_that_goes_away_is_named(folder):
+def test_an_image_that_is_deleted_after_loading(folder):
     loaded = load(write_rows(folder / "set.csv", ["image", "report"], ["b.png", "Clear."]))
     (folder / "b.png").unlink()
     with pytest.raises(EvaluationSetError, match=r"row 1 .line 2.: image .*b\.png cannot be read"):
@@ -115,16 +115,16 @@ def test_an_image_that_goes_away_is_named(folder):
     [
         ("set", "is a folder; name the table in it, such as a .csv file"),
         ("gone.csv", "no file gone.csv"),
-        ("set.xlsx", "the name of set.xlsx does not tell what it holds; allowed are .csv, .tsv"),
-        ("set.json", "the name of set.json does not tell what it holds"),
-        ("set.parquet.gz", "the name of set.parquet.gz does not tell"),
+        ("set.xlsx", "set.xlsx has an unknown suffix; allowed are .csv, .tsv"),
+        ("set.json", "set.json has an unknown suffix; allowed are"),
+        ("set.parquet.gz", "set.parquet.gz has an unknown suffix; allowed are"),
         ("set.csv,sep=;", "unknown option 'sep'; allowed: side="),
         ("set.csv,root=gone", "no folder gone"),
         ("set.csv,side=0", "option side is '0'; allowed are maximum pixels"),
         ("set.csv,image=a,image=b", "duplicate option 'image'"),
     ],
 )
-def test_specifications_that_cannot_be(folder, monkeypatch, spec, message):
+def test_invalid_specifications(folder, monkeypatch, spec, message):
     monkeypatch.chdir(folder.parent)
     for name in ("set.csv", "set.xlsx", "set.json", "set.parquet.gz"):
         (folder.parent / name).write_text(HEAD + GOOD)
@@ -133,7 +133,7 @@ def test_specifications_that_cannot_be(folder, monkeypatch, spec, message):
     assert message in str(caught.value)
 
 
-def test_a_pipe_is_no_image(folder):
+def test_a_named_pipe_is_not_an_image(folder):
     os.mkfifo(folder / "pipe.png")
     path = write_rows(folder / "set.csv", ["image", "report"], ["pipe.png", "Clear."])
     refuses(path, "row 1 (line 2): image")

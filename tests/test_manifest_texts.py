@@ -1,4 +1,4 @@
-"""Tables against an independent count, and with any text."""
+"""Tables compared with an independent count, and tables of arbitrary text."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from robustness.evalset import Report
 NO_REPORT = "no findings, no impression and no undivided report"
 EMPTY = "row with every cell that is read empty"
 
-# --- against an independent count -----------------------------------------------------------
+# --- comparison with an independent count ---------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_counts_are_those_of_pandas(tmp_path, suffix):
+def test_counts_equal_those_of_pandas(tmp_path, suffix):
     rng = np.random.default_rng(7)
     rows = []
     for i in range(2500):  # more than two batches of Parquet
@@ -46,9 +46,12 @@ def test_counts_are_those_of_pandas(tmp_path, suffix):
     frame = pd.DataFrame(rows).map(lambda cell: cell if isinstance(cell, str) else "")
     frame = frame.map(str.strip)
     empty = (frame == "").all(axis=1)
-    silent = (frame["findings"] == "") & (frame["impression"] == "") & ~empty
-    used = frame[~empty & ~silent]
-    assert loaded.excluded_by_reason == {EMPTY: int(empty.sum()), NO_REPORT: int(silent.sum())}
+    without_report = (frame["findings"] == "") & (frame["impression"] == "") & ~empty
+    used = frame[~empty & ~without_report]
+    assert loaded.excluded_by_reason == {
+        EMPTY: int(empty.sum()),
+        NO_REPORT: int(without_report.sum()),
+    }
     assert len(loaded) == len(used) > 1000
     assert [pair.image_id for pair in loaded.pairs] == list(used["image"])
     assert len({pair.study_id for pair in loaded.pairs}) == used["study"].nunique()
@@ -98,9 +101,9 @@ def one_image():
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 @settings(max_examples=60)
 @given(report=TEXTS, study=TEXTS, view=TEXTS)
-def test_any_text_survives_or_is_refused_by_name(one_image, suffix, report, study, view):
+def test_any_text_is_read_exactly_or_refused(one_image, suffix, report, study, view):
     row = {"image": "a.png", "report": report, "study": study, "view": view}
-    if suffix != ".jsonl":  # the others have no way to write half a character
+    if suffix != ".jsonl":  # the other formats cannot encode an unpaired surrogate
         assume(not any(0xD800 <= ord(c) < 0xE000 for c in report + study + view))
     path = one_image / f"set{suffix}"
     write_any(path, row)
@@ -118,7 +121,7 @@ def test_any_text_survives_or_is_refused_by_name(one_image, suffix, report, stud
     assert message.isprintable()
     assert str(path) in message
     if suffix in {".csv", ".tsv"} and any("\0" in cell for cell in row.values()):
-        assert re.search(r"line \d+ holds a NUL character", message)
+        assert re.search(r"line \d+ contains a NUL character", message)
     elif words:
         assert re.search(rf"row 1\b.*: {bad[0]} ", message)
     else:

@@ -36,18 +36,18 @@ def test_columns_that_are_not_read_are_named(folder, suffix):
 @pytest.mark.parametrize(
     ("column", "meant"),
     [
-        # misspelt, in the plural or the singular, with other signs in it
+        # misspelt, plural or singular, other punctuation
         ("Impresion", "impression"), ("impressions", "impression"), ("finding", "findings"),
         ("Fíndings", "findings"), ("lables", "labels"), ("Label", "labels"), ("reprot", "report"),
         ("pateint", "patient"), ("Patients", "patient"), ("_study_", "study"), ("stduy", "study"),
         ("comparision", "comparison"), ("vew", "view"),
-        # as others call it
+        # common names of other data sets
         ("patient_id", "patient"), ("PatientID", "patient"), ("Patient ID", "patient"),
         ("subject_id", "patient"), ("subject", "patient"), ("MRN", "patient"),
         ("study_id", "study"), ("StudyInstanceUID", "study"), ("accession", "study"),
         ("Accession Number", "study"), ("exam_id", "study"), ("studies", "study"),
         ("Finding Labels", "labels"), ("ViewPosition", "view"), ("conclusion", "impression"),
-        # something else
+        # unrelated
         ("patient_age", ""), ("Patient Gender", ""), ("StudyDate", ""), ("study description", ""),
         ("review", ""), ("medication", ""), ("export", ""), ("age", ""), ("sex", ""), ("split", ""),
         ("path", ""), ("dicom_id", ""), ("series", ""), ("institution", ""), ("state", ""),
@@ -55,13 +55,13 @@ def test_columns_that_are_not_read_are_named(folder, suffix):
         ("image_id", ""),
     ],
 )  # fmt: skip
-def test_what_a_column_seems_to_be_meant_for(folder, column, meant):
+def test_suggestions_for_columns(folder, column, meant):
     table = write_rows(folder / "a.csv", ["image", "indication", column], ["a.png", "Clear.", "1"])
     options = ["findings=indication"] if meant != "findings" else ["impression=indication"]
     assert named(table, *options) == [(column, meant)]
 
 
-def test_a_column_is_meant_for_none_that_the_table_has(folder):
+def test_no_suggestion_for_a_column_that_the_table_has(folder):
     header = ["image", "report", "patient", "patient_id", "subject_id", "study", "reports", "label"]
     table = write_rows(folder / "a.csv", header, ["a.png", "Clear.", *"123456"])
     assert named(table) == [
@@ -69,7 +69,7 @@ def test_a_column_is_meant_for_none_that_the_table_has(folder):
     ]  # fmt: skip
 
 
-def test_a_set_that_is_empty_for_a_misspelt_column_says_so(folder):
+def test_an_empty_set_lists_the_misspelt_columns(folder):
     table = write_rows(folder / "a.csv", ["image", "findings", "Impresion"], ["a.png", "", "Mass."])
     with pytest.raises(EvaluationSetError) as caught:
         load(table)

@@ -29,10 +29,11 @@ SAMPLES = {
         [("a", {"png": png(), "txt": "Größe".encode("latin-1")})], "sample a.txt is not UTF-8"),
     "a report with NUL": ([("a", {"png": png(), "txt": "x\0"})], "sample a: report contains a NUL"),
     "a report that is nan": ([("a", {"png": png(), "txt": "nan"})], "sample a: report is 'nan'"),
-    "JSON that is none": ([("a", {"png": png(), "json": "{"})], "sample a.json is no JSON object"),
+    "invalid JSON": ([("a", {"png": png(), "json": "{"})], "sample a.json is not a JSON object"),
     "JSON with NaN": ([("a", {"png": png(), "json": '{"report": NaN}'})], "NaN is not JSON"),
     "JSON with a key twice": (
-        [("a", {"png": png(), "json": '{"report": "x", "report": "y"}'})], "a key stands twice"),
+        [("a", {"png": png(), "json": '{"report": "x", "report": "y"}'})],
+        "not a JSON object: duplicate key"),
     "a list": ([("a", {"png": png(), "json": "[]"})], "sample a.json is a JSON list, not an"),
     "a number for a report": (
         [("a", {"png": png(), "json": {"report": 3}})], "sample a: report is 3, of type int"),

@@ -1,4 +1,4 @@
-"""Tables in Parquet files; the columns that are asked for are read, and no others."""
+"""Tables in Parquet files; only the requested columns are read."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from typing import Any
 from robustness.errors import EvaluationSetError
 from robustness.evalset.manifest._table import MAX_ROWS, MAX_TEXT, Record, Table
 
-ROWS = 1024
-"""Rows that are turned from columns to records at a time."""
+BATCH_ROWS = 1024
+"""Rows per batch that is converted to records."""
 
 
-def read_parquet(path: Path, wanted: set[str]) -> Table:
-    """Reads the columns of a Parquet file that have one of the names, in any case.
+def read_parquet(path: Path, names: set[str]) -> Table:
+    """Read the columns of a Parquet file with the given case-insensitive names.
 
     Args:
         path: The file.
-        wanted: Names of columns.
+        names: Names of columns.
 
     Raises:
-        EvaluationSetError: The file is truncated, damaged, or no Parquet file.
+        EvaluationSetError: The file is truncated, damaged or not a Parquet file, a column contains
+            bytes, or the table is too large.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = {name.casefold() for name in wanted}
+    requested = {name.casefold() for name in names}
     records: list[Record] = []
     try:
         with parquet.ParquetFile(path) as file:
             columns = list(file.schema_arrow.names)
-            chosen = [column for column in columns if column.strip().casefold() in names]
+            chosen = [column for column in columns if column.strip().casefold() in requested]
             for column in chosen:
-                _see_no_bytes(path, column, file.schema_arrow)
+                _reject_bytes(path, column, file.schema_arrow)
             size = 0
-            for batch in file.iter_batches(ROWS, columns=chosen):
+            for batch in file.iter_batches(BATCH_ROWS, columns=chosen):
                 size += batch.nbytes
                 if size > MAX_TEXT or len(records) + len(batch) > MAX_ROWS:
                     raise EvaluationSetError(
                         f"{path} has more than {MAX_ROWS:,} rows or {MAX_TEXT:,} bytes of text;"
-                        " divide it"
+                        " split it"
                     )
                 records += [
                     Record(f"row {len(records) + i}", cells)
@@ -47,31 +48,31 @@ def read_parquet(path: Path, wanted: set[str]) -> Table:
                 ]
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise EvaluationSetError(f"{path} is no Parquet file that can be read: {reason}") from error
+        raise EvaluationSetError(f"{path} is not a readable Parquet file: {reason}") from error
     return Table(columns, records)
 
 
-def _see_no_bytes(path: Path, column: str, schema: Any) -> None:
-    """Pictures inside a table are refused before they fill the memory."""
-    for kind in (field.type for field in schema if field.name == column):
-        if _holds_bytes(kind):
+def _reject_bytes(path: Path, column: str, schema: Any) -> None:
+    """Reject a column of bytes, such as images, before it is read into memory."""
+    for data_type in (field.type for field in schema if field.name == column):
+        if _contains_bytes(data_type):
             raise EvaluationSetError(
-                f"{path}: column {column!r} holds {str(kind)[:60]}, not text; a manifest names"
-                " image files, and a dataset that holds the images is read by hf:DIR"
+                f"{path}: column {column!r} contains {str(data_type)[:60]}, not text; a manifest"
+                " names image files; a dataset that contains images is read by hf:DIR"
             )
 
 
-def _holds_bytes(kind: Any) -> bool:
+def _contains_bytes(data_type: Any) -> bool:
     from pyarrow import types
 
-    if types.is_dictionary(kind):
-        return _holds_bytes(kind.value_type)
-    if types.is_nested(kind):
-        inner = (kind.field(i).type for i in range(kind.num_fields))
-        return types.is_struct(kind) or any(_holds_bytes(one) for one in inner)
+    if types.is_dictionary(data_type):
+        return _contains_bytes(data_type.value_type)
+    if types.is_nested(data_type):
+        children = (data_type.field(i).type for i in range(data_type.num_fields))
+        return types.is_struct(data_type) or any(_contains_bytes(child) for child in children)
     return bool(
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_binary_view(kind)
-        or types.is_fixed_size_binary(kind)
+        types.is_binary(data_type)
+        or types.is_large_binary(data_type)
+        or types.is_binary_view(data_type)
+        or types.is_fixed_size_binary(data_type)
     )

@@ -1,4 +1,4 @@
-"""A table as its file holds it, before anything is asked of its cells."""
+"""Rows of a table file, with unvalidated cells."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_ROWS = 2**22
-"""Rows of a table at most: eleven times the images of MIMIC-CXR-JPG."""
+"""Maximum rows of a table: eleven times the images of MIMIC-CXR-JPG."""
 
 MAX_TEXT = 2**30
-"""Bytes of a table's text at most, unpacked: all of its rows are held in memory."""
+"""Maximum uncompressed size of a table in bytes: all rows are in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Record:
     """A row of a table.
 
     Attributes:
-        item: Its number, from 1 after the header, and in a text file its line.
-        cells: What it holds, by column.
+        item: Its number, from 1 after the header, and for text files its line.
+        cells: The cells by column.
     """
 
     item: str
@@ -27,7 +27,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under the names of their columns."""
+    """The columns and rows of a table."""
 
     columns: Sequence[str]
     records: Sequence[Record]

@@ -1,4 +1,4 @@
-"""Tables in text files: CSV, TSV and JSON Lines, read strictly."""
+"""Strict readers of tables in text files: CSV, TSV and JSON Lines."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from robustness.errors import EvaluationSetError
 from robustness.evalset.manifest._table import MAX_ROWS, MAX_TEXT, Record, Table
 
 MAX_LINE = 2**24
-"""Bytes of a line at most: a thousand times the longest report."""
+"""Maximum length of a line in bytes: a thousand times the longest report."""
 
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 BOM = b"\xef\xbb\xbf"
 
 
-def read_csv(path: Path, separator: str, *, zipped: bool) -> Table:
-    """Reads a table whose first line names the columns; quoting as in RFC 4180.
+def read_csv(path: Path, separator: str, *, gzipped: bool) -> Table:
+    """Read a table whose first line is the header, quoted as in RFC 4180.
 
     Args:
         path: The file.
-        separator: What stands between cells.
-        zipped: Whether the file is a gzip of the text.
+        separator: Separator of cells.
+        gzipped: True if the file is compressed with gzip.
 
     Raises:
-        EvaluationSetError: The file cannot be read, is no UTF-8, has no header, or a row has
-            other cells than the header, or quotes that do not match.
+        EvaluationSetError: The file cannot be read, is not UTF-8 or has no header, or a row has
+            another number of cells than the header, or unbalanced quotes.
     """
     records: list[Record] = []
     header: list[str] = []
-    for item, cells in _csv_rows(path, separator, zipped=zipped):
+    for item, cells in _csv_rows(path, separator, gzipped=gzipped):
         if not header:
             header = _header(path, cells)
             continue
         if len(cells) != len(header):
             raise EvaluationSetError(
-                f"{path}, {item} has {len(cells)} cells where the header has {len(header)};"
-                " quote cells that hold a separator"
+                f"{path}, {item} has {len(cells)} cells, but the header has {len(header)};"
+                " quote cells that contain a separator"
             )
         records.append(Record(item, dict(zip(header, cells, strict=True))))
     if not header:
-        raise EvaluationSetError(f"{path} is empty; its first line names the columns")
+        raise EvaluationSetError(f"{path} is empty; its first line must name the columns")
     return Table(header, records)
 
 
-def _csv_rows(path: Path, separator: str, *, zipped: bool) -> Iterator[tuple[str, list[str]]]:
-    """The rows that are not blank, the header as row 0, each with its number and first line."""
-    rows = csv.reader(_lines(path, zipped=zipped), delimiter=separator, strict=True)
+def _csv_rows(path: Path, separator: str, *, gzipped: bool) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name (number and first line) and the cells of each row; row 0 is the header."""
+    rows = csv.reader(_lines(path, gzipped=gzipped), delimiter=separator, strict=True)
     row = line = 0
     while True:
         line = rows.line_num + 1
         try:
             cells = next(rows, None)
         except csv.Error as error:
-            # The library goes on to advise on how to call it.
-            what = str(error).partition(" - ")[0]
+            # The rest of the message is advice for callers of the library.
+            reason = str(error).partition(" - ")[0]
             raise EvaluationSetError(
-                f"{path}, row {row} (line {line}) is malformed: {what}; a cell that holds a"
-                ' separator, a line break or a quote stands in quotes, its own quotes doubled ("")'
+                f"{path}, row {row} (line {line}) is malformed: {reason}; quote a cell that"
+                ' contains a separator, a line break or a quote, and double its quotes ("")'
             ) from error
         if cells is None:
             return
@@ -72,103 +72,107 @@ def _csv_rows(path: Path, separator: str, *, zipped: bool) -> Iterator[tuple[str
 
 
 def _header(path: Path, names: list[str]) -> list[str]:
-    twice = [name for name in names if name and names.count(name) > 1]
-    if twice:
-        raise EvaluationSetError(f"{path}: the header names column {twice[0]!r} twice")
+    duplicates = [name for name in names if name and names.count(name) > 1]
+    if duplicates:
+        raise EvaluationSetError(
+            f"{path}: duplicate column {duplicates[0]!r} in the header; rename one"
+        )
     if len(names) == 1:
         other = next((s for s in ",;\t|" if s in names[0]), None)
-        hint = f"; cells seem to be separated by {other!r}" if other else ""
+        hint = f"; the separator seems to be {other!r}" if other else ""
         raise EvaluationSetError(
             f"{path}: the header has one column, {names[0][:80]!r}{hint}; a .csv file is separated"
             " by ',' and a .tsv file by tabs"
         )
-    # Spreadsheets leave columns without a name; apart, they can be told from one another.
+    # Spreadsheets write columns without a name; the index makes their names unique.
     return [name or f"column {i}" for i, name in enumerate(names, start=1)]
 
 
-def read_json_lines(path: Path, *, zipped: bool) -> Table:
-    """Reads a table of one JSON object a line, under the keys of all the lines.
+def read_json_lines(path: Path, *, gzipped: bool) -> Table:
+    """Read a table of one JSON object per line; its columns are the keys of all lines.
 
     Args:
         path: The file.
-        zipped: Whether the file is a gzip of the text.
+        gzipped: True if the file is compressed with gzip.
 
     Raises:
-        EvaluationSetError: The file cannot be read, is no UTF-8, is empty, or a line holds
-            something else than one JSON object.
+        EvaluationSetError: The file cannot be read, is not UTF-8 or is empty, or a line is not one
+            JSON object.
     """
     records: list[Record] = []
     columns: dict[str, None] = {}
-    for line, content in enumerate(_lines(path, zipped=zipped), start=1):
+    for line, content in enumerate(_lines(path, gzipped=gzipped), start=1):
         if not content.strip():
             continue
         item = f"row {len(records) + 1} (line {line})"
         records.append(Record(item, parse_object(f"{path}, {item}", content)))
         columns |= dict.fromkeys(records[-1].cells)
     if not records:
-        raise EvaluationSetError(f"{path} is empty; write one JSON object a line")
+        raise EvaluationSetError(f"{path} is empty; write one JSON object per line")
     return Table(list(columns), records)
 
 
 def parse_object(where: str, content: str) -> dict[str, Any]:
-    """Reads a JSON object; nothing that JSON lacks, such as NaN, and no key twice.
+    """Parse a JSON object; reject extensions such as NaN, and duplicate keys.
 
     Args:
-        where: What names it; begins an error.
+        where: Its file and row, for error messages.
         content: The text.
 
     Raises:
-        EvaluationSetError: The text is something else.
+        EvaluationSetError: The text is not such an object.
     """
     try:
-        found = json.loads(content, parse_constant=_no_constant, object_pairs_hook=_keys_once)
+        parsed = json.loads(
+            content, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicate_keys
+        )
     except (ValueError, RecursionError) as error:
-        raise EvaluationSetError(f"{where} is no JSON object: {error}") from error
-    if not isinstance(found, dict):
+        raise EvaluationSetError(f"{where} is not a JSON object: {error}") from error
+    if not isinstance(parsed, dict):
         raise EvaluationSetError(
-            f"{where} is a JSON {type(found).__name__}, not an object such as"
+            f"{where} is a JSON {type(parsed).__name__}, not an object such as"
             ' {"image": "1.png", "report": "Clear lungs."}'
         )
-    return found
+    return parsed
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON; write null where there is no value")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON; write null for a missing value")
 
 
-def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed = dict(pairs)
+    if len(parsed) != len(pairs):
+        raise ValueError("duplicate key")
+    return parsed
 
 
-def _lines(path: Path, *, zipped: bool) -> Iterator[str]:
-    """The lines of a UTF-8 file, with their ends."""
+def _lines(path: Path, *, gzipped: bool) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file, with their line ends."""
     try:
-        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+        with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
             number, size = 1, 0
             while line := file.readline(MAX_LINE):
                 size += len(line)
                 if size > MAX_TEXT or number > MAX_ROWS:
                     raise EvaluationSetError(
                         f"{path} has more than {MAX_ROWS:,} lines or {MAX_TEXT:,} bytes of text;"
-                        " divide it"
+                        " split it"
                     )
-                yield _decoded(path, number, line.removeprefix(BOM) if number == 1 else line)
+                yield _decode(path, number, line.removeprefix(BOM) if number == 1 else line)
                 number += 1
     except (OSError, EOFError, zlib.error) as error:
         raise EvaluationSetError(f"{path} cannot be read: {error}") from error
 
 
-def _decoded(path: Path, number: int, line: bytes) -> str:
+def _decode(path: Path, number: int, line: bytes) -> str:
     where = f"{path}, line {number}"
     if number == 1 and line.startswith(UTF16):
         raise EvaluationSetError(f"{path} is UTF-16; save it as UTF-8 (in Excel: CSV UTF-8)")
     if len(line) == MAX_LINE:
         raise EvaluationSetError(f"{where} is longer than {MAX_LINE:,} bytes")
     if b"\0" in line:
-        raise EvaluationSetError(f"{where} holds a NUL character; save the file as UTF-8 text")
+        raise EvaluationSetError(f"{where} contains a NUL character; save the file as UTF-8 text")
     try:
         return line.decode()
     except UnicodeDecodeError as error:
