@@ -25,11 +25,11 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
             read_image(path)
         assert str(tmp_path) in str(caught.value)
         assert "\n" not in str(caught.value)
-    refused(b"no picture", "is in no format that can be read; allowed are DICOM, BMP, JPEG, PNG")
+    refused(b"no picture", "is not in a supported format; allowed are DICOM, BMP, JPEG, PNG")
     refused(b"", "is empty; allowed are DICOM, BMP")
     doubles = tiff(GREY.astype(np.float64).tobytes(), (7, 9), 64, sample=3)
-    refused(doubles, "is in no format that can be read")
-    refused(saved(GREY, "GIF"), "is in no format that can be read")
+    refused(doubles, "is not in a supported format")
+    refused(saved(GREY, "GIF"), "is not in a supported format")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "PPM"])
@@ -48,7 +48,7 @@ def test_truncated_files(kind):
 def test_what_would_lose_bits_unseen():
     deep = RANDOM.integers(0, 65536, (2, 6)).astype(">u2")
     rows = [row.tobytes() for row in deep]
-    reason = "it has 16 bits a sample and several samples a pixel"
+    reason = "it has 16 bits per sample and several samples per pixel"
     refused(png(rows, (2, 2), 16, 2), reason)
     refused(png(rows, (3, 2), 16, 4), reason)
     refused(tiff(GREY.tobytes(), (7, 9), 8, sample=2), "it has signed samples of 8 bits")
@@ -57,16 +57,16 @@ def test_what_would_lose_bits_unseen():
 def test_several_images_in_a_file():
     pages = [PilImage.fromarray(GREY), PilImage.fromarray(255 - GREY)]
     content = saved(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    refused(content, "it holds 2 images; allowed is one")
+    refused(content, "it contains 2 images; allowed is one")
     content = saved(pages[0], "PNG", save_all=True, append_images=pages[1:])
-    refused(content, "it holds 2 images; allowed is one")
+    refused(content, "it contains 2 images; allowed is one")
 
 
 @pytest.mark.parametrize("name", ["nan", "inf"])
 def test_values_that_are_no_finite_numbers(name):
     values = DEEP.astype(np.float32)
     values[3, 3] = float(name)
-    refused(saved(values, "TIFF"), "it has values that are no finite numbers")
+    refused(saved(values, "TIFF"), "it has values that are not finite numbers")
 
 
 def test_images_of_too_many_pixels():

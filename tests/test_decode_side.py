@@ -121,13 +121,13 @@ def test_warnings_of_damage_are_refusals_and_none_leaks(case):
 
 
 def test_filters_are_restored_when_the_last_thread_ends():
-    from robustness.evalset.images.decoder_warnings import settled_warnings
+    from robustness.evalset.images.decoder_warnings import decoder_warning_filters
 
     before = list(warnings.filters)
     entered, leave = threading.Barrier(3), [threading.Event(), threading.Event()]
 
     def hold(event):
-        with settled_warnings():
+        with decoder_warning_filters():
             entered.wait(10)
             event.wait(10)
 

@@ -58,7 +58,7 @@ def test_elements_without_end(monkeypatch):
     monkeypatch.setattr(dicom_reader, "_MAX_READS", 2**13)
     monkeypatch.setattr(dicom_reader, "_MAX_ATTRIBUTE", 2**13)
     item_of_none = b"\xfe\xff\x00\xe0\0\0\0\0"
-    reason = "it has more elements than an image needs, as in a bomb"
+    reason = "it has more elements than an image needs, as in a decompression bomb"
     assert peak(deflated(sequence(item_of_none * 2**17)), reason) < 2**26
     attributes = b"".join(b"\x09\x00" + struct.pack("<H", n) + b"LO\0\0" for n in range(2**16))
     item_of_many = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + attributes

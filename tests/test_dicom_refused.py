@@ -67,7 +67,7 @@ def test_a_codestream_of_another_size_says_so(syntax):
 def test_a_codestream_of_more_bits_than_are_allocated(syntax):
     frame = encoded(syntax, VALUES.astype(np.uint16) * 200, 16)
     content = dicom(VALUES, syntax, stored=8, frame=frame)
-    refused(content, "its codestream has 16 bits a sample; 8 are allocated")
+    refused(content, "its codestream has 16 bits per sample; 8 are allocated")
 
 
 def short():
@@ -110,8 +110,8 @@ def short():
         ),
         ({"VOILUTSequence": [item()]}, "its VOI LUT has no descriptor of three values"),
         ({"VOILUTSequence": [lut([1, 2, 3], 0, 17)]}, "its VOI LUT have 17 bits; allowed are 1"),
-        ({"VOILUTSequence": [lut([1, 2, 300], 0, 8)]}, "does not hold 3 entries of 8 bits"),
-        ({"ModalityLUTSequence": [short()]}, "its modality LUT does not hold 65536 entries"),
+        ({"VOILUTSequence": [lut([1, 2, 300], 0, 8)]}, "does not contain 3 entries of 8 bits"),
+        ({"ModalityLUTSequence": [short()]}, "its modality LUT does not contain 65536 entries"),
     ],
 )
 def test_attributes_that_decide_are_checked(attributes, reason):

@@ -200,7 +200,7 @@ def test_no_property_alone_holds_on_a_set_that_cannot_be_measured(in_a_folder):
         outcome.assert_outcomes(failed=1, deselected=19)
         record = next(p for p in in_a_folder.results()["properties"] if p["property"] == name)
         assert (record["verdict"], record["reason"]) == ("fail", "evalset_failed")
-        assert "3.png is in no format that can be read" in record["message"]
+        assert "3.png is not in a supported format" in record["message"]
 
 
 @pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
@@ -209,7 +209,7 @@ def test_what_breaks_every_case_is_said_once_in_the_terminal(in_a_folder, pytest
     (in_a_folder.path / "images" / "3.png").write_bytes(b"no image")
     asked = ["--robustness-thresholds=conf/thresholds.yaml", "--junitxml=junit.xml", *beside]
     outcome = in_a_folder.gate(*asked, run=pytester.runpytest_subprocess if beside else None)
-    cause = "images/3.png is in no format that can be read; allowed are DICOM"
+    cause = "images/3.png is not in a supported format; allowed are DICOM"
     text, _, summary = said(outcome).partition(" robustness ==")
     assert text.count(cause) == 1
     assert summary.partition(" short test summary ")[0].count(cause) == 1

@@ -208,5 +208,7 @@ def test_a_folder_that_is_no_dataset(tmp_path, name):
 def test_an_image_that_is_none_is_named_when_it_is_decoded(tmp_path):
     made = datasets.Dataset.from_dict({"image": [png(), b"no image"], "report": ["A.", "B."]})
     loaded = hf(save(made, tmp_path / "saved"))
-    with pytest.raises(EvaluationSetError, match=r"image .*saved, row 1 is in no format"):
+    with pytest.raises(
+        EvaluationSetError, match=r"image .*saved, row 1 is not in a supported format"
+    ):
         loaded.decode(loaded.pairs[1])

@@ -1,8 +1,8 @@
-"""Compressed pixels of DICOM files: RLE, JPEG, JPEG lossless, JPEG-LS and JPEG 2000.
+"""Decode compressed pixels of DICOM files: RLE, JPEG, JPEG lossless, JPEG-LS, JPEG 2000.
 
-imagecodecs decodes them (libjpeg-turbo, CharLS, OpenJPEG). Those libraries make room for what
-a codestream's own header claims, so the claim is read here first and held against the file's,
-and they write into an array of the size that the file's header gives.
+imagecodecs decodes them (libjpeg-turbo, CharLS, OpenJPEG). These libraries allocate what the
+header of a codestream declares. Therefore that header is first compared with the header of the
+DICOM file, and the libraries write into an array of the size in the file header.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from robustness.evalset.images.limits import Refused, check_scans
 JPEG = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
 JPEG_LS = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))
 JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
-"""Transfer syntaxes by family; JPEG 2000 with its high-throughput form."""
+"""Transfer syntaxes by family; JPEG 2000 includes high-throughput JPEG 2000."""
 LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81, 91, 203))
-"""Those whose pixels may differ from what was encoded."""
+"""Lossy transfer syntaxes."""
 
 MAX_BITS = 16
 _LOSSLESS = 0xC3
@@ -33,7 +33,7 @@ _SIZE = b"\xff\x4f\xff\x51"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a codestream says of itself; ``adobe``: an Adobe marker names its colour space."""
+    """Header of a codestream; ``adobe``: an Adobe marker names the colour space."""
 
     width: int
     height: int
@@ -47,38 +47,39 @@ class Header:
 def decode_codestream(
     syntax: str, data: bytes, expected: tuple[int, int, int], photometric: str
 ) -> tuple[NDArray[Any], Header]:
-    """Decodes one compressed frame.
+    """Decode one compressed frame.
 
     Args:
-        syntax: The UID of its transfer syntax, of one of the three families.
+        syntax: The transfer syntax UID, of one of the three families.
         data: The codestream.
-        expected: Width, height and samples a pixel, as the file's header has them.
-        photometric: The file's photometric interpretation.
+        expected: Width, height and samples per pixel in the file header.
+        photometric: The photometric interpretation in the file header.
 
     Returns:
-        Pixels of 8 or 16 bits, and the codestream's header. The pixels are ``[height, width]``,
-        of lossy JPEG in colour as well: the luma it stores. Other colour is ``[height, width,
-        3]``, in the space that ``photometric`` names; JPEG 2000's own transform is undone.
+        The pixels, with 8 or 16 bits, and the header of the codestream. The pixels are
+        ``[height, width]`` for greyscale and for lossy colour JPEG (the stored luma). Other
+        colour is ``[height, width, 3]`` in the colour space ``photometric``, after the inverse
+        component transform of JPEG 2000.
 
     Raises:
-        Refused: The codestream is damaged, or is not what the file's header says.
+        Refused: The codestream is damaged or does not match the file header.
     """
     import imagecodecs
 
     if syntax in JPEG_2000:
-        # Alone, without the boxes of a JP2 file: what is checked here is what is decoded.
+        # Strip the boxes of a JP2 file, so that only the checked codestream is decoded.
         data = data[max(data.find(_SIZE), 0) :] if data[4:8] == b"jP  " else data
         header = _siz(data)
     else:
         header = _sof(data)
-    found = (header.width, header.height, header.components)
-    if found != expected:
+    actual = (header.width, header.height, header.components)
+    if actual != expected:
         raise Refused(
-            f"its codestream is {' x '.join(map(str, found))} (width, height, samples),"
+            f"its codestream is {' x '.join(map(str, actual))} (width, height, samples),"
             f" its header says {' x '.join(map(str, expected))}"
         )
     if not 1 <= header.bits <= MAX_BITS:
-        raise Refused(f"its codestream has {header.bits} bits a sample; allowed are 1 to 16")
+        raise Refused(f"its codestream has {header.bits} bits per sample; allowed are 1 to 16")
     luma = syntax in JPEG and header.components > 1 and not header.lossless
     shape: tuple[int, ...] = (header.height, header.width)
     shape += () if luma or header.components == 1 else (header.components,)
@@ -88,7 +89,7 @@ def decode_codestream(
             return imagecodecs.jpeg2k_decode(data, numthreads=1, out=out), header
         if syntax in JPEG_LS:
             return imagecodecs.jpegls_decode(data, out=out), header
-        # Without Adobe's marker nothing in a DICOM codestream is sure to tell the space.
+        # Without an Adobe marker, a DICOM codestream does not reliably name its colour space.
         stored = "RGB" if photometric == "RGB" else "YCBCR"
         return imagecodecs.jpeg8_decode(
             data,
@@ -96,23 +97,23 @@ def decode_codestream(
             outcolorspace="GRAYSCALE" if luma else None,
             out=out,
         ), header
-    except (RuntimeError, ValueError) as error:  # the former is what its own errors are
+    except (RuntimeError, ValueError) as error:  # RuntimeError is the base of its own errors
         raise Refused(f"its codestream is damaged: {error}") from error
 
 
 def decode_rle(data: bytes, expected: tuple[int, int, int], size: int) -> NDArray[Any]:
-    """Decodes one frame of DICOM's run lengths (PS3.5, annex G).
+    """Decode one RLE frame (DICOM PS3.5, annex G).
 
     Args:
         data: The frame.
-        expected: Width, height and samples a pixel, as the file's header has them.
-        size: Bytes of a sample, 1 or 2.
+        expected: Width, height and samples per pixel in the file header.
+        size: Bytes per sample, 1 or 2.
 
     Returns:
         Unsigned ``[height, width]``, or ``[height, width, samples]``.
 
     Raises:
-        Refused: The frame is damaged, or is not what the file's header says.
+        Refused: The frame is damaged or does not match the file header.
     """
     import imagecodecs
 
@@ -129,7 +130,7 @@ def decode_rle(data: bytes, expected: tuple[int, int, int], size: int) -> NDArra
 
 
 def _sof(data: bytes) -> Header:
-    """The frame header of a JPEG or JPEG-LS codestream."""
+    """Return the frame header of a JPEG or JPEG-LS codestream."""
     if not data.rstrip(b"\0\xff").endswith(_END):
         raise Refused("its JPEG codestream is truncated")
     check_scans(data)
@@ -153,7 +154,7 @@ def _sof(data: bytes) -> Header:
 
 
 def _siz(data: bytes) -> Header:
-    """The size segment of a JPEG 2000 codestream."""
+    """Return the header from the size segment of a JPEG 2000 codestream."""
     if data[:4] != _SIZE or len(data) < 45:  # noqa: PLR2004 - the segment of one component
         raise Refused("its JPEG 2000 codestream has no size segment")
     x1, y1, x0, y0 = (_u32(data, n) for n in range(8, 24, 4))

@@ -1,8 +1,9 @@
-"""Warnings of the decoding libraries, kept from whoever runs the gate.
+"""Warning filters during image decoding.
 
-Images are decoded in threads, and Python's warning filters belong to the process: filters set
-and restored in each thread would undo each other. So the first decoder to begin sets them and
-the last one to end restores them; they name the libraries, so no other warning is touched.
+Images are decoded in threads, but warning filters are process-wide: filters that each thread
+sets and restores would undo each other. Therefore the first active decoder sets the filters and
+the last one restores them. The filters name the decoding libraries, so other warnings are not
+affected.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _saved = warnings.catch_warnings()
 
 
 @contextmanager
-def settled_warnings() -> Iterator[None]:
-    """While it lasts, Pillow's warnings of damage are raised and those of metadata ignored.
+def decoder_warning_filters() -> Iterator[None]:
+    """Raise Pillow's warnings of damage; ignore its metadata warnings and those of pydicom.
 
-    Pillow warns where it reads on after damage, which must not pass for the image. pydicom
-    warns of values that break a rule of the standard, mostly far from the pixels (a name too
-    long, a character set); what matters for the pixels is checked in ``_dicom``.
+    Pillow warns and continues after damage, which must not count as the image. pydicom warns
+    of values that violate the standard, mostly unrelated to the pixels (a long name, a
+    character set); :mod:`robustness.evalset.images.dicom` checks what affects the pixels.
     """
-    global _active, _saved  # noqa: PLW0603 - the filters are the process's, and so is this
+    global _active, _saved  # noqa: PLW0603 - the filters are process-wide
     with _lock:
         if not _active:
             _saved = warnings.catch_warnings()

@@ -1,12 +1,13 @@
-"""DICOM files to uint8 greyscale.
+"""Decode DICOM files to uint8 greyscale.
 
-Read are images of one frame, uncompressed, deflated, RLE, JPEG (8 and 12 bit, lossless),
-JPEG-LS and JPEG 2000: greyscale of 1 to 16 bits as a screen shows it (see ``_display``), and
-colour of 8 bits as ITU-R 601-2 luma, of ``YBR_FULL`` and lossy JPEG the luma it stores. pydicom
-reads the attributes and uncompressed pixels, ``_codestream`` the others.
+Supported are images of one frame: uncompressed, deflated, RLE, JPEG (8 and 12 bit, lossless),
+JPEG-LS and JPEG 2000. Greyscale of 1 to 16 bits is rendered as displayed
+(:mod:`robustness.evalset.images.display`). Colour of 8 bits becomes ITU-R 601-2 luma; for
+``YBR_FULL`` and lossy JPEG this is the stored luma. pydicom reads the attributes and
+uncompressed pixels, :mod:`robustness.evalset.images.codestream` compressed pixels.
 
-Only the pixels and the attributes that decide how they are shown are held to the standard: a
-name too long or an unknown character set elsewhere in the file says nothing of the image.
+Only pixels and display attributes are checked against the standard: a long name or an unknown
+character set elsewhere in the file does not affect the image.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from robustness.evalset.images.codestream import (
     decode_codestream,
     decode_rle,
 )
-from robustness.evalset.images.display import palette, shown
+from robustness.evalset.images.display import palette, render
 from robustness.evalset.images.limits import MAX_BYTES, Refused, check_size
 from robustness.wording import counted
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 SUFFIXES = (".dcm", ".dicom")
-"""Suffixes by which a file without the DICOM preamble is taken for one."""
+"""Suffixes of DICOM files that may lack the preamble."""
 
 _IMPLICIT, _EXPLICIT, _BIG = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2"))
 _DEFLATED, _RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
@@ -45,7 +46,7 @@ _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 _SAMPLES = dict.fromkeys((*_MONOCHROME, "PALETTE COLOR"), 1) | dict.fromkeys(
     ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3
 )
-_OF_JPEG_2000 = ("YBR_ICT", "YBR_RCT")
+_JPEG_2000_SPACES = ("YBR_ICT", "YBR_RCT")
 
 _COLOURS = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
 _FLOATS = ["FloatPixelData", "DoubleFloatPixelData"]
@@ -59,34 +60,33 @@ _ATTRIBUTES = [
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *(colour + end for colour in _COLOURS for end in ("Descriptor", "Data")),
 ]
-"""What is read of a file besides its pixels; all else is stepped over."""
+"""The attributes that are read besides the pixels; all others are skipped."""
 
 _MAX_READS = 2**18
 _MAX_ATTRIBUTE = 2**20
-"""Elements that pydicom reads, and bytes of one but the pixels. A table has 128 KiB; beyond
-these a few bytes each become a Python object each."""
+"""Maximum reads by pydicom, and maximum bytes of an attribute other than the pixels (a table has
+128 KiB). They bound memory: every few bytes of a hostile file can become a Python object."""
 
-
-PREAMBLE = 132
-"""Bytes that say whether a file is DICOM."""
+PREAMBLE_BYTES = 132
+"""Bytes needed to recognise a DICOM file."""
 
 
 def is_dicom(content: bytes) -> bool:
-    """Whether a file has the DICOM preamble, told from its first :data:`PREAMBLE` bytes."""
+    """Return True if the first :data:`PREAMBLE_BYTES` bytes are a DICOM preamble."""
     return content[128:132] == b"DICM"
 
 
 def read_dicom(content: bytes) -> Image:
-    """Decodes a DICOM file.
+    """Decode a DICOM file.
 
     Args:
         content: The whole file.
 
     Returns:
-        uint8 ``[height, width]``, 0 black, at its full size.
+        uint8 ``[height, width]``, 0 is black, at full size.
 
     Raises:
-        Refused: It is damaged or too large, or of a kind that is not read.
+        Refused: The file is damaged, too large or not supported.
     """
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
@@ -99,30 +99,32 @@ def read_dicom(content: bytes) -> Image:
 def _dataset(content: bytes) -> Dataset:
     from pydicom import dcmread
 
-    file = _Bounded(content)
+    file = _BoundedReader(content)
     try:
         return dcmread(file, force=True, specific_tags=["PixelData", *_FLOATS, *_ATTRIBUTES])
     except OSError as error:
-        if file.reads > _MAX_READS:  # pydicom turns what is raised there into its own
-            raise Refused("it has more elements than an image needs, as in a bomb") from error
+        if file.reads > _MAX_READS:  # pydicom replaces the exception raised there
+            raise Refused(
+                "it has more elements than an image needs, as in a decompression bomb"
+            ) from error
         raise
 
 
 def _decode(dataset: Dataset) -> Image:
-    samples = _check(dataset)
+    samples = _check_attributes(dataset)
     pixels, header = _pixels(dataset, samples)
     if samples > 1:
         return _luma(pixels, dataset)
     words = pixels.view(f"u{pixels.dtype.itemsize}")
     stored = _stored(words.dtype.itemsize, dataset, header)
     if dataset.PhotometricInterpretation != "PALETTE COLOR":
-        return shown(words, stored, dataset)
+        return render(words, stored, dataset)
     image: Image = np.take(_rgb_to_luma(palette(stored, dataset)[None])[0], words)
     return image
 
 
-class _Bounded(io.BytesIO):
-    """A file that can be read so many times and no more."""
+class _BoundedReader(io.BytesIO):
+    """A file that raises after :data:`_MAX_READS` reads."""
 
     reads = 0
 
@@ -134,16 +136,16 @@ class _Bounded(io.BytesIO):
 
 
 def _inflated(content: bytes) -> bytes:
-    """The data set of a deflated file; any other file as it is.
+    """Return the data set of a deflated file; any other file unchanged.
 
-    pydicom would inflate without bound, so it never sees the name of that transfer syntax.
+    pydicom inflates without a limit, so it must never see this transfer syntax.
     """
     if _DEFLATED.encode() not in content:
         return content
     start = 144 + int.from_bytes(content[140:144], "little")
     if content[128:138] != b"DICM\x02\x00\x00\x00UL":
         raise Refused("it is deflated, and the length of its file meta information is missing")
-    # A raw stream has no header, hence the negative window.
+    # A negative window size selects a raw stream without a header.
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(content[start:], MAX_BYTES + 1)
     if len(inflated) > MAX_BYTES:
@@ -155,8 +157,8 @@ def _inflated(content: bytes) -> bytes:
     return inflated
 
 
-def _check(dataset: Dataset) -> int:
-    """Holds the attributes that shape the pixels to what is read; the samples of a pixel."""
+def _check_attributes(dataset: Dataset) -> int:
+    """Raise if an attribute of the pixels is not supported; return the samples per pixel."""
     if "PixelData" not in dataset:
         other = [keyword for keyword in _FLOATS if keyword in dataset]
         raise Refused(
@@ -177,7 +179,7 @@ def _check(dataset: Dataset) -> int:
     if photometric not in _SAMPLES or samples != _SAMPLES[photometric]:
         raise Refused(
             f"its PhotometricInterpretation is {photometric!r} with"
-            f" {counted(samples, 'sample')} a pixel; allowed are"
+            f" {counted(samples, 'sample')} per pixel; allowed are"
             f" {', '.join(f'{name} with {n}' for name, n in _SAMPLES.items())}"
         )
     allocated, stored = _integer(dataset, "BitsAllocated"), _integer(dataset, "BitsStored")
@@ -203,7 +205,7 @@ def _integer(dataset: Dataset, keyword: str) -> int:
 
 
 def _pixels(dataset: Dataset, samples: int) -> tuple[NDArray[Any], Header | None]:
-    """The pixels as stored, and the header of their codestream where they have one."""
+    """Return the stored pixels, and the header of their codestream if compressed."""
     syntax, allocated = _syntax(dataset), int(dataset.BitsAllocated)
     if syntax in _NATIVE:
         return _native(syntax, dataset), None
@@ -222,33 +224,33 @@ def _pixels(dataset: Dataset, samples: int) -> tuple[NDArray[Any], Header | None
         return decode_rle(frame, expected, allocated // 8), None
     pixels, header = decode_codestream(syntax, frame, expected, dataset.PhotometricInterpretation)
     if header.bits > allocated:
-        raise Refused(f"its codestream has {header.bits} bits a sample; {allocated} are allocated")
+        raise Refused(f"its codestream has {header.bits} bits per sample; {allocated} are allocated")
     return pixels, header
 
 
 def _native(syntax: str, dataset: Dataset) -> NDArray[Any]:
     from pydicom.pixels.decoders.base import get_decoder
 
-    # Bits that are not used are masked where the place of the highest bit is known.
+    # Unused bits are masked in _stored, where HighBit is known.
     options: dict[str, Any] = {"correct_unused_bits": False}
     pixels, _ = get_decoder(syntax).as_array(dataset, raw=True, index=0, **options)
     return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
 
 def _syntax(dataset: Dataset) -> str:
-    named = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
-    if named:
-        return str(named)
+    uid = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
+    if uid:
+        return str(uid)
     implicit, little = dataset.original_encoding
     return _IMPLICIT if implicit else _EXPLICIT if little else _BIG
 
 
 def _stored(size: int, dataset: Dataset, header: Header | None) -> NDArray[np.int64]:
-    """The pixel value of every word of ``size`` bytes; bits outside the stored ones fall away.
+    """Return the pixel value of every word of ``size`` bytes, without the unused bits.
 
-    What lossy compression carries past the range of the stored bits is at its nearer end.
-    JPEG does not know signed numbers and JPEG 2000 is at times told wrongly, so the sign is
-    the file's header's, and stands in the highest bit that the codestream has.
+    Values that lossy compression moved outside the range of the stored bits are clipped. JPEG
+    has no signed numbers and JPEG 2000 headers are sometimes wrong, so the sign comes from the
+    file header; the sign bit is the highest bit of the codestream.
     """
     bits, shift = int(dataset.BitsStored), int(dataset.HighBit) + 1 - int(dataset.BitsStored)
     signed = dataset.PixelRepresentation == 1
@@ -271,11 +273,11 @@ def _luma(pixels: NDArray[Any], dataset: Dataset) -> Image:
     if pixels.dtype != np.uint8:
         raise Refused(f"its colour is {pixels.dtype}; allowed are 8 bits, unsigned")
     space = dataset.PhotometricInterpretation
-    if space in _OF_JPEG_2000 and _syntax(dataset) not in JPEG_2000:
+    if space in _JPEG_2000_SPACES and _syntax(dataset) not in JPEG_2000:
         raise Refused(f"its PhotometricInterpretation is {space}, which only JPEG 2000 has")
-    if pixels.ndim == 2:  # noqa: PLR2004 - luma already
+    if pixels.ndim == 2:  # noqa: PLR2004 - already luma
         return pixels
-    if space not in {"RGB", *_OF_JPEG_2000}:
+    if space not in {"RGB", *_JPEG_2000_SPACES}:
         return np.ascontiguousarray(pixels[..., 0])
     return _rgb_to_luma(pixels)
 

@@ -1,43 +1,52 @@
-"""What an image may be at most, and how one that may not be read is refused."""
+"""Limits of untrusted image files.
+
+An evaluation set may come from anyone, so its image files are untrusted input. The guards here
+bound the memory and time that one file can cost:
+
+- :func:`check_size` answers decompression bombs: a small file with a huge declared size, for
+  which the decoder would allocate the whole image.
+- :data:`MAX_BYTES` answers files, and deflated content, that do not fit in memory.
+- :func:`check_scans` answers progressive JPEG files with thousands of scans. A scan of a few
+  bytes costs a pass over the whole image, so such a file would block a decoder for hours.
+"""
 
 from __future__ import annotations
 
-LIMIT = 2**26
-"""Pixels of an image at most, 8192 x 8192: more than three of the largest flat detectors."""
+MAX_PIXELS = 2**26
+"""Maximum pixels of an image, 8192 x 8192: more than three of the largest flat detectors."""
 
 MAX_BYTES = 2**29
-"""Bytes of a file at most, and of what a deflated one holds."""
+"""Maximum bytes of a file, and of the inflated content of a deflated file."""
 
 MAX_SCANS = 100
-"""Scans of a JPEG codestream at most. Encoders write ten or so; each costs a pass over the image
-however few bytes it has, so that thousands would hang the decoder."""
+"""Maximum scans of a JPEG codestream; encoders write about ten."""
 
 
 class Refused(Exception):  # noqa: N818 - becomes an EvaluationSetError that names the image
-    """What is wrong with an image; the caller knows its name."""
+    """An image is refused for the given reason; the caller adds the name of the image."""
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuses an image of no pixels, or of more than :data:`LIMIT`.
+    """Raise if an image has no pixels or more than :data:`MAX_PIXELS`.
 
     Raises:
-        Refused: It has.
+        Refused: The size is not allowed.
     """
     if width < 1 or height < 1:
         raise Refused(f"its size is {width} x {height}")
-    if width * height > LIMIT:
+    if width * height > MAX_PIXELS:
         raise Refused(
-            f"its {width} x {height} pixels are more than {LIMIT}, as in a decompression bomb"
+            f"its {width} x {height} pixels are more than {MAX_PIXELS}, as in a decompression bomb"
         )
 
 
 def check_scans(codestream: bytes) -> None:
-    """Refuses a JPEG codestream of more than :data:`MAX_SCANS` scans.
+    """Raise if a JPEG codestream has more than :data:`MAX_SCANS` scans.
 
     Raises:
-        Refused: It has.
+        Refused: There are too many scans.
     """
-    # Entropy-coded data never hold a marker, and metadata hardly so many.
+    # Entropy-coded data never contain this marker, and metadata rarely do.
     scans = codestream.count(b"\xff\xda")
     if scans > MAX_SCANS:
         raise Refused(f"its JPEG codestream has {scans} scans; at most {MAX_SCANS} are read")

@@ -20,7 +20,7 @@ from robustness.evalset._base import Remember
 from robustness.evalset._files import digests
 from robustness.evalset._view import FRONTAL, SCORING, frontal_score
 from robustness.evalset.images.decode import read_image
-from robustness.evalset.images.decoder_warnings import settled_warnings
+from robustness.evalset.images.decoder_warnings import decoder_warning_filters
 from robustness.evalset.open_i._layout import SUFFIXES, key
 
 TABLE = "indiana_projections.csv"
@@ -128,7 +128,7 @@ def _has_lateral_header(path: Path) -> bool:
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
-        with settled_warnings():
+        with decoder_warning_filters():
             header = dcmread(
                 path, stop_before_pixels=True, specific_tags=["ViewPosition", "PatientOrientation"]
             )
