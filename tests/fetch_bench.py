@@ -1,7 +1,8 @@
-"""A small collection, and the ``fetch`` command run on it against a server of this machine."""
+"""A small collection on a local server, and the ``fetch`` command run against it."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from contextlib import contextmanager, suppress
@@ -14,8 +15,8 @@ from http_server import Server, serving
 from PIL import Image as PilImage
 
 from robustness import __main__, evalset
+from robustness.commands import _fetch
 from robustness.errors import UsageError
-from robustness.fetch import Patience, _run
 
 PNG = "NLMCXR_png.tgz"
 REPORTS = "NLMCXR_reports.tgz"
@@ -49,8 +50,8 @@ def image_bytes(number, side=128):
 
 def report_bytes(number, images):
     named = "".join(f'<parentImage id="{image}"/>' for image in images)
-    said = f'<AbstractText Label="FINDINGS">Finding {number}.</AbstractText>'
-    return f'<eCitation><uId id="CXR{number}"/>{said}{named}</eCitation>'.encode()
+    text = f'<AbstractText Label="FINDINGS">Finding {number}.</AbstractText>'
+    return f'<eCitation><uId id="CXR{number}"/>{text}{named}</eCitation>'.encode()
 
 
 def collection(studies=12):
@@ -72,7 +73,7 @@ def archives(files):
 
 
 def tree(root):
-    """What lies under a folder and is not hidden, by path."""
+    """Return the content of all files that are not hidden, by path."""
     found = {}
     with suppress(FileNotFoundError):
         for path in root.rglob("*"):
@@ -85,7 +86,14 @@ def tree(root):
 FILES = collection()
 PACKS = archives(FILES)
 WHOLE = FILES[REPORTS] | FILES[PNG]
-"""The folder as it must be at the end."""
+"""The folder after a complete fetch, without the checksums."""
+
+SUMS = {
+    "SHA256SUMS": "".join(
+        f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+        for name, content in sorted(PACKS.items())
+    ).encode()
+}
 
 assert len(PACKS[PNG]) > 75_000, "too short for the cuts that the tests make"
 
@@ -102,7 +110,7 @@ class Ended(NamedTuple):
 class Bench:
     """A server that holds the collection, and the command that fetches from it.
 
-    ``waits``: the seconds that runs would have waited. Stalls time out soon.
+    ``waits``: the seconds of each wait before a retry; no time passes. Stalls time out soon.
     """
 
     server: Server
@@ -118,19 +126,19 @@ class Bench:
 
 @contextmanager
 def bench(monkeypatch, capsys):
-    # Nothing leaves this machine, whatever proxy it knows.
+    # A proxy of this machine must not be used.
     monkeypatch.setenv("no_proxy", "*")
     with serving() as server:
         for name, content in PACKS.items():
             server.put(name, content)
         made = Bench(server, capsys)
-        patience = Patience(timeout=0.4, sleep=made.waits.append)
-        monkeypatch.setattr(_run, "Patience", lambda: patience)
+        monkeypatch.setattr(_fetch, "TIMEOUT", 0.4)
+        monkeypatch.setattr("time.sleep", made.waits.append)
         yield made
 
 
-def said_in_one_line(ended, status, *words):
-    """An error: its line is the last, and no traceback stands above it."""
+def assert_one_line(ended, status, *words):
+    """Assert that the last line is the error, without a traceback; return it."""
     assert ended.status == status, ended.err
     assert ended.out == ""
     assert ended.err.endswith("\n")
@@ -141,10 +149,9 @@ def said_in_one_line(ended, status, *words):
     return last
 
 
-def nothing_is_taken_for_whole(root):
-    """No set can be read from what a failed run left, nor does a folder seem complete."""
+def assert_incomplete(root):
+    """Assert that a failed run left no folder that can be read as an evaluation set."""
     left = {path.name for path in root.iterdir()} if root.exists() else set()
-    allowed = {f"{name}{end}" for name in (PNG, REPORTS) for end in ("", ".part", ".part.json")}
-    assert left - {".fetch.lock"} <= allowed
+    assert left <= {".fetch.lock", ".fetching", PNG, REPORTS, "SHA256SUMS"}
     with pytest.raises(UsageError):
         evalset.check_spec(f"open_i:{root}")

@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves as it is told."""
+"""A local web server with scripted faults."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 STALL = 5.0
-"""Seconds a stalled answer waits at most, so that no thread outlives its test."""
+"""Maximum seconds of a stall, so that no thread outlives its test."""
 
 
 @dataclass
 class Act:
-    """What one answer does; without arguments it is a good one.
+    """The faults of one answer; the default has none.
 
-    ``cut``: the connection ends after so many bytes of the body; ``reset``: by RST, not FIN;
-    ``stall``: it stays open, and nothing comes. ``ranges``: whether a range is heeded.
-    ``shift``: a range begins so many bytes off. ``length``: a Content-Length that is wrong,
-    or "" for none. ``before``: called first, to change what the server holds.
+    ``cut``: close the connection after this many bytes of the body; ``reset``: by RST, not FIN;
+    ``stall``: keep it open and send nothing. ``ranges``: heed the Range header.
+    ``shift``: start a range this many bytes later. ``length``: a wrong Content-Length, or ""
+    for none. ``before``: called first, to change the server's files.
     """
 
     status: int = 0
@@ -44,7 +44,7 @@ class Act:
 
 @dataclass
 class Hit:
-    """A request that came, and the bytes of body that were sent."""
+    """A request, and the bytes of the body that were sent."""
 
     name: str
     range: str | None
@@ -54,7 +54,7 @@ class Hit:
 
 
 class Server(ThreadingHTTPServer):
-    """Holds files; ``acts[name]`` are what the next answers for a file do."""
+    """A server of ``files``; ``acts[name]`` are the faults of the next answers for a file."""
 
     daemon_threads = True
     block_on_close = False
@@ -73,7 +73,7 @@ class Server(ThreadingHTTPServer):
         return f"{self.scheme}://127.0.0.1:{self.server_port}/imgs/collections/"
 
     def put(self, name, content, **headers):
-        """Holds a file under ETag "v1", or under the headers that are given."""
+        """Add a file with ETag "v1", or with the given headers."""
         self.files[name] = content
         self.names[name] = headers or {"ETag": '"v1"'}
 
@@ -84,7 +84,7 @@ class Server(ThreadingHTTPServer):
         return [hit.range for hit in self.hits if hit.name == name]
 
     def handle_error(self, request, client_address):
-        """A client that hung up is no error of the server's."""
+        """Ignore clients that close the connection."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -158,7 +158,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(certificate=None):
-    """A server in a thread; over TLS where there is a certificate's file."""
+    """Run a server in a thread; with TLS if a certificate file is given."""
     server = Server()
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -176,7 +176,7 @@ def serving(certificate=None):
         thread.join(STALL)
 
 
-# Of 127.0.0.1, signed by itself, 2020 to 2120; it guards nothing.
+# For 127.0.0.1, self-signed, valid 2020 to 2120; used by tests only.
 KEY = (
     "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjmqP/tZzMpIRCVds3KKiPHs3voh+p7sSQzjM+xed9uKh"
     "RANCAATeWkYOvjKLap9HwMthfLKxhi5LbXV5kCSIujjnV0FZm704dDx1saHBvDHIJ3h4fa2PvJLqvDwZywyS+F8omo2Q"
@@ -192,7 +192,7 @@ CERTIFICATE = (
 
 
 def write_certificate(path):
-    """The certificate and its key, as a server and as SSL_CERT_FILE want them."""
+    """Write the certificate and its key in PEM format."""
     parts = ((KEY, "PRIVATE KEY"), (CERTIFICATE, "CERTIFICATE"))
     lines = []
     for text, kind in parts:
