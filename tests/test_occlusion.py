@@ -1,4 +1,4 @@
-"""Occlusion: what is hidden, how much of it, and what it may depend on."""
+"""Occlusion: hidden area, nesting, and independence of batch, order and process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.perturbation.occlusion import FILLS, PATTERNS, Occlusion
+from robustness.perturbation import Occlusion, parse
+from robustness.perturbation.occlusion import FILLS, PATTERNS
 from robustness.strategies import occlusions
 
 SIZES = [(224, 224), (97, 131), (2500, 2048), (16, 16), (5, 40), (1, 1), (300, 7)]
@@ -22,7 +23,7 @@ any_size = st.tuples(st.integers(1, 120), st.integers(1, 120))
 
 
 def row_of_pixels(pattern: str, height: int, width: int) -> float:
-    """The area of one row of what a pattern is built of: its box, or one cell."""
+    """Return the pixels in one row of a pattern's element: the box, or one cell."""
     if pattern == "square":
         return min(height, width)
     return -(-width // 16)
@@ -69,14 +70,14 @@ def test_apply_fills_the_mask_and_leaves_the_rest(occlusion, image_id, size):
 
 
 @given(any_occlusion, any_id, any_size)
-def test_the_hidden_share_is_the_mask_s_mean_to_the_bit(occlusion, image_id, size):
+def test_the_hidden_share_equals_the_mean_of_the_mask(occlusion, image_id, size):
     share = occlusion.hidden_share(image_id, *size)
     assert type(share) is float
     assert share == float(occlusion.mask(image_id, *size).mean())
 
 
 @given(occlusions(levels=(0.01, 1.0)), any_id, any_size)
-def test_boxes_do_not_overlap_and_lie_within(occlusion, image_id, size):
+def test_boxes_do_not_overlap_and_are_inside_the_image(occlusion, image_id, size):
     boxes = occlusion.boxes(image_id, *size)
     covered = np.zeros(size, dtype=int)
     for top, bottom, left, right in boxes:
@@ -87,13 +88,13 @@ def test_boxes_do_not_overlap_and_lie_within(occlusion, image_id, size):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_the_fill_does_not_move_the_mask(pattern):
+def test_the_fill_does_not_change_the_mask(pattern):
     masks = [Occlusion(pattern, 0.4, fill, 5).mask("a", 60, 80) for fill in FILLS]
     assert all((mask == masks[0]).all() for mask in masks)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_seeds_and_images_move_the_mask(pattern):
+def test_seeds_and_images_change_the_mask(pattern):
     masks = [
         Occlusion(pattern, 0.3, "black", seed).mask(image_id, 64, 64)
         for seed, image_id in itertools.product(range(4), "abcd")
@@ -115,7 +116,7 @@ def test_masks_ignore_global_random_state_order_and_process():
 
 
 def test_masks_stay_the_same_between_versions():
-    """A change here changes every published figure: raise SCHEMA and say so."""
+    """If this fails, all published results change: raise SCHEMA and note it in the changelog."""
     square = Occlusion("square", 0.25, "black", 0).mask("study-1", 8, 8)
     rows, columns = np.nonzero(square)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 6, 0, 3)
@@ -125,23 +126,23 @@ def test_masks_stay_the_same_between_versions():
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_every_pixel_is_hidden_about_as_often_as_the_level_says(pattern):
-    """Position is drawn evenly; a box reaches a border pixel less often than the centre."""
+def test_every_pixel_is_hidden_with_about_equal_frequency(pattern):
+    """Positions are uniform; a box covers a border pixel less often than the centre."""
     masks = [Occlusion(pattern, 0.25, "black", 0).mask(str(i), 32, 32) for i in range(2000)]
-    often = np.mean(masks, axis=0)
-    assert often.mean() == pytest.approx(0.25, abs=0.005)
-    # 5 standard errors of a mean over 2,000 draws, at the side that a flip would move.
-    for mirrored in (often[::-1], often[:, ::-1], often.T):
-        assert np.abs(often - mirrored).max() < 5 * np.sqrt(2 * 0.25 / 2000)
+    frequency = np.mean(masks, axis=0)
+    assert frequency.mean() == pytest.approx(0.25, abs=0.005)
+    # 5 standard errors of a mean over 2,000 draws; mirrored positions are equally likely.
+    for mirrored in (frequency[::-1], frequency[:, ::-1], frequency.T):
+        assert np.abs(frequency - mirrored).max() < 5 * np.sqrt(2 * 0.25 / 2000)
     if pattern == "grid":
-        assert often.min() > 0.25 - 5 * np.sqrt(0.25 * 0.75 / 2000)
+        assert frequency.min() > 0.25 - 5 * np.sqrt(0.25 * 0.75 / 2000)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("stripes", 0.1, "black", 0), "unknown pattern 'stripes'; there are square, grid"),
-        (("square", 0.1, "pink", 0), "unknown fill 'pink'; there are black, grey"),
+        (("stripes", 0.1, "black", 0), "unknown pattern 'stripes'; allowed are square, grid"),
+        (("square", 0.1, "pink", 0), "unknown fill 'pink'; allowed are black, grey"),
         (("square", 1.1, "black", 0), "level 1.1 is outside 0 to 1"),
         (("square", 30, "black", 0), "level 30 is outside 0 to 1"),
         (("square", -0.1, "black", 0), "level -0.1 is outside 0 to 1"),
@@ -149,12 +150,12 @@ def test_every_pixel_is_hidden_about_as_often_as_the_level_says(pattern):
         (("square", 0.1, "black", -1), "seed -1 is negative"),
     ],
 )
-def test_bad_attributes_are_named(arguments, message):
+def test_invalid_attributes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Occlusion(*arguments)
 
 
-def test_bad_images_are_named():
+def test_invalid_images_are_refused():
     occlusion = Occlusion("square", 0.1)
     with pytest.raises(ValueError, match=r"image 'x' is float64 of shape \(4, 4\)"):
         occlusion.apply(np.zeros((4, 4)), "x")
@@ -163,11 +164,35 @@ def test_bad_images_are_named():
 
 
 @given(any_occlusion)
-def test_text_form_reads_back(occlusion):
-    assert Occlusion.parse(str(occlusion)) == occlusion
+def test_parse_is_the_inverse_of_str(occlusion):
+    assert parse(str(occlusion)) == Occlusion.parse(str(occlusion)) == occlusion
 
 
-@pytest.mark.parametrize("text", ["", "square", "square:x:black:0", "square:0.3:black:0:1"])
-def test_malformed_text_is_named(text):
-    with pytest.raises(ValueError, match="is not pattern:level:fill:seed"):
-        Occlusion.parse(text)
+def test_numpy_levels_have_the_same_text():
+    assert str(Occlusion("square", np.float64(0.3))) == "square:0.3:black:0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "square",
+        "square:x:black:0",
+        "square:0.3:black:0:1",
+        "box:0.3:black:0",
+        "square:2:black:0",
+        "square:0.3:red:0",
+        "square:0.3:black:-1",
+        "square:0.3:black:0.5",
+        "square:0.3:black:\n",
+    ],
+)
+def test_invalid_text_is_refused_in_one_line(text):
+    with pytest.raises(ValueError, match="is not pattern:level:fill:seed, such as") as caught:
+        parse(text)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert message.endswith(
+        "allowed are pattern square or grid, level 0 to 1, fill black or grey, seed an integer of"
+        " at least 0"
+    )

@@ -1,4 +1,4 @@
-"""Occlusion of a batch where it lies: equal to that of each image by itself."""
+"""Occlusion of a batch on its device: equal to that of each image alone."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ sizes = st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, 
 
 
 def occluded(occlusion, shapes, spare=2):
-    """A batch with noise beyond its images, before and after, and the images' ids."""
+    """Return a batch with noise in its padding, before and after, and the images' ids."""
     import torch
 
     from robustness.perturbation.occlusion._device import apply_on_device
 
     height, width = np.max(shapes, axis=0) + spare
     rng = np.random.default_rng(0)
-    canvas = rng.integers(0, 256, (len(shapes), height, width), np.uint8)
+    batch = rng.integers(0, 256, (len(shapes), height, width), np.uint8)
     names = [f"image-{number}" for number in range(len(shapes))]
-    after = apply_on_device(occlusion, torch.from_numpy(canvas.copy()), names, shapes)
+    after = apply_on_device(occlusion, torch.from_numpy(batch.copy()), names, shapes)
     assert after.dtype == torch.uint8
-    return canvas, after.numpy(), names
+    return batch, after.numpy(), names
 
 
 def assert_equal_to_apply(occlusion, shapes):
@@ -33,7 +33,7 @@ def assert_equal_to_apply(occlusion, shapes):
     for rows, changed, name, (height, width) in zip(before, after, names, shapes, strict=True):
         expected = rows.copy()
         expected[:height, :width] = occlusion.apply(rows[:height, :width], name)
-        assert np.array_equal(changed, expected), "beyond an image nothing is hidden"
+        assert np.array_equal(changed, expected), "the padding must not change"
 
 
 @settings(max_examples=100)
@@ -48,7 +48,7 @@ def test_images_of_full_size(pattern, fill):
     assert_equal_to_apply(Occlusion(pattern, 0.37, fill, 5), [(1200, 1024), (1024, 900)])
 
 
-def test_the_images_themselves_stay_as_they_are():
+def test_the_input_is_not_modified():
     import torch
 
     from robustness.perturbation.occlusion._device import apply_on_device

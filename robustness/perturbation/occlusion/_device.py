@@ -1,4 +1,4 @@
-"""Occlusion of a batch of images where they lie, equal to :meth:`Occlusion.apply` to the bit."""
+"""Occlusion of a batch on its device, bitwise equal to :meth:`Occlusion.apply`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def apply_on_device(
     image_ids: Sequence[str],
     sizes: Sequence[tuple[int, int]],
 ) -> Tensor:
-    """Copies of images with their hidden pixels filled.
+    """Return a copy of a batch of images with the hidden pixels filled.
 
     Args:
-        occlusion: What is hidden.
-        images: uint8 ``[B, H, W]``, on any device; image ``i`` lies at the top left.
-        image_ids: The images' ids, from which their masks are drawn.
-        sizes: Height and width of each image; what is beyond is not occluded.
+        occlusion: The occlusion.
+        images: uint8 ``[B, H, W]`` on any device; each image is padded at the bottom and right.
+        image_ids: The ids of the images, which determine their masks together with the seed.
+        sizes: Height and width of each image; the padding is not occluded.
 
     Returns:
-        uint8 ``[B, H, W]``, on the images' device; the images themselves at level 0.
+        uint8 ``[B, H, W]`` on the same device; ``images`` itself, not a copy, at level 0.
     """
     if occlusion.level == 0:
         return images
@@ -37,10 +37,11 @@ def apply_on_device(
 
 
 def _mask(boxes: Sequence[np.ndarray], images: Tensor) -> Tensor:
-    """Where the boxes of each image lie, bool ``[B, H, W]``.
+    """Return the mask of the boxes, bool ``[B, H, W]``.
 
-    The boxes' corners, summed down and then along, count the boxes over each pixel. Boxes of
-    one image do not overlap, so that is 0 or 1 and no partial sum is beyond 8 bits.
+    It is the cumulative sum of signed box corners along both axes, which counts the boxes over
+    each pixel. Boxes of an image do not overlap, so that the count is 0 or 1, and partial sums
+    fit into 8 bits.
     """
     n, height, width = images.shape
     image = np.repeat(np.arange(n), [len(each) for each in boxes])

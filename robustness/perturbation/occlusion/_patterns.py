@@ -1,4 +1,4 @@
-"""The patterns: each turns random bits and a level into boxes to hide."""
+"""Occlusion patterns: functions from random bits and a level to hidden boxes."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 Boxes = NDArray[np.int64]
-"""Boxes of an image, int64 ``[n, 4]``: top, bottom, left and right, half open."""
+"""Boxes of an image, int64 ``[n, 4]``: top, bottom, left, right; ends are exclusive."""
 
 Pattern = Callable[[np.random.Philox, float, int, int], Boxes]
-"""From random bits, a level above 0, a height and a width to boxes that do not overlap.
+"""Function from random bits, a level above 0, a height and a width to disjoint boxes.
 
-Boxes of a higher level cover those of a lower one, given the same bits.
+With the same bits, the boxes of a higher level must cover those of a lower one.
 """
 
 GRID = 16
-"""Cells along each side of the ``grid`` pattern."""
+"""Number of cells along each side of the ``grid`` pattern."""
 
 
 def square(bits: np.random.Philox, level: float, height: int, width: int) -> Boxes:
-    """One box, as square as the image allows, anywhere in it with equal chance."""
+    """Return one box, as square as the image allows, at a uniformly random position."""
     box_height, box_width = _box_size(level * height * width, height, width)
     down, right = (bits.random_raw(2) >> np.uint64(11)) * 2.0**-53
-    # Growing a side by one moves its near edge back by at most one, so boxes nest.
+    # If a side grows by one, its near edge moves back by at most one, so boxes are nested.
     top = math.floor(down * (height - box_height))
     left = math.floor(right * (width - box_width))
     return np.array([[top, top + box_height, left, left + box_width]])
 
 
 def _box_size(area: float, height: int, width: int) -> tuple[int, int]:
-    """The box nearest to an area in the chain s x s, (s + 1) x s, (s + 1) x (s + 1), ...
+    """Return the box nearest to an area in the chain s x s, (s + 1) x s, (s + 1) x (s + 1), ...
 
-    Beyond the image's short side only the long side grows. Every box of the chain holds
-    the one before it, which the box nearest in area among all sizes would not.
+    Beyond the image's short side only the long side grows. Every box of the chain contains the
+    previous one, which is not true of the nearest box among all sizes.
     """
     short = min(height, width)
     side = math.isqrt(math.floor(area))
@@ -47,7 +47,7 @@ def _box_size(area: float, height: int, width: int) -> tuple[int, int]:
 
 
 def grid(bits: np.random.Philox, level: float, height: int, width: int) -> Boxes:
-    """Whole cells in random order, and of the last one as many rows as the area needs."""
+    """Return whole cells in random order, and of the last cell as many rows as needed."""
     rows = np.arange(GRID + 1) * height // GRID
     columns = np.arange(GRID + 1) * width // GRID
     order = np.argsort(bits.random_raw(GRID * GRID), kind="stable")
@@ -64,4 +64,4 @@ def grid(bits: np.random.Philox, level: float, height: int, width: int) -> Boxes
 
 
 PATTERNS: dict[str, Pattern] = {"square": square, "grid": grid}
-"""The patterns by name."""
+"""Patterns by name."""
