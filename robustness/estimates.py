@@ -86,9 +86,7 @@ class Estimator:
 def chances(ranked: dict[str, Ranked]) -> dict[str, dict[str, float]]:
     """Return the chance level of every metric except retention, by direction and name."""
     by_direction = {direction: _chance(own) for direction, own in ranked.items()}
-    rsum = math.fsum(
-        own[f"hit@{k}"] for own in by_direction.values() for k in metrics.RSUM_CUTOFFS
-    )
+    rsum = math.fsum(own[f"hit@{k}"] for own in by_direction.values() for k in metrics.RSUM_CUTOFFS)
     return {direction: own | {"rsum": rsum} for direction, own in by_direction.items()}
 
 

@@ -1,6 +1,6 @@
-"""A run beside its baseline: every case compared in pairs, all of them judged as one family.
+"""Paired comparison of a run with its baseline, with all comparisons judged as one family.
 
-Under pytest-xdist this is the controller's work, so nothing here imports torch.
+Runs in the controller under pytest-xdist, so nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -24,71 +24,76 @@ from robustness.results import Record, judgement_record, number
 from robustness.thresholds import ALPHA, Regression
 from robustness.verdict import judge_regression
 
-Place = tuple[str, str, str, float]
-"""Model, pattern, fill and level: what both directions of a case share."""
+Coordinates = tuple[str, str, str, float]
+"""Model, pattern, fill and level of a comparison; both directions share them."""
 
 
 def compare(run: Run, baseline: Run, settings: Regression) -> list[Record]:
-    """Holds a run against its baseline.
+    """Compare a run with its baseline.
 
     Args:
-        run: What was measured now.
-        baseline: What was measured then.
-        settings: How they are compared.
+        run: The current run.
+        baseline: The saved run.
+        settings: Metric, margin, level and mode of the comparison.
 
     Returns:
-        One record a model, pattern, fill and level, each with a verdict; one alone for a
+        One record with a verdict per model, pattern, fill and level; a single record for a
         model that cannot be compared.
     """
-    refused: list[Record] = []
-    found: dict[Place, PairedComparison] = {}
+    mismatches: list[Record] = []
+    comparisons: dict[Coordinates, PairedComparison] = {}
     for model, own in run.models.items():
         differing = differences(run, baseline, model)
         if differing:
-            refused.append(_refused(model, differing))
+            mismatches.append(_mismatch_record(model, differing))
         else:
-            found |= _cases(model, own, baseline.models[model], settings)
-    adjusted = dict(zip(found, adjust(list(found.values())), strict=True)) if found else {}
-    return refused + [
-        _record(place, comparison, settings, len(adjusted), _gallery(run.models[place[0]], place))
-        for place, comparison in adjusted.items()
+            comparisons |= _compare_model(model, own, baseline.models[model], settings)
+    adjusted = dict(zip(comparisons, adjust(list(comparisons.values())), strict=True))
+    return mismatches + [
+        _record(at, comparison, settings, len(adjusted), _smallest_gallery(run.models[at[0]], at))
+        for at, comparison in adjusted.items()
     ]
 
 
-def _gallery(own: ModelRun, place: Place) -> int:
-    """How many items the smaller direction ranks."""
+def _smallest_gallery(own: ModelRun, at: Coordinates) -> int:
+    """Return the gallery size of the direction with fewer items."""
     return min(
         counts.gallery_size
         for key, counts in own.ranks.items()
-        if (key.pattern, key.fill, key.level) == place[1:]
+        if (key.pattern, key.fill, key.level) == at[1:]
     )
 
 
-def _cases(
-    model: str, own: ModelRun, then: ModelRun, settings: Regression
-) -> dict[Place, PairedComparison]:
+def _compare_model(
+    model: str, own: ModelRun, saved: ModelRun, settings: Regression
+) -> dict[Coordinates, PairedComparison]:
     clusters = query_clusters(own.text_of_image, own.patients)
     return {
-        (model, *place): compare_answers(
-            _answers(then, keys, settings), _answers(own, keys, settings), clusters
+        (model, *at): compare_answers(
+            _answers(saved, keys, settings), _answers(own, keys, settings), clusters
         )
-        for place, keys in _by_place(own.ranks)
+        for at, keys in _group_directions(own.ranks)
     }
 
 
-def _by_place(ranks: Mapping[Key, Any]) -> Iterator[tuple[tuple[str, str, float], list[Key]]]:
-    def place(key: Key) -> tuple[str, str, float]:
+def _group_directions(
+    ranks: Mapping[Key, Any],
+) -> Iterator[tuple[tuple[str, str, float], list[Key]]]:
+    """Yield pattern, fill and level in order, each with the keys of its directions."""
+
+    def perturbation(key: Key) -> tuple[str, str, float]:
         return key.pattern, key.fill, key.level
 
-    for found, keys in groupby(sorted(ranks, key=lambda key: (*place(key), key.direction)), place):
-        yield found, list(keys)
+    ordered = sorted(ranks, key=lambda key: (*perturbation(key), key.direction))
+    for at, keys in groupby(ordered, perturbation):
+        yield at, list(keys)
 
 
 def _answers(run: ModelRun, keys: list[Key], settings: Regression) -> dict[str, Answers]:
     return {key.direction: Answers.of(run.ranks[key], settings.metric) for key in keys}
 
 
-def _refused(model: str, differing: list[str]) -> Record:
+def _mismatch_record(model: str, differing: list[str]) -> Record:
     judgement = Judgement(
         Verdict.FAIL,
         Reason.BASELINE_MISMATCH,
@@ -98,43 +103,43 @@ def _refused(model: str, differing: list[str]) -> Record:
 
 
 def _record(
-    place: Place, found: PairedComparison, settings: Regression, cases: int, gallery: int
+    at: Coordinates, comparison: PairedComparison, settings: Regression, cases: int, gallery: int
 ) -> Record:
-    model, pattern, fill, level = place
-    low, high = found.limits()
-    # What is seen is a regression, at the level of one, whatever is asked for.
+    model, pattern, fill, level = at
+    low, high = comparison.limits()
+    # The smallest detectable drop is always that of the regression test, in both modes.
     alpha = settings.family_alpha if settings.mode == "regression" else ALPHA
-    judgement = judge_regression(found, settings, cases=cases, gallery=gallery)
+    judgement = judge_regression(comparison, settings, cases=cases, gallery=gallery)
     vacuous = judgement.reason is Reason.COMPARISON_VACUOUS
-    smallest = smallest_drop(found, cases=cases, alpha=alpha, margin=settings.margin)
+    smallest = smallest_drop(comparison, cases=cases, alpha=alpha, margin=settings.margin)
     return {
         "model": model,
         "pattern": pattern,
         "fill": fill,
         "level": level,
-        "n": found.n,
-        "patients": found.clusters,
-        "drop": {"value": found.drop, "low": number(low), "high": number(high)},
-        "drops": found.drops,
-        "p": found.p,
-        "adjusted_p": found.adjusted_p,
+        "n": comparison.n,
+        "patients": comparison.clusters,
+        "drop": {"value": comparison.drop, "low": number(low), "high": number(high)},
+        "drops": comparison.drops,
+        "p": comparison.p,
+        "adjusted_p": comparison.adjusted_p,
         "smallest_drop": None if vacuous else number(smallest),
-        "not_excluded": _not_excluded(found, settings, cases),
+        "not_excluded": _not_excluded(comparison, settings, cases),
         **judgement_record(judgement),
     }
 
 
-def _not_excluded(found: PairedComparison, settings: Regression, cases: int) -> float | None:
-    """The drop up to which none is excluded, where one must be."""
+def _not_excluded(comparison: PairedComparison, settings: Regression, cases: int) -> float | None:
+    """Return the upper limit of the drop in non-inferiority mode, else None."""
     if settings.mode != "non_inferiority":
         return None
-    return number(upper_limit(found, cases=cases, alpha=settings.family_alpha))
+    return number(upper_limit(comparison, cases=cases, alpha=settings.family_alpha))
 
 
 def comparison_summary(
     records: list[Record], baseline: str, settings: Regression, precision: Mapping[str, str]
 ) -> Record:
-    """What ``results.json`` says of a comparison, beside its cases."""
+    """Return the comparison block of ``results.json``."""
     return {
         "baseline": baseline,
         "precision": dict(precision),

@@ -1,12 +1,11 @@
-"""Clinical relevance: how far what is retrieved has the findings that were asked for.
+"""Graded relevance by clinical labels.
 
-Two studies agree by their label sets. They have the same findings where the sets are
-equal; how far they overlap is the Jaccard index, and 1 where neither has a finding. A
-text that several images came with agrees as those images do on average, so that a set in
-which a report repeats needs no choice between its images.
+Two studies are compared by their label sets. Binary relevance is equality of the sets; graded
+relevance is their Jaccard index, 1 if both are empty. A text that belongs to several images
+has the mean relevance of those images, so repeated reports need no choice of an image.
 
-What has no labels takes no part: an image without them asks nothing and is not retrieved,
-and neither is a text that came with such images alone.
+Unlabelled images are excluded as queries and from the gallery, and so are texts whose images
+are all unlabelled.
 """
 
 from __future__ import annotations
@@ -20,98 +19,109 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustness.counts import TopGains
 from robustness.ranking import TILE_BYTES, Distinct
-from robustness.topk import GRAIN, PlaceGains, expected_gains, highest_gains
+from robustness.topk import GRAIN, expected_gains, ideal_gains
 
 Indexes = NDArray[np.int64]
 Labels = Sequence[frozenset[str] | None]
 
+MIN_LABEL_SETS = 2
+"""With fewer label sets every retrieved item is equally relevant and every model perfect."""
+
 
 @dataclass(frozen=True, slots=True)
-class Profiles:
-    """What label sets each item stands for, as parts: an image for one, a text for several.
+class ItemLabels:
+    """Label sets of the labelled items, as P parts: one for an image, several for a text.
 
     Attributes:
-        item: int64 ``[P]``, the labelled item a part belongs to, counted from 0; rising.
-        labels: int64 ``[P]``, the part's label set.
-        count: int64 ``[P]``, how many of the item's images have that label set.
-        place: int64 ``[n]``, where each labelled item stands among all items; rising.
+        item: int64 ``[P]``, the labelled item of each part, from 0, ascending.
+        labels: int64 ``[P]``, the label set of each part.
+        count: int64 ``[P]``, number of the item's images with that label set.
+        index: int64 ``[n]``, the position of each labelled item among all items, ascending.
     """
 
     item: Indexes
     labels: Indexes
     count: Indexes
-    place: Indexes
+    index: Indexes
 
     def __len__(self) -> int:
-        """The number of labelled items."""
-        return len(self.place)
+        """Return the number of labelled items."""
+        return len(self.index)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSets:
-    """The label sets of a collection, each once.
+    """The L distinct label sets of a collection.
 
     Attributes:
-        has: float32 ``[L, F]``, 1 where a set holds a label.
-        of_image: int64 ``[N]``, the set of each image; -1 where an image has none.
+        membership: float32 ``[L, F]``, 1 if a set contains a label.
+        of_image: int64 ``[N]``, the label set of each image; -1 for an unlabelled image.
     """
 
-    has: Tensor
+    membership: Tensor
     of_image: Indexes
 
     @classmethod
     def of(cls, labels: Labels) -> LabelSets:
-        """Collects the label sets of images; None is an image without labels."""
+        """Collect the label sets of images; None marks an unlabelled image."""
         index: dict[frozenset[str], int] = {}
         of_image = [-1 if own is None else index.setdefault(own, len(index)) for own in labels]
         column = {name: i for i, name in enumerate(sorted(frozenset().union(*index)))}
-        has = torch.zeros(len(index), len(column))
+        membership = torch.zeros(len(index), len(column))
         for own, row in index.items():
-            has[row, [column[name] for name in own]] = 1
-        return cls(has, np.array(of_image, dtype=np.int64))
+            membership[row, [column[name] for name in own]] = 1
+        return cls(membership, np.array(of_image, dtype=np.int64))
 
     def __len__(self) -> int:
-        """The number of distinct label sets."""
-        return len(self.has)
+        """Return the number of distinct label sets."""
+        return len(self.membership)
 
-    def profiles(self, item_of_image: Indexes) -> Profiles:
-        """The parts of items that images belong to: of texts, or of the images themselves."""
-        known = self.of_image >= 0
-        pairs = np.stack([item_of_image[known], self.of_image[known]], axis=1)
+    def of_items(self, item_of_image: Indexes) -> ItemLabels:
+        """Return the label sets of the items that images belong to.
+
+        Args:
+            item_of_image: int64 ``[N]``, the text of each image, or the image itself.
+        """
+        labelled = self.of_image >= 0
+        pairs = np.stack([item_of_image[labelled], self.of_image[labelled]], axis=1)
         parts, count = np.unique(pairs, axis=0, return_counts=True)
-        place, item = np.unique(parts[:, 0], return_inverse=True)
-        return Profiles(item, parts[:, 1], count, place)
+        index, item = np.unique(parts[:, 0], return_inverse=True)
+        return ItemLabels(item, parts[:, 1], count, index)
 
     def agreement(self, rows: Indexes) -> Tensor:
-        """How far some label sets agree with all of them.
-
-        ``{"edema", "fracture"}`` and ``{"edema"}`` are not the same (0) and overlap by 1/2.
+        """Return the binary and graded relevance between some label sets and all of them.
 
         Args:
             rows: int64 ``[r]``, label sets.
 
         Returns:
-            float64 ``[2, r, L]``, multiples of :data:`robustness.topk.GRAIN`: 1 where the sets
-            are the same, and their Jaccard index.
+            float64 ``[2, r, L]``, multiples of :data:`robustness.topk.GRAIN`: 1 if the sets
+            are equal, and their Jaccard index.
+
+        Example:
+            >>> sets = LabelSets.of([frozenset({"edema", "fracture"}), frozenset({"edema"})])
+            >>> sets.agreement(np.array([0])).tolist()
+            [[[1.0, 0.0]], [[1.0, 0.5]]]
         """
-        # Products of zeros and ones are exact at any precision the caller's settings allow.
-        shared = self.has[rows] @ self.has.T
-        sizes = self.has.sum(1)
+        # Products of zeros and ones are exact at any matmul precision the caller may have set.
+        shared = self.membership[rows] @ self.membership.T
+        sizes = self.membership.sum(1)
         union = sizes[rows][:, None] + sizes - shared
-        overlap = torch.where(union > 0, shared.double() / union.clamp(min=1), 1.0)
-        return torch.stack([(shared == union).double(), _grained(overlap)])
+        jaccard = torch.where(union > 0, shared.double() / union.clamp(min=1), 1.0)
+        return torch.stack([(shared == union).double(), _round_to_grain(jaccard)])
 
 
 class LabelRanking:
-    """Gains by label agreement of one direction of retrieval.
+    """Gains by label agreement of one retrieval direction.
 
     Args:
         sets: The label sets of the collection.
-        queries: The items that ask.
-        gallery: The items that are retrieved.
-        places: How many places of a ranking are looked at.
-        device: Where gains are computed: CUDA, or the host for all other devices, some of
+        queries: The label sets of the queries.
+        gallery: The label sets of the gallery.
+        depth: Number of ranks to evaluate.
+        device: The device of the gains: CUDA, or the host for all other devices, some of
             which have no float64.
         tile_bytes: Size of one tile of gains.
     """
@@ -119,76 +129,78 @@ class LabelRanking:
     def __init__(
         self,
         sets: LabelSets,
-        queries: Profiles,
-        gallery: Profiles,
+        queries: ItemLabels,
+        gallery: ItemLabels,
         *,
-        places: int,
+        depth: int,
         device: str = "cpu",
         tile_bytes: int = TILE_BYTES,
     ) -> None:
         self.device = torch.device(device if device.startswith("cuda") else "cpu")
-        self.sets = LabelSets(sets.has.to(self.device), sets.of_image)
+        self.sets = LabelSets(sets.membership.to(self.device), sets.of_image)
         self.queries = queries
         self.gallery = gallery
-        self.places = places
+        self.depth = depth
         widest = max(len(sets), len(gallery.item), len(gallery))
         # Two kinds of gain, eight bytes each.
         self._rows = max(1, tile_bytes // (16 * widest))
 
-    def watch(self) -> Watcher:
-        """Something to hand to :func:`robustness.ranking.rank_counts` as its ``watch``."""
-        return Watcher(self)
+    def collector(self) -> GainCollector:
+        """Return an ``on_tile`` callback for :func:`robustness.ranking.rank_counts`."""
+        return GainCollector(self)
 
     def blocks(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """Cuts a range of labelled queries so that the gains of each cut fit a tile."""
+        """Yield ranges of labelled queries whose gains fit one tile."""
         for start in range(first, last, self._rows):
             yield start, min(start + self._rows, last)
 
     @cached_property
-    def _all(self) -> Tensor | None:
-        """All the gains, where they fit one tile: no occlusion changes them."""
+    def _all_gains(self) -> Tensor | None:
+        """Gains of all queries if they fit one tile; perturbations do not change them."""
         fits = len(self.queries) <= self._rows
-        return self._computed(0, len(self.queries)) if fits else None
+        return self._compute_gains(0, len(self.queries)) if fits else None
 
     def gains(self, first: int, last: int) -> Tensor:
-        """The gains of the labelled gallery for some labelled queries.
+        """Return the gains of the labelled gallery for a range of labelled queries.
 
         Args:
             first: The first query.
-            last: The one after the last.
+            last: One past the last query.
 
         Returns:
-            float64 ``[2, last - first, n]``: same findings, and overlap.
+            float64 ``[2, last - first, n]``: binary and graded relevance.
         """
-        return self._computed(first, last) if self._all is None else self._all[:, first:last]
+        if self._all_gains is None:
+            return self._compute_gains(first, last)
+        return self._all_gains[:, first:last]
 
-    def _computed(self, first: int, last: int) -> Tensor:
+    def _compute_gains(self, first: int, last: int) -> Tensor:
         queries, gallery = self.queries, self.gallery
         parts = slice(*np.searchsorted(queries.item, [first, last]))
         rows = torch.zeros(2, last - first, len(self.sets), dtype=torch.float64).to(self.device)
-        # A text of many images has many parts; they are added up a tile at a time.
+        # A text of many images has many parts; add them up one tile at a time.
         for start in range(parts.start, parts.stop, self._rows):
-            some = slice(start, min(start + self._rows, parts.stop))
-            agreement = self.sets.agreement(queries.labels[some])
-            agreement *= self._tensor(queries.count[some])[:, None]
-            rows.index_add_(1, self._tensor(queries.item[some] - first), agreement)
-        asked = np.bincount(queries.item[parts] - first, queries.count[parts])
-        rows = _grained(rows / self._tensor(asked)[:, None])
+            chunk = slice(start, min(start + self._rows, parts.stop))
+            agreement = self.sets.agreement(queries.labels[chunk])
+            agreement *= self._tensor(queries.count[chunk])[:, None]
+            rows.index_add_(1, self._tensor(queries.item[chunk] - first), agreement)
+        images = np.bincount(queries.item[parts] - first, queries.count[parts])
+        rows = _round_to_grain(rows / self._tensor(images)[:, None])
         columns = rows[:, :, self._tensor(gallery.labels)]
         if len(gallery.item) == len(gallery):
             return columns
         columns *= self._tensor(gallery.count)
         gains = rows.new_zeros(2, last - first, len(gallery))
         gains.index_add_(2, self._tensor(gallery.item), columns)
-        return _grained(gains / self._tensor(np.bincount(gallery.item, gallery.count)))
+        return _round_to_grain(gains / self._tensor(np.bincount(gallery.item, gallery.count)))
 
     @cached_property
     def ideal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The highest overlaps of each query ``[n, K]``, and its mean gains ``[2, n]``."""
+        """Ideal graded gains of each query ``[n, K]``, and its mean gains ``[2, n]``."""
         best, mean = [], []
         for start, stop in self.blocks(0, len(self.queries)):
             gains = self.gains(start, stop)
-            best.append(highest_gains(gains[1], self.places))
+            best.append(ideal_gains(gains[1], self.depth))
             mean.append(gains.sum(2) / len(self.gallery))
         return torch.cat(best).cpu().numpy(), torch.cat(mean, dim=1).cpu().numpy()
 
@@ -197,59 +209,69 @@ class LabelRanking:
 
 
 def label_rankings(
-    labels: Labels, text_of_image: Indexes, *, places: int, device: str
+    labels: Labels, text_of_image: Indexes, *, depth: int, device: str
 ) -> dict[str, LabelRanking]:
-    """Gains by label agreement, by direction.
+    """Return the gains by label agreement of both directions.
 
     Args:
-        labels: The label set of each of the N images, None where it has none.
-        text_of_image: int64 ``[N]``, the text each image came with.
-        places: How many places of a ranking are looked at.
-        device: The device scores are computed on.
+        labels: The label set of each of the N images, None for an unlabelled image.
+        text_of_image: int64 ``[N]``, the text of each image.
+        depth: Number of ranks to evaluate.
+        device: The device of the scores.
 
     Returns:
-        Nothing where there are fewer than two different label sets: all that is retrieved
-        would be equally right, and every model perfect.
+        By direction; empty if there are fewer than :data:`MIN_LABEL_SETS` label sets.
+
+    Example:
+        >>> one_label_set = [frozenset({"edema"}), frozenset({"edema"}), None]
+        >>> label_rankings(one_label_set, np.arange(3), depth=10, device="cpu")
+        {}
     """
     sets = LabelSets.of(labels)
-    if len(sets) < 2:  # noqa: PLR2004
+    if len(sets) < MIN_LABEL_SETS:
         return {}
-    images = sets.profiles(np.arange(len(labels)))
-    texts = sets.profiles(text_of_image)
+    images = sets.of_items(np.arange(len(labels)))
+    texts = sets.of_items(text_of_image)
     return {
-        "image_to_report": LabelRanking(sets, images, texts, places=places, device=device),
-        "report_to_image": LabelRanking(sets, texts, images, places=places, device=device),
+        "image_to_report": LabelRanking(sets, images, texts, depth=depth, device=device),
+        "report_to_image": LabelRanking(sets, texts, images, depth=depth, device=device),
     }
 
 
-class Watcher:
-    """Takes down the gains at the first places while a ranking is made, tile by tile."""
+class GainCollector:
+    """Callback that collects the gains at the first ranks while a ranking is computed."""
 
     def __init__(self, ranking: LabelRanking) -> None:
         self._ranking = ranking
         self._tiles: list[Tensor] = []
 
     def __call__(self, start: int, scores: Tensor, columns: Distinct) -> None:
-        """Sees one tile: scores ``[q, U]`` of queries from ``start`` on with distinct rows."""
+        """Collect the gains of one tile.
+
+        Args:
+            start: The index of the tile's first query.
+            scores: float32 ``[q, U]``, of the queries with the distinct gallery rows.
+            columns: The distinct gallery rows.
+        """
         ranking = self._ranking
-        place = ranking.queries.place
-        first, last = np.searchsorted(place, [start, start + len(scores)])
-        # Equal gallery rows share a column, and so a score to the last bit.
-        items = columns.of_item[torch.from_numpy(ranking.gallery.place).to(scores.device)]
+        index = ranking.queries.index
+        first, last = np.searchsorted(index, [start, start + len(scores)])
+        # Equal gallery rows share a column, and so have bitwise equal scores.
+        items = columns.of_item[torch.from_numpy(ranking.gallery.index).to(scores.device)]
         for begin, end in ranking.blocks(int(first), int(last)):
-            rows = torch.from_numpy(place[begin:end] - start).to(scores.device)
-            mine = scores.index_select(0, rows).index_select(1, items).to(ranking.device)
+            rows = torch.from_numpy(index[begin:end] - start).to(scores.device)
+            labelled = scores.index_select(0, rows).index_select(1, items).to(ranking.device)
             self._tiles.append(
-                expected_gains(mine, ranking.gains(begin, end), ranking.places).cpu()
+                expected_gains(labelled, ranking.gains(begin, end), ranking.depth).cpu()
             )
 
-    def gains(self) -> PlaceGains:
-        """What was seen, of the labelled queries in their order."""
-        same, overlap = torch.cat(self._tiles, dim=1).numpy()
+    def gains(self) -> TopGains:
+        """Return the collected gains of the labelled queries, in their order."""
+        binary, graded = torch.cat(self._tiles, dim=1).numpy()
         best, mean = self._ranking.ideal
-        return PlaceGains(same, overlap, best, mean[0], mean[1], len(self._ranking.gallery))
+        return TopGains(binary, graded, best, mean[0], mean[1], len(self._ranking.gallery))
 
 
-def _grained(gains: Tensor) -> Tensor:
-    """Gains to the nearest multiple of :data:`robustness.topk.GRAIN`."""
+def _round_to_grain(gains: Tensor) -> Tensor:
+    """Round gains to the nearest multiple of :data:`robustness.topk.GRAIN`, in place."""
     return gains.div_(GRAIN).round_().mul_(GRAIN)

@@ -1,4 +1,4 @@
-"""Baselines of records, of queries with several right answers, and files that lack a part."""
+"""Baselines from records, queries with several positives, and incomplete files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_baseline import DIRECTIONS, counts, equal, make_run, model_run
+from test_baseline import DIRECTIONS, assert_equal_runs, counts, make_run, model_run
 
 from robustness.baseline import Key, ModelRun, Run, differences, find, from_records, load, save
 from robustness.counts import RankCounts
@@ -18,14 +18,14 @@ KEYS = ("pattern", "fill", "level", "direction")
 
 
 def several(seed=0, n=5):
-    """Rank counts of queries with one to three right items each."""
+    """Return rank counts of queries with one to three positives each."""
     rng = np.random.default_rng(seed)
-    right = [rng.choice(9, 1 + q % 3, replace=False) for q in range(n)]
-    return rank_counts(rng.integers(0, 5, (n, 9)), np.eye(9), right)
+    positives = [rng.choice(9, 1 + q % 3, replace=False) for q in range(n)]
+    return rank_counts(rng.integers(0, 5, (n, 9)), np.eye(9), positives)
 
 
 def record(model="phantom", levels=(0.0,), fingerprint="abc", **changes):
-    """A case as the gate reports it, with the ranks of both directions."""
+    """Return a case's record as the gate reports it, with the rank counts of both directions."""
     rankings = [
         {
             **dict(zip(KEYS, ("square", "black", level, direction), strict=True)),
@@ -50,7 +50,7 @@ def record(model="phantom", levels=(0.0,), fingerprint="abc", **changes):
 # --- from records ------------------------------------------------------------------------
 
 
-def test_the_cases_of_a_model_are_put_together():
+def test_the_cases_of_a_model_are_merged():
     records = [
         record(levels=(0.0,)),
         record("clip", levels=(0.0,), fingerprint="def", cells=[{"model": "clip"}]),
@@ -81,17 +81,17 @@ def test_the_cases_of_a_model_are_put_together():
             assert ranks.arrays()[part].tolist() == array.tolist()
 
 
-def test_what_is_read_from_records_is_kept(tmp_path):
+def test_a_run_from_records_can_be_saved(tmp_path):
     run = from_records([record(levels=(0.0, 0.3))], {"seed": 3}, {})
-    assert equal(run, load(save(run, tmp_path, "main")))
+    assert_equal_runs(run, load(save(run, tmp_path, "main")))
 
 
-def test_nothing_measured_is_a_run_without_models():
+def test_no_records_give_a_run_without_models():
     assert from_records([], {"seed": 3}, {}).models == {}
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32])
-def test_counts_of_any_whole_numbers_are_64_bits(dtype):
+def test_counts_of_any_integer_dtype_become_int64(dtype):
     arrays = {name: values.astype(dtype) for name, values in several().arrays().items()}
     for values in RankCounts.of(arrays, 9).arrays().values():
         assert values.dtype == np.int64
@@ -100,15 +100,15 @@ def test_counts_of_any_whole_numbers_are_64_bits(dtype):
 # --- files -------------------------------------------------------------------------------
 
 
-def test_queries_with_several_right_answers_come_back(tmp_path):
-    """Pairs are more than queries."""
+def test_queries_with_several_positives_are_loaded_unchanged(tmp_path):
+    """The pair arrays are longer than the query arrays."""
     ranks = {Key("square", "black", 0.0, "image_to_report"): several()}
     run = make_run(phantom=replace(model_run(5), ranks=ranks))
-    assert equal(run, load(save(run, tmp_path, "main")))
+    assert_equal_runs(run, load(save(run, tmp_path, "main")))
 
 
 @pytest.mark.parametrize("part", ["greater", "positives", "pair_greater", "pair_equal"])
-def test_counts_cut_short_name_the_model_and_the_part(tmp_path, part):
+def test_truncated_counts_are_rejected(tmp_path, part):
     whole = several()
     cut = replace(whole, **{part: whole.arrays()[part][:-1]})
     ranks = {Key("square", "black", 0.0, "image_to_report"): cut}
@@ -117,17 +117,19 @@ def test_counts_cut_short_name_the_model_and_the_part(tmp_path, part):
         load(path)
 
 
-def test_counts_below_zero_are_none(tmp_path):
+def test_negative_counts_are_rejected(tmp_path):
     whole = several()
     ranks = {Key("square", "black", 0.0, "image_to_report"): replace(whole, equal=whole.equal - 9)}
     path = save(make_run(phantom=replace(model_run(5), ranks=ranks)), tmp_path, "main")
-    with pytest.raises(BaselineError, match="is incomplete: .*equal is not that of 5 queries"):
+    with pytest.raises(
+        BaselineError, match=r"is incomplete: .*equal must have shape \[5\] and no negative value"
+    ):
         load(path)
 
 
 @pytest.mark.parametrize("change", [{"greater": 7}, {"equal": 7}, {"greater": 4, "equal": 3}])
-def test_ranks_beyond_the_gallery_are_none(tmp_path, change):
-    """Seven items, one of them right: six can stand above it or level with it."""
+def test_rank_counts_beyond_the_gallery_are_rejected(tmp_path, change):
+    """With seven items and one positive, at most six items are above it or level with it."""
     own = model_run(levels=(0.0,))
 
     def moved(by):
@@ -141,25 +143,29 @@ def test_ranks_beyond_the_gallery_are_none(tmp_path, change):
         }
         return save(make_run(phantom=replace(own, ranks=ranks)), tmp_path, "main")
 
-    with pytest.raises(BaselineError, match="is incomplete: .*there are ranks beyond 7 items"):
+    with pytest.raises(
+        BaselineError, match="is incomplete: .*rank counts exceed the gallery of 7 items"
+    ):
         load(moved(change))
     load(moved({part: n - 1 if n == max(change.values()) else n for part, n in change.items()}))
 
 
-def test_other_texts_than_images(tmp_path):
+def test_texts_that_do_not_match_the_images(tmp_path):
     run = make_run(phantom=replace(model_run(), text_of_image=np.arange(6)))
-    with pytest.raises(BaselineError, match="phantom has 7 images and other texts"):
+    with pytest.raises(
+        BaselineError, match=r"phantom has 7 images but text_of_image has shape \[6\]"
+    ):
         load(save(run, tmp_path, "main"))
 
 
-def test_a_model_of_no_images_has_no_queries():
+def test_a_model_without_images_has_no_queries():
     none = ModelRun("abc", {}, (), np.zeros(0, np.int64), {})
     assert none.queries("image_to_report") == none.queries("report_to_image") == 0
     assert model_run(7).queries("image_to_report") == 7
     assert model_run(7).queries("report_to_image") == 6
 
 
-def test_the_order_in_which_a_run_was_put_together_changes_no_byte(tmp_path):
+def test_the_file_does_not_depend_on_the_order_of_a_run(tmp_path):
     run = make_run(phantom=model_run(), other=model_run(9, seed=4))
     backwards = Run(
         dict(reversed(run.protocol.items())),
@@ -173,12 +179,12 @@ def test_the_order_in_which_a_run_was_put_together_changes_no_byte(tmp_path):
     assert one == other
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(BaselineError, match="none.safetensors cannot be read: No such file"):
         load(tmp_path / "none.safetensors")
 
 
-def test_a_file_of_the_form_without_its_content_is_damaged(tmp_path):
+def test_a_file_with_the_schema_but_no_content_is_damaged(tmp_path):
     from safetensors import safe_open
     from safetensors.numpy import save_file
 
@@ -188,14 +194,14 @@ def test_a_file_of_the_form_without_its_content_is_damaged(tmp_path):
         metadata = json.loads(file.metadata()[key])
     bare = tmp_path / "bare.safetensors"
     save_file({}, bare, {key: json.dumps({"schema": metadata["schema"]})})
-    with pytest.raises(BaselineError, match="bare.safetensors is damaged: its checksum is wrong"):
+    with pytest.raises(BaselineError, match="bare.safetensors is damaged: checksum mismatch"):
         load(bare)
 
 
-def test_all_the_baselines_there_are_are_named(tmp_path):
+def test_all_available_baselines_are_named(tmp_path):
     for name in ("main", "v1"):
         save(make_run(), tmp_path, name)
-    with pytest.raises(UsageError, match="there are: 0001_main, 0002_v1; keep one"):
+    with pytest.raises(UsageError, match="available: 0001_main, 0002_v1; save one"):
         find(tmp_path, "mian")
 
 
@@ -208,7 +214,7 @@ def differing(now, then):
 
 
 def test_another_evaluation_set_is_named_first():
-    """Where the images differ; that the same images came by another name is no matter."""
+    """Only if the images differ; the same images under another name are comparable."""
     then = replace(make_run(), environment={"evalset": "phantom:7"})
     elsewhere = replace(make_run(), environment={"evalset": "phantom:8"})
     assert not differences(elsewhere, then, "phantom")
@@ -220,7 +226,7 @@ def test_another_evaluation_set_is_named_first():
     assert found[0].startswith("images and reports is xyz here")
 
 
-def test_values_up_to_sixty_characters_are_said_whole():
+def test_values_up_to_sixty_characters_are_not_shortened():
     long = "a" * 11 + "b" + "c" * 36 + "d" + "e" * 11
     assert len(long) == 60
     assert differing(long, "y") == [f"x is {long} here and y in the baseline"]
@@ -230,7 +236,7 @@ def test_values_up_to_sixty_characters_are_said_whole():
     ]
 
 
-def test_values_that_are_no_text_are_said_as_json():
+def test_other_values_are_reported_as_json():
     assert differing([{"b": 1, "a": None}], 2.5) == [
         'x is [{"a": null, "b": 1}] here and 2.5 in the baseline'
     ]
@@ -240,16 +246,16 @@ def test_values_that_are_no_text_are_said_as_json():
 
 
 def test_equal_values_of_other_types_do_not_differ():
-    """JSON knows no tuple, and a baseline was JSON once."""
+    """A loaded baseline has been through JSON, which has no tuples."""
     assert not differing(("a", "b"), ["a", "b"])
     assert not differing({"deep": (1, 2)}, {"deep": [1, 2]})
 
 
-def test_the_first_of_the_rankings_that_are_not_there_is_named():
+def test_the_first_missing_ranking_is_named():
     now = make_run(phantom=model_run(levels=(0.0, 0.1, 0.5, 0.7)))
     then = make_run(phantom=model_run(levels=(0.0, 0.7)))
     own = now.models["phantom"]
-    # One of the two directions is there.
+    # The baseline has one of the two directions.
     ranks = {k: v for k, v in own.ranks.items() if (k.level, k.direction) != (0.1, DIRECTIONS[0])}
     now = make_run(phantom=replace(own, ranks=ranks))
     assert differences(now, then, "phantom") == [
@@ -270,15 +276,15 @@ def test_other_images_are_one_difference(change, message):
     assert differences(now, then, "phantom") == [message]
 
 
-def test_the_models_there_are_are_all_named():
+def test_all_models_of_the_baseline_are_named():
     then = make_run(one=model_run(), two=model_run())
     assert differences(make_run(), then, "phantom") == [
         "the baseline has no model 'phantom'; it has one, two"
     ]
 
 
-def test_a_ranking_of_other_length_than_the_baseline_s_is_no_difference_here():
-    """Ranks themselves are what is compared."""
+def test_different_rank_counts_are_not_a_difference():
+    """The rank counts themselves are what is compared."""
     then = make_run()
     own = then.models["phantom"]
     changed = {key: counts(len(own.patients), 7, 99) for key in own.ranks}

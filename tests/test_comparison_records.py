@@ -1,4 +1,4 @@
-"""What results.json says of a comparison: every value beside its own source."""
+"""Comparison records in results.json: every value against its source."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from robustness.thresholds import ALPHA, Regression
 
 
 def by_hand(now, then, settings, levels=(0.0, 0.3)):
-    """The comparisons of the one pattern, in the order of their levels, adjusted."""
+    """Return the adjusted comparisons of the pattern, in order of level."""
     mine, theirs = now.models["phantom"], then.models["phantom"]
     clusters = query_clusters(mine.text_of_image, mine.patients)
     return adjust(
@@ -53,7 +53,7 @@ def by_hand(now, then, settings, levels=(0.0, 0.3)):
         Regression(metric="hit@5"),
     ],
 )
-def test_a_record_holds_what_was_compared(settings):
+def test_a_record_contains_the_comparison(settings):
     now, then = a_run(0.03, seed=2), a_run(seed=3)
     records = compare(now, then, settings)
     assert len(records) == 2
@@ -79,13 +79,13 @@ def test_a_record_holds_what_was_compared(settings):
     assert json.loads(json.dumps(records)) == records
 
 
-def test_a_drop_that_no_n_shows_is_null():
-    """Six queries show none, and JSON knows no infinity."""
+def test_an_undetectable_drop_is_null():
+    """Six queries cannot detect any drop, and JSON has no infinity."""
     (record, _) = compare(a_run(n=6), a_run(n=6), Regression())
     assert record["smallest_drop"] is None
 
 
-def test_all_that_differs_is_said():
+def test_all_differences_are_reported():
     now, then = a_run(), a_run()
     own = replace(now.models["phantom"], measured_on={"set": "t"})
     now = replace(now, protocol={"positives": "same_study"}, models={"phantom": own})
@@ -97,7 +97,7 @@ def test_all_that_differs_is_said():
     assert record["model"] == "phantom"
 
 
-def test_no_model_is_no_case():
+def test_a_run_without_models_has_no_comparison():
     then = a_run()
     assert compare(replace(then, models={}), then, Regression()) == []
 
@@ -114,7 +114,7 @@ def test_two_models_are_one_family():
     assert all("Holm over 4 cases" in record["message"] for record in records)
 
 
-def test_patterns_fills_and_levels_are_cases_of_their_own():
+def test_patterns_fills_and_levels_are_separate_comparisons():
     def spread(run):
         own = run.models["phantom"]
         ranks = {
@@ -136,7 +136,7 @@ def test_patterns_fills_and_levels_are_cases_of_their_own():
     assert "Holm over 8 cases" in records[0]["message"]
 
 
-def test_the_summary_says_how_it_was_compared():
+def test_the_summary_describes_the_comparison():
     settings = Regression(mode="non_inferiority", metric="hit@5", margin=0.03)
     precision = {"here": "bfloat16", "baseline": "float32"}
     summary = comparison_summary([{"model": "x"}], "0001_main", settings, precision)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 
-from robustness.curves import area_under_curve, curves_of, level_of_half_loss
+from robustness.curves import area_under_curve, degradation_curves, level_of_half_loss
 from robustness.metrics import retention
 
 
@@ -125,7 +125,7 @@ def test_curves_of_a_models_records():
         ]
         for i in range(len(levels))
     ]
-    first, second = curves_of("mine", "grid", levels, points)
+    first, second = degradation_curves("mine", "grid", levels, points)
     named = {"model": "mine", "pattern": "grid", "metric": "hit@10"}
     assert first.items() >= (named | {"fill": "grey", "direction": "there"}).items()
     assert second.items() >= (named | {"fill": "black", "direction": "back"}).items()

@@ -44,15 +44,15 @@ def ranked(matching, labels, seed=0, *, values=9):
     rng = np.random.default_rng(seed)
     images, texts = len(matching.text_of_image), len(matching.texts)
     scores = rng.integers(0, values, (images, texts)).astype(np.float32)
-    relevance = label_rankings(labels, matching.text_of_image, places=10, device="cpu")
+    relevance = label_rankings(labels, matching.text_of_image, depth=10, device="cpu")
     found = {}
     for direction, by, right in (
         ("image_to_report", scores, matching.reports_of_image),
         ("report_to_image", scores.T, matching.images_of_report),
     ):
-        watcher = relevance[direction].watch()
-        counts = rank_counts(by, np.eye(by.shape[1], dtype=np.float32), right, watch=watcher)
-        found[direction] = Ranked(counts, watcher.gains(), relevance[direction].queries.place)
+        watcher = relevance[direction].collector()
+        counts = rank_counts(by, np.eye(by.shape[1], dtype=np.float32), right, on_tile=watcher)
+        found[direction] = Ranked(counts, watcher.gains(), relevance[direction].queries.index)
     return found
 
 

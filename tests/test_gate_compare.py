@@ -249,7 +249,7 @@ def test_runs_of_other_queries_are_refused(small, beside, monkeypatch, arguments
     [
         (
             ["--robustness-compare=mian"],
-            "'mian': no such baseline in .*are: 0001_main; keep",
+            "'mian': baseline not found in .*available: 0001_main; save",
         ),
         (
             ["--robustness-compare=short.safetensors"],

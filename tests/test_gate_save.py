@@ -176,5 +176,7 @@ def test_a_full_disk_leaves_no_part_of_a_file(small, monkeypatch):
 def test_names_that_cannot_be(small, name):
     outcome = small.gate(f"--robustness-save={name}")
     assert outcome.ret == 4
-    assert f"--robustness-save {name!r} is no name of a baseline; letters, digits" in said(outcome)
+    assert f"--robustness-save: invalid baseline name {name!r}; up to 100 letters, digits" in said(
+        outcome
+    )
     assert not kept(small)

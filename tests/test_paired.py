@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from robustness.evalset import match
 from robustness.paired import (
     Answers,
-    compare_case,
+    compare_answers,
     log_ranks,
     query_clusters,
     sign_flip_test,
@@ -39,7 +39,7 @@ def answers(ranks):
 def one_way(baseline, candidate, clusters=None):
     """A comparison in one direction from ranks; every query its own cluster, unless given."""
     clusters = np.arange(len(baseline)) if clusters is None else np.asarray(clusters)
-    return compare_case(
+    return compare_answers(
         {"image_to_report": answers(baseline)},
         {"image_to_report": answers(candidate)},
         {"image_to_report": clusters},
@@ -106,9 +106,9 @@ def test_clusters_are_the_connected_components(images):
 
 def test_statistic_is_the_mean_of_the_directions_means():
     baseline, candidate, clusters = two_ways(np.random.default_rng(0))
-    found = compare_case(baseline, candidate, clusters)
+    found = compare_answers(baseline, candidate, clusters)
     rises = {d: candidate[d].log_rank - baseline[d].log_rank for d in WAYS}
-    assert found.shift == pytest.approx(np.mean([rises[d].mean() for d in WAYS]))
+    assert found.log_rank_rise == pytest.approx(np.mean([rises[d].mean() for d in WAYS]))
     drops = {d: baseline[d].hit.mean() - candidate[d].hit.mean() for d in WAYS}
     assert found.drops == pytest.approx(drops)
     assert found.drop == pytest.approx(np.mean(list(drops.values())))
@@ -121,14 +121,14 @@ def test_statistic_is_the_mean_of_the_directions_means():
 
 def test_the_fall_that_costs_half_of_the_hits():
     baseline, candidate, clusters = two_ways(np.random.default_rng(10))
-    found = compare_case(baseline, candidate, clusters)
-    assert found.hit == pytest.approx(np.mean([baseline[d].hit.mean() for d in WAYS]))
+    found = compare_answers(baseline, candidate, clusters)
+    assert found.baseline_hit == pytest.approx(np.mean([baseline[d].hit.mean() for d in WAYS]))
     for d in WAYS:
-        one = compare_case({d: baseline[d]}, {d: candidate[d]}, {d: clusters[d]})
-        after = baseline[d].log_rank + one.fall
+        one = compare_answers({d: baseline[d]}, {d: candidate[d]}, {d: clusters[d]})
+        after = baseline[d].log_rank + one.half_loss_rise
         kept = [(after + slack <= math.log(10.5)).sum() for slack in (1e-9, -1e-9)]
         assert kept[0] <= baseline[d].hit.sum() / 2 <= kept[1]
-    assert one_way([11, 12], [13, 14]).fall == 0
+    assert one_way([11, 12], [13, 14]).half_loss_rise == 0
 
 
 def test_p_is_the_share_of_swaps_of_whole_clusters():
@@ -149,15 +149,17 @@ def test_p_is_the_share_of_swaps_of_whole_clusters():
             for d in WAYS
         }
         shifts.append(np.mean([rise[d].mean() for d in WAYS]))
-    found = compare_case(baseline, candidate, clusters)
-    assert found.p == pytest.approx(np.mean(np.array(shifts) >= found.shift - 1e-12), rel=1e-9)
-    assert found.flip_error == pytest.approx(np.std(shifts))
+    found = compare_answers(baseline, candidate, clusters)
+    assert found.p == pytest.approx(
+        np.mean(np.array(shifts) >= found.log_rank_rise - 1e-12), rel=1e-9
+    )
+    assert found.flip_standard_error == pytest.approx(np.std(shifts))
 
 
 def test_equal_models_show_no_change():
     baseline, _, clusters = two_ways(np.random.default_rng(2))
-    found = compare_case(baseline, baseline, clusters)
-    assert (found.p, found.drop, found.shift, found.standard_error) == (1, 0, 0, 0)
+    found = compare_answers(baseline, baseline, clusters)
+    assert (found.p, found.drop, found.log_rank_rise, found.standard_error) == (1, 0, 0, 0)
 
 
 def test_standard_error_of_single_queries_is_the_textbook_one():
@@ -166,12 +168,12 @@ def test_standard_error_of_single_queries_is_the_textbook_one():
     found = one_way(baseline, candidate)
     losses = (baseline <= 10).astype(float) - (candidate <= 10)
     assert found.standard_error == pytest.approx(losses.std(ddof=1) / math.sqrt(200))
-    assert found.granule == pytest.approx(1 / 200)
+    assert found.sum_squared_weights == pytest.approx(1 / 200)
 
 
 def test_standard_error_is_the_jackknife_over_clusters():
     baseline, candidate, clusters = two_ways(np.random.default_rng(4))
-    found = compare_case(baseline, candidate, clusters)
+    found = compare_answers(baseline, candidate, clusters)
     names = np.unique(clusters["image_to_report"])
     left_out = [
         np.mean([(baseline[d].hit - candidate[d].hit)[clusters[d] != name].mean() for d in WAYS])
@@ -206,7 +208,9 @@ def test_limits_solve_the_score_equation():
     z = 1.6448536269514722
     for limit in (low, high):
         away = abs(limit - found.drop)
-        assert away**2 == pytest.approx(z**2 * (found.standard_error**2 + found.granule * away))
+        assert away**2 == pytest.approx(
+            z**2 * (found.standard_error**2 + found.sum_squared_weights * away)
+        )
 
 
 def test_no_change_seen_excludes_no_more_than_its_n_can():
@@ -267,7 +271,7 @@ def test_a_value_that_cannot_be_is_named(who, direction, what, value, message):
     answer = {"baseline": baseline, "candidate": candidate}[who][WAYS[direction]]
     getattr(answer, what)[3] = value
     with pytest.raises(ValueError, match=re.escape(message)):
-        compare_case(baseline, candidate, clusters)
+        compare_answers(baseline, candidate, clusters)
 
 
 def test_other_queries_and_other_directions_are_named():
@@ -276,12 +280,12 @@ def test_other_queries_and_other_directions_are_named():
     with pytest.raises(
         ValueError, match=r"candidate image_to_report log rank has shape \[59\] for 60"
     ):
-        compare_case(baseline, short, clusters)
+        compare_answers(baseline, short, clusters)
     alone = {"image_to_report": candidate["image_to_report"]}
     with pytest.raises(ValueError, match=r"candidate \['image_to_report'\]"):
-        compare_case(baseline, alone, clusters)
+        compare_answers(baseline, alone, clusters)
     with pytest.raises(ValueError, match="at least one"):
-        compare_case({}, {}, {})
+        compare_answers({}, {}, {})
     none = answers(np.ones(0))
     with pytest.raises(ValueError, match="at least one query"):
-        compare_case({"x": none}, {"x": none}, {"x": np.zeros(0, dtype=int)})
+        compare_answers({"x": none}, {"x": none}, {"x": np.zeros(0, dtype=int)})

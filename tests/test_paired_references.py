@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from robustness.paired import Answers, compare_case, smallest_drop
+from robustness.paired import Answers, compare_answers, smallest_drop
 from robustness.ranking import rank_counts
 
 
@@ -20,7 +20,7 @@ def comparison(n, worse, seed=0):
     before = rng.geometric(0.15, n).astype(float)
     after = before + rng.integers(1, 10, n) * (rng.random(n) < worse)
     answers = [{"x": Answers(np.log(r), (r <= 10).astype(float))} for r in (before, after)]
-    return compare_case(*answers, {"x": np.arange(n)})
+    return compare_answers(*answers, {"x": np.arange(n)})
 
 
 @pytest.mark.parametrize("n", [400, 3000])
@@ -33,17 +33,20 @@ def test_the_smallest_drop_is_the_root_of_its_equation(n, worse, cases, alpha, m
     found = comparison(n, worse)
 
     def seen(drop):
-        share = min(2 * drop / found.hit, 1)
-        error = np.hypot(found.flip_error, np.sqrt(found.granule * share) * found.fall)
-        spread = np.hypot(found.standard_error, np.sqrt(found.granule * drop))
-        rejects = norm.sf(norm.isf(alpha / cases), loc=share * found.fall / error)
+        share = min(2 * drop / found.baseline_hit, 1)
+        error = np.hypot(
+            found.flip_standard_error,
+            np.sqrt(found.sum_squared_weights * share) * found.half_loss_rise,
+        )
+        spread = np.hypot(found.standard_error, np.sqrt(found.sum_squared_weights * drop))
+        rejects = norm.sf(norm.isf(alpha / cases), loc=share * found.half_loss_rise / error)
         return rejects * norm.cdf(drop, loc=margin, scale=spread)
 
     drop = smallest_drop(found, cases=cases, alpha=alpha, margin=margin, power=power)
-    if seen(found.hit) < power:
+    if seen(found.baseline_hit) < power:
         assert drop == math.inf
     else:
-        root = brentq(lambda d: seen(d) - power, 1e-9, found.hit, xtol=1e-13)
+        root = brentq(lambda d: seen(d) - power, 1e-9, found.baseline_hit, xtol=1e-13)
         assert drop == pytest.approx(root, rel=1e-6)
 
 
@@ -57,7 +60,7 @@ def test_two_clusters_have_an_error():
     """The jackknife of two means is half their distance."""
     one, other = np.array([1.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0])
     log_rank = np.log([1.0, 2.0, 30.0])
-    found = compare_case(
+    found = compare_answers(
         {"x": Answers(log_rank, one)},
         {"x": Answers(log_rank, other)},
         {"x": np.array([5, 7, 7])},
@@ -77,7 +80,7 @@ def two_directions(queries, clusters, seed=2):
         }
         for _ in range(2)
     ]
-    return *answers, compare_case(*answers, clusters)
+    return *answers, compare_answers(*answers, clusters)
 
 
 def test_directions_weigh_equally_in_hits_and_in_what_half_of_them_cost():
@@ -87,8 +90,10 @@ def test_directions_weigh_equally_in_hits_and_in_what_half_of_them_cost():
         math.log(10.5) - np.median(own.log_rank[own.log_rank < math.log(10.5)])
         for own in before.values()
     ]
-    assert found.fall == pytest.approx(sum(halves) / 2)
-    assert found.hit == pytest.approx((before["x"].hit.mean() + before["y"].hit.mean()) / 2)
+    assert found.half_loss_rise == pytest.approx(sum(halves) / 2)
+    assert found.baseline_hit == pytest.approx(
+        (before["x"].hit.mean() + before["y"].hit.mean()) / 2
+    )
 
 
 def test_a_cluster_may_ask_in_one_direction_alone():
@@ -112,7 +117,7 @@ def test_answers_are_those_of_the_cutoff_that_was_asked_for(k):
     assert found.hit.tolist() == (counts.greater < k).tolist()
     assert found.log_rank == pytest.approx(np.log(counts.greater + 1.0))
     hits = found.log_rank[found.hit == 1]
-    fell = compare_case({"x": found}, {"x": found}, {"x": np.arange(40)}).fall
+    fell = compare_answers({"x": found}, {"x": found}, {"x": np.arange(40)}).half_loss_rise
     expected = math.log(k + 0.5) - np.median(hits) if len(hits) else 0
     assert fell == pytest.approx(expected)
 

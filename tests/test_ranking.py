@@ -1,4 +1,4 @@
-"""Ranking against brute force in float64, and the three traps that pass in silence."""
+"""Rank counts against brute force in float64, and the three silent errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def unit_rows(rng, n, d=16):
 
 
 def grid_rows(rng, n, d=8):
-    """Rows of small multiples of 1/4: products and sums are exact, so ties are real."""
+    """Return rows of small multiples of 1/4: products and sums are exact, so ties are real."""
     return (rng.integers(-2, 3, (n, d)) / 4).astype(np.float32)
 
 
 def brute_force(queries, gallery, positives):
-    """Counts by definition, in float64, one query at a time."""
+    """Count by definition, in float64, one query at a time."""
     greater, equal, tied = [], [], []
     for query, right in zip(queries.astype(np.float64), positives, strict=True):
         scores = gallery.astype(np.float64) @ query
@@ -44,11 +44,11 @@ def exact_problems(draw):
     return queries, gallery, positives
 
 
-# --- the three traps -----------------------------------------------------------------
+# --- the three silent errors -----------------------------------------------------------------
 
 
-def test_trap_equal_embeddings_give_chance_not_a_perfect_score():
-    """A strict ``>`` rank calls every positive first when all scores are equal."""
+def test_equal_embeddings_give_chance_not_a_perfect_score():
+    """A rank by strict ``>`` puts every positive first if all scores are equal."""
     from robustness.metrics import hit_at
     from robustness.ranking import rank_counts
 
@@ -66,8 +66,8 @@ def test_trap_equal_embeddings_give_chance_not_a_perfect_score():
 
 
 @pytest.mark.parametrize("size", [3, 31, 97, 250, 333])
-def test_trap_the_positive_is_excluded_by_index_not_by_score(size):
-    """A positive's score computed apart differs in its last bits from the tile's."""
+def test_the_positive_is_excluded_by_index_not_by_score(size):
+    """A positive's score computed separately differs in its last bits from the tile's."""
     from robustness.ranking import rank_counts
 
     rng = np.random.default_rng(size)
@@ -78,21 +78,21 @@ def test_trap_the_positive_is_excluded_by_index_not_by_score(size):
 
 
 @pytest.mark.parametrize("size", [7, 64, 257])
-def test_trap_permuting_the_gallery_changes_nothing(size):
-    """A column's place in the product's tiles moves its score's last bits."""
+def test_permuting_the_gallery_changes_nothing(size):
+    """A column's position in the matrix product changes the last bits of its score."""
     from robustness.ranking import rank_counts
 
     rng = np.random.default_rng(size)
-    distinct = unit_rows(rng, size, 192)
-    gallery = distinct[rng.integers(0, size, 3 * size)]
+    unique = unit_rows(rng, size, 192)
+    gallery = unique[rng.integers(0, size, 3 * size)]
     queries = unit_rows(rng, size, 192)
     positives = [rng.choice(3 * size, size=1 + i % 3, replace=False) for i in range(size)]
     expected = rank_counts(queries, gallery, positives)
     assert expected.equal.any(), "the gallery repeats, so some positives must tie"
     for _ in range(5):
         order = rng.permutation(len(gallery))
-        place = np.argsort(order)
-        counts = rank_counts(queries, gallery[order], [place[right] for right in positives])
+        position = np.argsort(order)
+        counts = rank_counts(queries, gallery[order], [position[own] for own in positives])
         for name in ("greater", "equal", "tied", "pair_greater", "pair_equal"):
             permuted, original = getattr(counts, name), getattr(expected, name)
             assert (permuted == original).all(), name
@@ -136,7 +136,7 @@ def test_tiles_agree_with_the_whole_matrix(shape, tile):
     assert counts.equal.tolist() == equal
 
 
-def test_arrays_tensors_and_lists_are_alike():
+def test_arrays_tensors_and_lists_give_the_same_counts():
     import torch
 
     from robustness.ranking import rank_counts
@@ -169,14 +169,17 @@ def test_reduced_precision_settings_do_not_reach_the_scores():
     assert (counts.greater == 0).all()
 
 
-# --- bad input -----------------------------------------------------------------------
+# --- invalid input -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"queries": np.full((2, 4), np.nan, np.float32)}, "queries hold 8 values that are not"),
-        ({"gallery": np.full((3, 4), np.inf, np.float32)}, "gallery holds 12 values that are not"),
+        ({"queries": np.full((2, 4), np.nan, np.float32)}, "queries contain 8 values that are not"),
+        (
+            {"gallery": np.full((3, 4), np.inf, np.float32)},
+            "gallery contains 12 values that are not",
+        ),
         ({"queries": np.zeros((0, 4), np.float32)}, "there are no queries"),
         ({"gallery": np.zeros((0, 4), np.float32)}, "there is no gallery"),
         ({"queries": np.zeros((2, 5), np.float32)}, r"\[2, 5\] and gallery \[3, 4\]"),
@@ -185,15 +188,15 @@ def test_reduced_precision_settings_do_not_reach_the_scores():
         ({"positives": [[0]]}, "1 lists of positives for 2 queries"),
         ({"positives": [[0], [3]]}, "query 1 has positive 3; the gallery has 3 items"),
         ({"positives": [[0], [-1]]}, "query 1 has positive -1"),
-        ({"positives": [[0], [1, 1]]}, "query 1 names positive 1 twice"),
-        ({"positives": [[0.5], [1]]}, "positives are whole numbers"),
+        ({"positives": [[0], [1, 1]]}, "query 1 has duplicate positive 1"),
+        ({"positives": [[0.5], [1]]}, "positives must be integers, not float64"),
     ],
 )
-def test_bad_input_is_named(change, message):
+def test_invalid_input_is_rejected(change, message):
     from robustness.ranking import rank_counts
 
     rng = np.random.default_rng(0)
-    given_ = {"queries": unit_rows(rng, 2, 4), "gallery": unit_rows(rng, 3, 4)}
-    given_ |= {"positives": [[0], [1]]} | change
+    arguments = {"queries": unit_rows(rng, 2, 4), "gallery": unit_rows(rng, 3, 4)}
+    arguments |= {"positives": [[0], [1]]} | change
     with pytest.raises(ValueError, match=message):
-        rank_counts(**given_)
+        rank_counts(**arguments)

@@ -1,4 +1,4 @@
-"""Both directions at once: against brute force, each direction alone, and the three traps."""
+"""``rank_both`` against brute force, each direction alone, and the three silent errors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def arrays(counts):
 
 
 def from_texts(text_of_image):
-    """The positives of both directions, as the policy of identical texts has them."""
+    """Return the positives of both directions under the policy ``identical_text``."""
     text = np.asarray(text_of_image)
     return text, [np.flatnonzero(text == report) for report in range(text.max() + 1)]
 
 
 @st.composite
 def matched(draw):
-    """Images and reports with exact scores, many of them equal, and any relation between them."""
+    """Draw images and reports with exact scores, many of them equal, and arbitrary positives."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n, m = draw(st.integers(1, 30)), draw(st.integers(1, 30))
     images, reports = grid_rows(rng, n), grid_rows(rng, m)
@@ -68,7 +68,7 @@ def test_blocks_of_awkward_sizes_agree_with_each_direction_alone(shape, block):
     assert arrays(to_image) == arrays(rank_counts(reports, images, of_report))
 
 
-def test_texts_that_several_images_share():
+def test_texts_shared_by_several_images():
     rng = np.random.default_rng(2)
     text, images_of = from_texts(np.r_[np.arange(40), rng.integers(0, 5, 60)])
     images, reports = unit_rows(rng, 100), unit_rows(rng, 40)
@@ -78,11 +78,11 @@ def test_texts_that_several_images_share():
     assert arrays(to_image) == arrays(rank_counts(reports, images, images_of))
 
 
-# --- the three traps -----------------------------------------------------------------
+# --- the three silent errors -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("constant", ["images", "reports", "both"])
-def test_trap_equal_embeddings_give_chance(constant):
+def test_equal_embeddings_give_chance(constant):
     rng = np.random.default_rng(0)
     images, reports = unit_rows(rng, 200), unit_rows(rng, 200)
     if constant != "reports":
@@ -103,7 +103,7 @@ def test_trap_equal_embeddings_give_chance(constant):
 
 
 @pytest.mark.parametrize("size", [3, 31, 97, 250, 333])
-def test_trap_the_positive_is_excluded_by_its_place(size):
+def test_the_positive_is_excluded_by_index(size):
     rng = np.random.default_rng(size)
     rows = unit_rows(rng, size, 512)
     for counts in rank_both(rows, rows.copy(), np.arange(size), np.arange(size), block=(50, 60)):
@@ -111,8 +111,8 @@ def test_trap_the_positive_is_excluded_by_its_place(size):
         assert (counts.equal == 0).all()
 
 
-def test_trap_a_copy_of_the_positive_ties_with_it():
-    """Computed apart, a positive's score would miss its copy's four times of five."""
+def test_a_copy_of_the_positive_ties_with_it():
+    """Computed separately, a positive's score equals its copy's only one time in five."""
     rng = np.random.default_rng(5)
     images, texts = unit_rows(rng, 300, 512), unit_rows(rng, 300, 512)
     reports = np.concatenate([texts, texts])
@@ -122,7 +122,7 @@ def test_trap_a_copy_of_the_positive_ties_with_it():
 
 
 @pytest.mark.parametrize("size", [7, 64, 257])
-def test_trap_permuting_changes_nothing(size):
+def test_permuting_changes_nothing(size):
     rng = np.random.default_rng(size)
     reports = unit_rows(rng, size, 192)[rng.integers(0, size, 2 * size)]
     images = unit_rows(rng, 2 * size, 192)
@@ -143,28 +143,28 @@ def test_trap_permuting_changes_nothing(size):
             assert (getattr(moved[1], name) == getattr(to_image, name)[columns]).all()
 
 
-# --- what goes in, and what is seen --------------------------------------------------
+# --- inputs, precision and progress --------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": np.full((3, 4), np.nan, np.float32)}, "images hold 12 values that are not"),
+        ({"images": np.full((3, 4), np.nan, np.float32)}, "images contain 12 values that are not"),
         ({"reports": np.zeros((0, 4), np.float32)}, "there are no reports"),
         ({"reports": np.zeros((2, 5), np.float32)}, r"images have shape \[3, 4\] and reports \[2,"),
         ({"reports_of_image": [0, 1, 2]}, "query 2 has positive 2; the gallery has 2 items"),
         ({"images_of_report": [[0], []]}, "query 1 has no positive"),
     ],
 )
-def test_bad_input_is_named(change, message):
+def test_invalid_input_is_rejected(change, message):
     rng = np.random.default_rng(0)
-    given_ = {"images": unit_rows(rng, 3, 4), "reports": unit_rows(rng, 2, 4)}
-    given_ |= {"reports_of_image": [0, 1, 1], "images_of_report": [[0], [1, 2]]} | change
+    arguments = {"images": unit_rows(rng, 3, 4), "reports": unit_rows(rng, 2, 4)}
+    arguments |= {"reports_of_image": [0, 1, 1], "images_of_report": [[0], [1, 2]]} | change
     with pytest.raises(ValueError, match=message):
-        rank_both(**given_)
+        rank_both(**arguments)
 
 
-def test_plain_numbers_are_one_positive_a_query():
+def test_plain_indexes_are_one_positive_per_query():
     rng = np.random.default_rng(3)
     rows = unit_rows(rng, 4)
     plain = rank_both(rows, rows, [3, 2, 1, 0], [3, 2, 1, 0])
@@ -183,52 +183,51 @@ def test_scores_are_full_float32_whatever_the_setting():
     try:
         torch.set_float32_matmul_precision("medium")
         near = rows + 1e-4 * unit_rows(rng, 50)
-        found = rank_both(rows, near, np.arange(50), np.arange(50))
+        both = rank_both(rows, near, np.arange(50), np.arange(50))
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
-    assert not any(counts.greater.any() for counts in found)
+    assert not any(counts.greater.any() for counts in both)
 
 
-def test_counts_are_whole_numbers_of_64_bits():
+def test_counts_are_int64():
     rng = np.random.default_rng(7)
     text, images_of = from_texts(np.r_[np.arange(10), 0, 0])
     for counts in rank_both(unit_rows(rng, 12), unit_rows(rng, 10), text, images_of):
         assert {array.dtype for array in counts.arrays().values()} == {np.dtype(np.int64)}
 
 
-def test_only_what_blocks_cannot_count_is_scored_again(monkeypatch):
-    """That is the half of the work that is saved."""
-    again = []
+def test_only_queries_that_are_not_simple_are_scored_again(monkeypatch):
+    rescored = []
 
-    def spy(queries, *given):
-        again.append(len(queries))
-        return rank_counts(queries, *given)
+    def spy(queries, *arguments):
+        rescored.append(len(queries))
+        return rank_counts(queries, *arguments)
 
     monkeypatch.setattr("robustness.ranking._blocks.rank_counts", spy)
     rng = np.random.default_rng(8)
     rank_both(unit_rows(rng, 40), unit_rows(rng, 40), np.arange(40), np.arange(40))
-    assert again == []
+    assert rescored == []
     text, images_of = from_texts(np.r_[np.arange(38), 0, 0])
     rank_both(unit_rows(rng, 40), unit_rows(rng, 38), text, images_of)
-    assert again == [1], "one text came with several images"
+    assert rescored == [1], "one text belongs to several images"
 
 
-def test_a_terminal_hears_of_every_block(monkeypatch):
-    rows, stream, seen = unit_rows(np.random.default_rng(6), 40), io.StringIO(), []
+def test_progress_is_reported_for_every_block(monkeypatch):
+    rows, stream, calls = unit_rows(np.random.default_rng(6), 40), io.StringIO(), []
 
     @contextmanager
-    def bar(*given):
-        seen.append(given)
-        yield seen.append
+    def bar(*arguments):
+        calls.append(arguments)
+        yield calls.append
 
     monkeypatch.setattr("robustness.ranking._blocks.progress", bar)
     rank_both(rows, rows[:30], np.arange(40) % 30, np.arange(30), block=(16, 20), stream=stream)
-    assert seen == [(6, "ranking", "blocks", stream), 1, 1, 1, 1, 1, 1]
+    assert calls == [(6, "ranking", "blocks", stream), 1, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(("free", "at_once"), [(2**33, 2**30), (2**37, 2**31), (2**20, 32 * 2**20)])
-def test_blocks_grow_with_the_memory_that_is_free(monkeypatch, free, at_once):
+def test_blocks_grow_with_the_free_memory(monkeypatch, free, at_once):
     import torch
 
     from robustness.ranking._blocks import BLOCK, _block_for

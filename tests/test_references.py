@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from robustness import metrics
+from robustness.counts import TopGains
 from robustness.ranking import rank_counts
 from robustness.statistics import Bootstrap
-from robustness.topk import PlaceGains, expected_gains, highest_gains
+from robustness.topk import expected_gains, ideal_gains
 
 KS = (1, 5, 10)
 
@@ -47,11 +48,11 @@ def ours(scores, right, gains):
     at_places = expected_gains(
         torch.from_numpy(scores), torch.from_numpy(np.stack([same, gains])), 10
     )
-    places = PlaceGains(
+    places = TopGains(
         *at_places.numpy(),
-        best=highest_gains(torch.from_numpy(gains), 10).numpy(),
-        mean_same=same.mean(1),
-        mean_overlap=gains.mean(1),
+        ideal=ideal_gains(torch.from_numpy(gains), 10).numpy(),
+        mean_binary=same.mean(1),
+        mean_graded=gains.mean(1),
         gallery_size=scores.shape[1],
     )
     named = {"recip_rank": metrics.reciprocal_ranks(counts)}

@@ -1,4 +1,4 @@
-"""A run beside its baseline: what fails, what passes, and what is refused."""
+"""Comparison of a run with its baseline: failures, passes and mismatches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ranked(greater):
 
 
 def a_run(worsen=0.0, seed=1, levels=LEVELS, n=N):
-    """Ranks of which a share is pushed out of the first ten; the rest trembles."""
+    """Return a run: a fraction of the ranks leaves the first ten, the rest moves by at most 1."""
     rng = np.random.default_rng(0)
     base = {
         Key("square", "black", level, d): rng.geometric(0.15, n).clip(1, n - 1) - 1
@@ -33,9 +33,9 @@ def a_run(worsen=0.0, seed=1, levels=LEVELS, n=N):
     moved = np.random.default_rng(seed)
     ranks = {}
     for key, greater in base.items():
-        trembled = np.clip(greater + moved.integers(-1, 2, n), 0, n - 1)
-        worse = (moved.random(n) < worsen) & (trembled < 10)
-        ranks[key] = ranked(np.where(worse, trembled + 15, trembled))
+        jittered = np.clip(greater + moved.integers(-1, 2, n), 0, n - 1)
+        worse = (moved.random(n) < worsen) & (jittered < 10)
+        ranks[key] = ranked(np.where(worse, jittered + 15, jittered))
     own = ModelRun(f"weights {seed}", {"set": "s"}, tuple(map(str, range(n))), np.arange(n), ranks)
     return Run({"positives": "identical_text"}, {"phantom": own})
 
@@ -56,7 +56,7 @@ def test_harmless_changes_pass():
     assert any(record["drop"]["value"] != 0 for record in records)
 
 
-def test_a_drop_fails_in_words_that_name_it():
+def test_a_drop_fails_with_a_message_that_reports_it():
     records = compare(a_run(0.06, seed=2), a_run(seed=3), Regression())
     for record in records:
         assert (record["verdict"], record["reason"]) == ("fail", "regression")
@@ -83,19 +83,19 @@ def test_a_rise_passes():
     assert all(record["drop"]["high"] < 0 for record in records)
 
 
-def test_non_inferiority_must_be_shown():
+def test_non_inferiority_requires_evidence():
     strict = Regression(mode="non_inferiority")
     few = compare(a_run(seed=2, n=100), a_run(seed=3, n=100), strict)
     assert {record["reason"] for record in few} == {"inferiority_not_excluded"}
     assert "is not excluded; tolerated is 1 point" in few[0]["message"]
     assert {
         r["verdict"] for r in compare(a_run(seed=2, n=100), a_run(seed=3, n=100), Regression())
-    } == {"pass"}, "what few queries cannot show is no regression either"
+    } == {"pass"}, "too few queries are not a regression"
     wide = replace(strict, margin=0.05)
     assert {r["verdict"] for r in compare(a_run(seed=2), a_run(seed=3), wide)} == {"pass"}
 
 
-def test_hits_at_another_cutoff():
+def test_another_cutoff():
     records = compare(a_run(0.06, seed=2), a_run(seed=3), Regression(metric="hit@100"))
     assert {record["drop"]["value"] for record in records} == {0.0}
     assert {record["verdict"] for record in records} == {"pass"}
@@ -115,7 +115,7 @@ def test_the_drop_is_that_of_the_metric():
             assert drop == pytest.approx(before - after, abs=1e-12)
 
 
-def test_runs_of_other_queries_are_refused():
+def test_different_queries_are_a_mismatch():
     now = a_run()
     own = replace(now.models["phantom"], measured_on={"set": "t"})
     (record,) = compare(replace(now, models={"phantom": own}), a_run(), Regression())
@@ -125,7 +125,7 @@ def test_runs_of_other_queries_are_refused():
     )
 
 
-def test_one_model_refused_does_not_hide_another():
+def test_a_mismatch_of_one_model_does_not_affect_another():
     then, own = a_run(), a_run(seed=2).models["phantom"]
     now = replace(then, models={"phantom": own, "other": own})
     records = compare(now, then, Regression())
@@ -133,7 +133,7 @@ def test_one_model_refused_does_not_hide_another():
     assert {r["verdict"] for r in records if r["model"] == "phantom"} == {"pass"}
 
 
-def test_more_cases_ask_for_a_smaller_p():
+def test_more_comparisons_require_a_smaller_p():
     few = compare(a_run(0.06, seed=2), a_run(seed=3), Regression())
     many = compare(
         a_run(0.06, seed=2, levels=(0.0, 0.1, 0.2, 0.3)),
@@ -146,7 +146,7 @@ def test_more_cases_ask_for_a_smaller_p():
 
 @pytest.mark.parametrize(("n", "decided"), [(17, False), (18, True)])
 def test_too_few_patients_to_fail_anything_fail(n, decided):
-    """The least p-value of n sign flips is 2^-n; two cases at level 1e-5 need 2^-18."""
+    """The smallest p-value of n sign flips is 2^-n; two comparisons at level 1e-5 need 2^-18."""
     records = compare(a_run(n=n), a_run(n=n), Regression())
     assert {record["reason"] == "comparison_vacuous" for record in records} == {not decided}
     if not decided:
@@ -156,7 +156,7 @@ def test_too_few_patients_to_fail_anything_fail(n, decided):
         assert records[0]["smallest_drop"] is None
 
 
-def test_few_patients_are_enough_where_a_fall_must_be_excluded():
+def test_few_patients_are_not_vacuous_in_non_inferiority_mode():
     settings = Regression(mode="non_inferiority")
     records = compare(a_run(n=17), a_run(n=17), settings)
     assert {record["reason"] for record in records} == {"inferiority_not_excluded"}
@@ -164,7 +164,7 @@ def test_few_patients_are_enough_where_a_fall_must_be_excluded():
 
 @pytest.mark.parametrize("mode", ["regression", "non_inferiority"])
 @pytest.mark.parametrize(("cutoff", "vacuous"), [(100, True), (50, True), (10, False)])
-def test_a_cutoff_that_takes_in_all_items_fails(mode, cutoff, vacuous):
+def test_a_cutoff_of_the_gallery_size_or_more_is_vacuous(mode, cutoff, vacuous):
     settings = Regression(mode=mode, metric=f"hit@{cutoff}", margin=0.5)
     records = compare(a_run(n=50), a_run(n=50), settings)
     assert {record["reason"] == "comparison_vacuous" for record in records} == {vacuous}

@@ -22,9 +22,9 @@ SETS = st.frozensets(st.sampled_from(NAMES))
 
 def watched(ranking, queries, gallery, **options):
     """The gains that one direction's ranking ends with; any positive will do for the ranks."""
-    watcher = ranking.watch()
+    watcher = ranking.collector()
     positives = np.zeros(len(queries), dtype=int)
-    rank_counts(queries, gallery, positives, watch=watcher, **options)
+    rank_counts(queries, gallery, positives, on_tile=watcher, **options)
     return watcher.gains()
 
 
@@ -35,7 +35,7 @@ def bits(gains):
 def by_scores(labels, text_of_image, scores):
     """The gains of both directions where images and texts score so: small whole numbers."""
     scores = np.asarray(scores, dtype=np.float32)
-    found = label_rankings(labels, np.asarray(text_of_image), places=10, device="cpu")
+    found = label_rankings(labels, np.asarray(text_of_image), depth=10, device="cpu")
     return {
         direction: watched(found[direction], by, np.eye(by.shape[1], dtype=np.float32))
         for direction, by in zip(DIRECTIONS, (scores, scores.T), strict=True)
@@ -137,7 +137,7 @@ def test_metrics_are_the_mean_over_every_tie_break(collection):
 @pytest.mark.parametrize("seed", range(3))
 def test_larger_rankings_agree_with_scikit_learn(seed):
     labels, text, of_images, of_texts = large_collection(seed)
-    found = label_rankings(labels, text, places=10, device="cpu")
+    found = label_rankings(labels, text, depth=10, device="cpu")
     images, texts, gains = gains_of(labels, text)
     scores = (of_images.astype(float) @ of_texts.T.astype(float))[np.ix_(images, texts)]
     to_report = watched(found["image_to_report"], of_images, of_texts)
@@ -148,8 +148,8 @@ def test_larger_rankings_agree_with_scikit_learn(seed):
         rows = zip(gains[1].T, scores.T, strict=True)
         expected = [ndcg_like_scikit_learn(g, s, k) for g, s in rows]
         assert metrics.ndcgs(to_image, k) == pytest.approx(expected, abs=1e-8)
-    assert found["image_to_report"].queries.place.tolist() == images
-    assert found["report_to_image"].queries.place.tolist() == texts
+    assert found["image_to_report"].queries.index.tolist() == images
+    assert found["report_to_image"].queries.index.tolist() == texts
 
 
 @given(collections(largest=20, values=50))
@@ -164,7 +164,7 @@ def test_metrics_keep_their_bounds(collection):
 
 def test_perfect_retrieval_has_ndcg_one_and_the_worst_the_least():
     labels, text, of_images, of_texts = large_collection(4)
-    found = label_rankings(labels, text, places=10, device="cpu")["image_to_report"]
+    found = label_rankings(labels, text, depth=10, device="cpu")["image_to_report"]
     images, texts, gains = gains_of(labels, text)
     scores = torch.zeros(len(of_images), len(of_texts))
     scores[np.ix_(images, texts)] = torch.from_numpy(gains[1]).float()
@@ -193,9 +193,9 @@ def test_equal_scores_give_chance_to_the_last_bit(direction):
     labels, text, of_images, of_texts = large_collection(5)
     rows = {"image_to_report": (of_images, of_texts), "report_to_image": (of_texts, of_images)}
     queries, gallery = rows[direction]
-    ranking = label_rankings(labels, text, places=10, device="cpu")[direction]
+    ranking = label_rankings(labels, text, depth=10, device="cpu")[direction]
     equal = watched(ranking, np.ones_like(queries), np.ones_like(gallery))
-    assert bits(equal) == bits(metrics.uninformed_gains(watched(ranking, queries, gallery)))
+    assert bits(equal) == bits(metrics.chance_gains(watched(ranking, queries, gallery)))
 
 
 # --- what must change nothing --------------------------------------------------------------
@@ -205,15 +205,15 @@ def test_equal_scores_give_chance_to_the_last_bit(direction):
 def test_tiles_of_any_size_give_the_same_bits(direction):
     labels, text, of_images, of_texts = large_collection(6)
     sets = LabelSets.of(labels)
-    images, texts = sets.profiles(np.arange(len(labels))), sets.profiles(text)
+    images, texts = sets.of_items(np.arange(len(labels))), sets.of_items(text)
     sides = (of_images, of_texts, images, texts)
     if direction == "report_to_image":
         sides = (of_texts, of_images, texts, images)
     queries, gallery, asking, answering = sides
-    whole = bits(watched(LabelRanking(sets, asking, answering, places=10), queries, gallery))
+    whole = bits(watched(LabelRanking(sets, asking, answering, depth=10), queries, gallery))
     for tile_bytes in (1, 1000, 3000, 16_000, 10**6):
         for tile_rows in (None, 1, 7, 31):
-            ranking = LabelRanking(sets, asking, answering, places=10, tile_bytes=tile_bytes)
+            ranking = LabelRanking(sets, asking, answering, depth=10, tile_bytes=tile_bytes)
             found = watched(ranking, queries, gallery, tile_rows=tile_rows)
             assert bits(found) == whole, (tile_bytes, tile_rows)
 
@@ -237,7 +237,7 @@ def test_permuting_the_gallery_changes_no_bit(direction, seed):
         moved = labels
     found = []
     for own, (of_image, *rows) in ((labels, before), (moved, after)):
-        ranking = label_rankings(own, of_image, places=10, device="cpu")[direction]
+        ranking = label_rankings(own, of_image, depth=10, device="cpu")[direction]
         queries, gallery = rows if direction == "image_to_report" else reversed(rows)
         found.append(bits(watched(ranking, queries, gallery)))
     assert found[0] == found[1]
@@ -248,9 +248,9 @@ def test_permuting_queries_permutes_what_is_found(direction):
     labels, text, of_images, of_texts = large_collection(7)
     rng = np.random.default_rng(7)
     images, texts = rng.permutation(len(of_images)), rng.permutation(len(of_texts))
-    before = label_rankings(labels, text, places=10, device="cpu")[direction]
+    before = label_rankings(labels, text, depth=10, device="cpu")[direction]
     after = label_rankings(
-        [labels[i] for i in images], np.argsort(texts)[text[images]], places=10, device="cpu"
+        [labels[i] for i in images], np.argsort(texts)[text[images]], depth=10, device="cpu"
     )[direction]
     if direction == "image_to_report":
         order = images
@@ -260,9 +260,9 @@ def test_permuting_queries_permutes_what_is_found(direction):
         order = texts
         old = watched(before, of_texts, of_images)
         new = watched(after, of_texts[texts], of_images[images])
-    place = before.queries.place.tolist()
+    place = before.queries.index.tolist()
     at = [place.index(i) for i in order if i in place]
-    for name in ("same", "overlap", "best", "mean_same", "mean_overlap"):
+    for name in ("binary", "graded", "ideal", "mean_binary", "mean_graded"):
         assert getattr(new, name).tobytes() == getattr(old, name)[at].tobytes(), name
 
 
@@ -279,4 +279,4 @@ def test_permuting_queries_permutes_what_is_found(direction):
     ],
 )
 def test_labels_that_tell_nothing_apart_make_no_ranking(labels):
-    assert label_rankings(labels, np.arange(3), places=10, device="cpu") == {}
+    assert label_rankings(labels, np.arange(3), depth=10, device="cpu") == {}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustness.paired import holm, sign_flip_test
-from robustness.paired._signflip import _share_up_to, whole_steps
+from robustness.paired._signflip import _fraction_up_to, whole_steps
 
 
 def alone(values):
@@ -133,7 +133,7 @@ def test_rounding_to_steps_moves_small_p_values_by_a_few_percent(n):
     assert np.abs(steps - values / size).max() < 0.55
     fine = np.rint(values / size * 4).astype(int)
     negative = int(-fine[fine < 0].sum())
-    exact = _share_up_to(np.sort(np.abs(fine)), negative)
+    exact = _fraction_up_to(np.sort(np.abs(fine)), negative)
     assert 1e-6 < exact < 1e-3
     assert alone(values) == pytest.approx(exact, rel=0.08)
 

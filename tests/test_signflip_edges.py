@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robustness.paired import Answers, compare_case, sign_flip_test, smallest_drop
+from robustness.paired import Answers, compare_answers, sign_flip_test, smallest_drop
 from robustness.paired._signflip import _fitting, cluster_sums, tail, whole_steps
 
 MOST = 2**17
@@ -66,6 +66,6 @@ def test_a_baseline_without_hits_has_none_to_lose():
     baseline = Answers(ranks, np.ones(20))
     candidate = Answers(ranks + np.linspace(0, 1, 20), np.ones(20))
     clusters = {"image_to_report": np.arange(20)}
-    found = compare_case({"image_to_report": baseline}, {"image_to_report": candidate}, clusters)
-    for lacking in (replace(found, hit=0.0), replace(found, fall=0.0)):
+    found = compare_answers({"image_to_report": baseline}, {"image_to_report": candidate}, clusters)
+    for lacking in (replace(found, baseline_hit=0.0), replace(found, half_loss_rise=0.0)):
         assert math.isinf(smallest_drop(lacking, cases=1))

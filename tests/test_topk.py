@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from label_reference import expected_at_places, ndcg, ndcg_like_scikit_learn, precision
 
 from robustness import metrics
-from robustness.topk import GRAIN, PlaceGains, expected_gains, highest_gains
+from robustness.counts import TopGains
+from robustness.topk import GRAIN, expected_gains, ideal_gains
 
 K = 10
 
@@ -34,13 +35,13 @@ def exact_mean(gains):
 def place_gains(scores, same, overlap, places=K):
     """What a ranking of one query is known by."""
     overlap = np.asarray(overlap, dtype=float)
-    best = highest_gains(torch.from_numpy(overlap[None]), places)
-    return PlaceGains(
-        same=at_places(scores, same, places)[None],
-        overlap=at_places(scores, overlap, places)[None],
-        best=best.numpy(),
-        mean_same=np.array([exact_mean(same)]),
-        mean_overlap=np.array([exact_mean(overlap)]),
+    best = ideal_gains(torch.from_numpy(overlap[None]), places)
+    return TopGains(
+        binary=at_places(scores, same, places)[None],
+        graded=at_places(scores, overlap, places)[None],
+        ideal=best.numpy(),
+        mean_binary=np.array([exact_mean(same)]),
+        mean_graded=np.array([exact_mean(overlap)]),
         gallery_size=len(scores),
     )
 
@@ -126,7 +127,7 @@ def test_all_places_together_hold_all_the_gains(ranking):
 @given(rankings(), st.integers(1, 45))
 def test_highest_gains_are_those_of_a_sort(ranking, places):
     _, gains = ranking
-    found = highest_gains(torch.from_numpy(gains[None]), places)[0].numpy()
+    found = ideal_gains(torch.from_numpy(gains[None]), places)[0].numpy()
     expected = np.pad(np.sort(gains)[::-1][:places], (0, max(0, places - len(gains))))
     assert found.tolist() == expected.tolist()
 
@@ -204,7 +205,7 @@ def test_chance_is_what_equal_scores_give_to_the_last_bit(ranking):
     scores, gains = ranking
     same = (gains == 1).astype(float)
     equal = place_gains(np.zeros_like(scores), same, gains)
-    chance = metrics.uninformed_gains(place_gains(scores, same, gains))
+    chance = metrics.chance_gains(place_gains(scores, same, gains))
     assert equal.same.tobytes() == chance.same.tobytes()
     assert equal.overlap.tobytes() == chance.overlap.tobytes()
 
@@ -212,7 +213,10 @@ def test_chance_is_what_equal_scores_give_to_the_last_bit(ranking):
 @pytest.mark.parametrize("function", [metrics.precisions, metrics.ndcgs])
 @pytest.mark.parametrize(
     ("k", "message"),
-    [(0, "cutoff k is 0; it is at least 1"), (11, "cutoff k is 11; gains are known at 10 places")],
+    [
+        (0, "cutoff k is 0; it must be at least 1"),
+        (11, "cutoff k is 11; gains are available for the first 10 ranks"),
+    ],
 )
 def test_cutoffs_that_cannot_be_are_named(function, k, message):
     with pytest.raises(ValueError, match=message):

@@ -1,9 +1,8 @@
-"""Baselines: the ranks of a past run, query by query, so that the next is compared in pairs.
+"""Baselines: saved per-query rank counts of a run, for paired comparison with a later one.
 
-A baseline is one safetensors file, ``0003_main.safetensors``: the rank counts of every query
-of every model and occlusion, and as metadata what they were measured on. Names and numbers
-are pytest-benchmark's habit: each save of a name gets the next number, and the newest of a
-name is the one that is meant.
+A baseline is one safetensors file such as ``0003_main.safetensors``: the rank counts of every
+query, model and perturbation, with the protocol as metadata. Names and numbers follow
+pytest-benchmark: each save gets the next number, and a name refers to its newest save.
 """
 
 from robustness.baseline._file import check_name, find, load, save

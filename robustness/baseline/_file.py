@@ -1,4 +1,4 @@
-"""Baselines as files: found by name, written whole, checked when read."""
+"""Baseline files: found by name, written atomically, validated when read."""
 
 from __future__ import annotations
 
@@ -26,67 +26,67 @@ _FILE = re.compile(rf"(?P<number>\d{{4,}})_(?P<name>{NAME.pattern}){re.escape(SU
 
 
 def check_name(name: str) -> None:
-    """Sees that a baseline may have this name.
+    """Check that a baseline may have this name.
 
     Raises:
-        UsageError: It may not.
+        UsageError: If it contains other characters or is too long.
     """
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"--robustness-save {name!r} is no name of a baseline; letters, digits, '.', '_' and"
-            " '-' are allowed, up to 100, as in main"
+            f"--robustness-save: invalid baseline name {name!r}; up to 100 letters, digits,"
+            " '.', '_' and '-' are allowed, such as main"
         )
 
 
 def find(folder: Path, wanted: str) -> Path:
-    """The baseline that is meant: a file, a name, a number, or the newest of all.
+    """Return the path of a baseline given as a file, a name, a number, or the newest one.
 
     Args:
-        folder: Where baselines are kept.
+        folder: The folder of baselines.
         wanted: A path, ``main``, ``0003``, ``0003_main``; empty for the newest.
 
     Raises:
-        UsageError: There is no such baseline.
+        UsageError: If the baseline is not found.
     """
-    kept = _kept(folder)
-    chosen = [
+    saved = _list_baselines(folder)
+    matching = [
         path
-        for number, name, path in kept
+        for number, name, path in saved
         if wanted in {"", name, f"{number:04}", path.stem, path.name}
     ]
-    if chosen:
-        return chosen[-1]
+    if matching:
+        return matching[-1]
     path = Path(wanted).expanduser()
     if wanted and path.is_file():
         return path
-    names = ", ".join(path.stem for _, _, path in kept) or "none"
+    names = ", ".join(path.stem for _, _, path in saved) or "none"
     raise UsageError(
-        f"--robustness-compare {wanted!r}: no such baseline in {folder} and no such file; there"
-        f" are: {names}; keep one with --robustness-save NAME",
+        f"--robustness-compare {wanted!r}: baseline not found in {folder}, and no such file;"
+        f" available: {names}; save one with --robustness-save NAME",
         "unknown_baseline",
     )
 
 
-def _kept(folder: Path) -> list[tuple[int, str, Path]]:
-    """The numbers, names and paths of a folder's baselines, the oldest first."""
+def _list_baselines(folder: Path) -> list[tuple[int, str, Path]]:
+    """Return the number, name and path of each baseline in a folder, oldest first."""
     try:
         paths = list(folder.iterdir())
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UsageError(f"baselines {folder} cannot be listed: {error.strerror}") from error
-    found = [(match, path) for path in paths if (match := _FILE.fullmatch(path.name))]
-    return sorted((int(match["number"]), match["name"], path) for match, path in found)
+        raise UsageError(f"baseline folder {folder} cannot be listed: {error.strerror}") from error
+    matches = [(match, path) for path in paths if (match := _FILE.fullmatch(path.name))]
+    return sorted((int(match["number"]), match["name"], path) for match, path in matches)
 
 
 def save(run: Run, folder: Path, name: str) -> Path:
-    """Keeps a run as the newest baseline of a name.
+    """Save a run as the newest baseline of a name.
 
     Returns:
-        Its path.
+        The path of the file.
 
     Raises:
-        GateError: It cannot be written.
+        GateError: If the file cannot be written.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -113,10 +113,10 @@ def save(run: Run, folder: Path, name: str) -> Path:
     }
     text = json.dumps(content, sort_keys=True)
     metadata = {"schema": SCHEMA, "run": text, "sha256": _digest(text, tensors)}
-    # Under one key: safetensors writes several in an order of its own, another each time.
+    # One metadata key: safetensors writes several keys in an order that varies between runs.
     payload = to_bytes(tensors, {_KEY: json.dumps(metadata)})
     try:
-        number = max((number for number, _, _ in _kept(folder)), default=0) + 1
+        number = max((number for number, _, _ in _list_baselines(folder)), default=0) + 1
         path = folder / f"{number:04}_{name}{SUFFIX}"
         write_whole(path, payload)
     except OSError as error:
@@ -128,10 +128,10 @@ def save(run: Run, folder: Path, name: str) -> Path:
 
 
 def load(path: Path) -> Run:
-    """Reads a baseline; nothing in it is executed.
+    """Read and validate a baseline; nothing in the file is executed.
 
     Raises:
-        BaselineError: The file cannot be read, is damaged, or is no baseline.
+        BaselineError: If the file cannot be read, is damaged, or is not a baseline.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -144,12 +144,12 @@ def load(path: Path) -> Run:
         raise BaselineError(f"baseline {path} cannot be read: {reason}; save it again") from error
     if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
         raise BaselineError(
-            f"{path} is no baseline of this form ({SCHEMA}); save one with --robustness-save NAME"
+            f"{path} is not a baseline of schema {SCHEMA}; save one with --robustness-save NAME"
         )
     text = str(metadata.get("run", ""))
     if metadata.get("sha256") != _digest(text, tensors):
         raise BaselineError(
-            f"baseline {path} is damaged: its checksum is wrong; save it again", "baseline_damaged"
+            f"baseline {path} is damaged: checksum mismatch; save it again", "baseline_damaged"
         )
     try:
         return _run(json.loads(text), tensors)
@@ -180,7 +180,7 @@ def _run(content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Run
                 if name.startswith(prefix)
             }
             if not all(np.issubdtype(array.dtype, np.integer) for array in arrays.values()):
-                raise ValueError(f"{model}, {key}: ranks are whole numbers")
+                raise ValueError(f"{model}, {key}: rank counts must be integers")
             ranks[key] = RankCounts.of(arrays, ranking["gallery_size"])
         models[model] = ModelRun(
             own["fingerprint"],
@@ -194,15 +194,23 @@ def _run(content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Run
 
 
 def _check(model: str, run: ModelRun) -> None:
-    """Sees that every query of every ranking is there."""
+    """Check that every ranking is complete and within its gallery."""
     if run.text_of_image.shape != (len(run.patients),):
-        raise ValueError(f"{model} has {len(run.patients)} images and other texts")
+        raise ValueError(
+            f"{model} has {len(run.patients)} images but text_of_image has shape"
+            f" {list(run.text_of_image.shape)}"
+        )
     for key, counts in run.ranks.items():
         queries = run.queries(key.direction)
         pairs = int(counts.positives.sum())
         for name, array in counts.arrays().items():
             expected = (pairs if name.startswith("pair_") else queries,)
             if array.shape != expected or (array < 0).any():
-                raise ValueError(f"{model}, {key}: {name} is not that of {expected[0]} queries")
+                raise ValueError(
+                    f"{model}, {key}: {name} must have shape {list(expected)} and no negative"
+                    f" value; its shape is {list(array.shape)}"
+                )
         if (counts.greater + counts.equal + counts.positives > counts.gallery_size).any():
-            raise ValueError(f"{model}, {key}: there are ranks beyond {counts.gallery_size} items")
+            raise ValueError(
+                f"{model}, {key}: rank counts exceed the gallery of {counts.gallery_size} items"
+            )

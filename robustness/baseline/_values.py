@@ -1,4 +1,4 @@
-"""What a baseline keeps of a run, and when two runs can be compared."""
+"""Contents of a baseline, and checks that two runs are comparable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The coordinates of one ranking."""
+    """The perturbation and direction of one ranking."""
 
     pattern: str
     fill: str
@@ -28,16 +28,16 @@ class Key:
 
 @dataclass(frozen=True)
 class ModelRun:
-    """One model's rankings.
+    """Rankings of one model.
 
     Attributes:
-        fingerprint: The encoder's, a hash of its weights.
-        measured_on: What makes its queries the same as another run's: the fingerprint of
-            the images and reports, and what of a report the model reads.
+        fingerprint: The encoder's fingerprint, a hash of its weights.
+        measured_on: Identity of the queries: the fingerprint of the images and reports, and
+            the model's text policy.
         patients: The patient of each of the N images.
-        text_of_image: int64 ``[N]``, the text each image came with; texts are the queries of
+        text_of_image: int64 ``[N]``, the text of each image; texts are the queries of
             ``report_to_image``.
-        ranks: By coordinates.
+        ranks: Rank counts by perturbation and direction.
     """
 
     fingerprint: str
@@ -47,7 +47,7 @@ class ModelRun:
     ranks: Mapping[Key, RankCounts] = field(repr=False)
 
     def queries(self, direction: str) -> int:
-        """How many queries a direction has."""
+        """Return the number of queries of a direction."""
         if direction == "image_to_report":
             return len(self.patients)
         return int(self.text_of_image.max()) + 1 if len(self.text_of_image) else 0
@@ -55,13 +55,13 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class Run:
-    """What a baseline keeps of a run.
+    """Rank counts of a run with its protocol.
 
     Attributes:
-        protocol: What every model was measured under: evaluation set, policy of positives,
+        protocol: Settings shared by all models: evaluation set, policy of positives,
             occlusion scheme and seed.
-        models: By name.
-        environment: Where and with what versions it was run; not compared.
+        models: Rankings by model name.
+        environment: Machine and package versions; not compared.
     """
 
     protocol: Mapping[str, Any]
@@ -70,56 +70,58 @@ class Run:
 
 
 def differences(run: Run, baseline: Run, model: str) -> list[str]:
-    """What keeps a model's run and its baseline from being compared in pairs.
+    """Return the reasons why a model's run cannot be compared with its baseline.
 
     Returns:
-        One text for each thing that differs; empty where they measured the same queries
-        under the same masks.
+        One message per difference; empty if both measured the same queries under the same
+        masks.
     """
     if model not in baseline.models:
         return [f"the baseline has no model {model!r}; it has {', '.join(baseline.models)}"]
-    mine, theirs = run.models[model], baseline.models[model]
-    found = _unlike(
-        {**run.protocol, **mine.measured_on}, {**baseline.protocol, **theirs.measured_on}
+    current, saved = run.models[model], baseline.models[model]
+    messages = _differing_values(
+        {**run.protocol, **current.measured_on}, {**baseline.protocol, **saved.measured_on}
     )
     specs = [each.environment.get("evalset") for each in (run, baseline)]
-    if mine.measured_on != theirs.measured_on and specs[0] != specs[1]:
-        found.insert(0, f"the evaluation set is {specs[0]} here and {specs[1]} in the baseline")
-    if not found and mine.patients != theirs.patients:
-        found.append("the patients of the images differ")
-    if not found and not np.array_equal(mine.text_of_image, theirs.text_of_image):
-        found.append("the texts of the images differ")
-    absent = [key for key in mine.ranks if key not in theirs.ranks]
-    if absent:
-        first = absent[0]
-        found.append(
-            f"the baseline lacks {len(absent)} of {len(mine.ranks)} rankings, such as"
+    if current.measured_on != saved.measured_on and specs[0] != specs[1]:
+        messages.insert(0, f"the evaluation set is {specs[0]} here and {specs[1]} in the baseline")
+    if not messages and current.patients != saved.patients:
+        messages.append("the patients of the images differ")
+    if not messages and not np.array_equal(current.text_of_image, saved.text_of_image):
+        messages.append("the texts of the images differ")
+    missing = [key for key in current.ranks if key not in saved.ranks]
+    if missing:
+        first = missing[0]
+        messages.append(
+            f"the baseline lacks {len(missing)} of {len(current.ranks)} rankings, such as"
             f" {first.pattern}, {first.fill}, level {first.level:g}"
         )
-    return found
+    return messages
 
 
-def check_protocol(protocol: Mapping[str, Any], then: Mapping[str, Any], name: str) -> None:
-    """Sees that a run could be compared with a baseline, as far as it is known before the run.
+def check_protocol(
+    protocol: Mapping[str, Any], baseline_protocol: Mapping[str, Any], name: str
+) -> None:
+    """Check before a run that its protocol matches that of a baseline.
 
     Args:
-        protocol: What the run is measured under.
-        then: What the baseline was measured under.
-        name: The baseline's, for the message.
+        protocol: The protocol of the run.
+        baseline_protocol: The protocol of the baseline.
+        name: The name of the baseline, for the message.
 
     Raises:
-        UsageError: No model of it could be.
+        UsageError: If they differ, so that no model could be compared.
     """
-    if differing := _unlike(protocol, then):
+    if differing := _differing_values(protocol, baseline_protocol):
         raise UsageError(
-            f"this run cannot be compared with baseline {name}: {'; '.join(differing)}; name"
-            " another with --robustness-compare, or measure as it was measured",
+            f"this run cannot be compared with baseline {name}: {'; '.join(differing)};"
+            " choose another with --robustness-compare, or measure with the baseline's settings",
             "baseline_mismatch",
         )
 
 
-def _unlike(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    here, there = _flat(now), _flat(then)
+def _differing_values(current: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
+    here, there = _flat(current), _flat(saved)
     return [
         f"{name} is {_short(here.get(name))} here and {_short(there.get(name))} in the baseline"
         for name in dict.fromkeys([*here, *there])
@@ -128,11 +130,11 @@ def _unlike(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name, those of a mapping under its name and theirs; as JSON has them."""
+    """Return JSON values by name; nested names are joined by a space."""
     flat: dict[str, Any] = {}
     for name, value in json.loads(json.dumps(dict(values))).items():
         if isinstance(value, dict):
-            flat |= {f"{name} {inner}": held for inner, held in _flat(value).items()}
+            flat |= {f"{name} {inner}": nested for inner, nested in _flat(value).items()}
         else:
             flat[name] = value
     return flat
@@ -148,20 +150,21 @@ def from_records(
     protocol: Mapping[str, Any],
     environment: Mapping[str, Any],
 ) -> Run:
-    """What is kept of a run, from the records of its cases that were measured.
+    """Collect a run from the records of its measured cases.
 
     Args:
-        records: As :meth:`robustness.gate.Gate.run` makes them, with ``ranks``.
-        protocol: What the run was measured under.
-        environment: Where it was run.
+        records: Records from :meth:`robustness.gate.Gate.run`; those without ``ranks`` are
+            skipped.
+        protocol: The protocol of the run.
+        environment: The environment of the run.
     """
     models: dict[str, ModelRun] = {}
     for record in records:
         if not record.get("ranks"):
             continue
         queries, name = record["queries"], record["cells"][0]["model"]
-        known = models.get(name)
-        ranks = dict(known.ranks) if known else {}
+        previous = models.get(name)
+        ranks = dict(previous.ranks) if previous else {}
         for ranking in record["ranks"]:
             key = Key(**{part.name: ranking[part.name] for part in fields(Key)})
             ranks[key] = RankCounts.of(ranking["counts"], ranking["gallery_size"])

@@ -1,9 +1,9 @@
-"""Is a candidate worse than a baseline? Both answered the same queries under the same masks.
+"""Paired comparison of a candidate with a baseline: same queries, same masks.
 
-Two questions are kept apart. *Is there a change?* is asked of the log rank, which moves
-with every query and so sees small drops, by an exact sign-flip test. *Does it matter?* is
-asked of hit@10, the headline, whose drop is estimated with an interval. A regression is a
-change that matters: the first question alone finds harmless changes, the second chance.
+Two questions are separate. *Is there a change?* is answered by an exact sign-flip
+(randomisation) test of the log ranks, which respond to small changes. *Does it matter?* is
+answered by the drop of hit@10 with its interval. A regression needs both: the test alone finds
+harmless changes, the drop alone chance.
 """
 
 from robustness.paired._answers import Answers, log_ranks, query_clusters

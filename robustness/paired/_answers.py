@@ -1,4 +1,4 @@
-"""What a paired comparison is made from: a model's answers, and which of them belong together."""
+"""Inputs of a paired comparison: per-query results and the clusters of queries."""
 
 from __future__ import annotations
 
@@ -9,42 +9,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness import metrics
-from robustness.counts import RankCounts, first_position_probabilities
+from robustness.counts import RankCounts, Values, first_position_probabilities
 
-Values = NDArray[np.float64]
 Clusters = NDArray[np.int64]
 
 
 def log_ranks(counts: RankCounts) -> Values:
-    """The expected natural log of each query's first positive's rank: float64 ``[Q]``.
+    """Return the expected natural log of the first positive's rank: float64 ``[Q]``.
 
-    Ties are broken at random, so with g items above, e level and one positive it is the
-    mean of log over the ranks g + 1, ..., g + e + 1. The log of the expected rank would
-    overstate it: a model that ties everything must look like one that guesses.
+    Ties are broken at random: with g items above, e items level and one positive it is the
+    mean of log over the ranks g + 1, ..., g + e + 1. The log of the expected rank would be
+    larger, and a model with identical scores must equal one that guesses.
+
+    Example:
+        >>> counts = RankCounts.of(
+        ...     {"greater": [0], "equal": [0], "tied": [1], "positives": [1],
+        ...      "pair_greater": [0], "pair_equal": [0]}, gallery_size=5)
+        >>> log_ranks(counts).tolist()
+        [0.0]
     """
     level = counts.equal + 1
-    # Sums of logs, so that the mean over any interval of ranks is one difference.
+    # Cumulative logs: the mean over any interval of ranks is one difference.
     sums = np.concatenate([[0], np.cumsum(np.log(np.arange(1, counts.gallery_size + 1)))])
-    alone = counts.equal == 0
+    untied = counts.equal == 0
     values: Values = np.where(
-        alone,
+        untied,
         np.log(counts.greater + 1),
         (sums[counts.greater + level] - sums[counts.greater]) / level,
     )
-    for q in np.flatnonzero((counts.tied > 1) & ~alone):
-        places = first_position_probabilities(int(counts.equal[q]), int(counts.tied[q]))
-        at = counts.greater[q] + np.arange(1, len(places) + 1)
-        values[q] = (places * np.log(at)).sum()
+    for q in np.flatnonzero((counts.tied > 1) & ~untied):
+        probabilities = first_position_probabilities(int(counts.equal[q]), int(counts.tied[q]))
+        rank = counts.greater[q] + np.arange(1, len(probabilities) + 1)
+        values[q] = (probabilities * np.log(rank)).sum()
     return values
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How one model answered one direction's queries.
+    """Per-query results of one model in one direction.
 
     Attributes:
-        log_rank: float64 ``[Q]``, of :func:`log_ranks`.
-        hit: float64 ``[Q]``, of :func:`robustness.metrics.hits` at the cutoff: 0 to 1.
+        log_rank: float64 ``[Q]``, from :func:`log_ranks`.
+        hit: float64 ``[Q]``, from :func:`robustness.metrics.hits` at the cutoff; 0 to 1.
         cutoff: The k of hit@k.
     """
 
@@ -54,43 +60,49 @@ class Answers:
 
     @classmethod
     def of(cls, counts: RankCounts, metric: str = metrics.PRIMARY_METRIC) -> Answers:
-        """The answers that rank counts tell of, and whether they are hits of ``hit@k``."""
+        """Compute the log ranks and the hits of a ``hit@k`` metric from rank counts."""
         cutoff = int(metric.removeprefix("hit@"))
         return cls(log_ranks(counts), metrics.hits(counts, cutoff), cutoff)
 
 
 def query_clusters(text_of_image: Clusters, patients: Sequence[str]) -> dict[str, Clusters]:
-    """The cluster of each query, by direction: patients, joined where they share a text.
+    """Return the cluster of each query by direction: patients, joined if they share a text.
 
-    A patient's images are alike and its texts ask for them, so all its queries stand or
-    fall together. A text that came with images of several patients is one query, and what
-    moves its embedding moves the ranks of all their images: those patients are one cluster.
+    All queries of a patient are dependent. A text shared by several patients is one query,
+    and its embedding affects the ranks of all their images, so those patients are one
+    cluster (a connected component of the patient-text graph).
 
     Args:
-        text_of_image: int64 ``[N]``, the text each image came with.
+        text_of_image: int64 ``[N]``, the text of each image.
         patients: The patient of each image, ``[N]``.
 
     Returns:
         ``image_to_report``: int64 ``[N]``; ``report_to_image``: int64 ``[M]``; numbered from 0.
+
+    Example:
+        >>> clusters = query_clusters(np.array([0, 0, 1]), patients=["a", "b", "c"])
+        >>> clusters["image_to_report"].tolist(), clusters["report_to_image"].tolist()
+        ([0, 0, 1], [0, 1])
     """
     _, patient = np.unique(np.asarray(patients), return_inverse=True)
     text = np.asarray(text_of_image)
-    # The lowest patient number spreads over texts and patients until nothing moves.
+    # Propagate the lowest patient number over texts and patients until it is stable.
     label = patient
     while True:
-        of_text = _lowest(text, label)
-        spread = _lowest(patient, of_text[text])[patient]
-        if np.array_equal(spread, label):
+        of_text = _group_min(text, label)
+        updated = _group_min(patient, of_text[text])[patient]
+        if np.array_equal(updated, label):
             break
-        label = spread
+        label = updated
     _, cluster = np.unique(label, return_inverse=True)
     return {
         "image_to_report": cluster.astype(np.int64),
-        "report_to_image": _lowest(text, cluster),
+        "report_to_image": _group_min(text, cluster),
     }
 
 
-def _lowest(group: Clusters, values: Clusters) -> Clusters:
-    lowest = np.full(int(group.max()) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(lowest, group, values)
-    return lowest
+def _group_min(group: Clusters, values: Clusters) -> Clusters:
+    """Return the minimum value of each group."""
+    minimum = np.full(int(group.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(minimum, group, values)
+    return minimum

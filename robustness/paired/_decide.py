@@ -1,4 +1,4 @@
-"""What a run's comparisons mean: a regression, no worse than a margin, or too few queries."""
+"""Decisions from paired comparisons: regression, non-inferiority, smallest detectable drop."""
 
 from __future__ import annotations
 
@@ -11,135 +11,147 @@ from robustness.paired._signflip import holm
 from robustness.thresholds import ALPHA, MARGIN, NON_INFERIORITY_ALPHA
 
 POWER = 0.8
+"""Power of the smallest detectable drop."""
 
 
 def adjust(comparisons: Sequence[PairedComparison]) -> tuple[PairedComparison, ...]:
-    """The comparisons of all the cases of a run, with their p-values adjusted by Holm."""
-    adjusted = holm([found.p for found in comparisons])
+    """Adjust the p-values of all comparisons of a run by Holm's step-down."""
+    adjusted = holm([comparison.p for comparison in comparisons])
     return tuple(
-        replace(found, adjusted_p=float(p)) for found, p in zip(comparisons, adjusted, strict=True)
+        replace(comparison, adjusted_p=float(p))
+        for comparison, p in zip(comparisons, adjusted, strict=True)
     )
 
 
-def regressed(found: PairedComparison, *, alpha: float = ALPHA, margin: float = MARGIN) -> bool:
-    """Whether the candidate is worse, beyond chance and by more than the margin.
+def regressed(
+    comparison: PairedComparison, *, alpha: float = ALPHA, margin: float = MARGIN
+) -> bool:
+    """Return True if the candidate is significantly worse, by more than the margin.
 
     Args:
-        found: A comparison that :func:`adjust` has seen.
-        alpha: The level of the family of all the run's cases.
-        margin: The drop of hit@10 that may be, as a fraction.
+        comparison: A comparison from :func:`adjust`.
+        alpha: Family-wise level over all comparisons of the run.
+        margin: Tolerated drop of hit@k, as a fraction.
 
     Raises:
-        ValueError: The p-value is not adjusted, alpha is not between 0 and 0.5, or the margin
-            is not from 0 to below 1.
+        ValueError: If the p-value is not adjusted, alpha is not between 0 and 0.5, or the
+            margin is not from 0 to below 1.
     """
-    if found.adjusted_p is None:
-        raise ValueError("the p-value is not adjusted; adjust() takes all the cases of a run")
+    if comparison.adjusted_p is None:
+        raise ValueError(
+            "the p-value is not adjusted; call adjust() with all comparisons of the run"
+        )
     _require(alpha, margin)
-    return found.adjusted_p <= alpha and found.drop > margin
+    return comparison.adjusted_p <= alpha and comparison.drop > margin
 
 
 def non_inferior(
-    found: PairedComparison,
+    comparison: PairedComparison,
     *,
     cases: int,
     alpha: float = NON_INFERIORITY_ALPHA,
     margin: float = MARGIN,
 ) -> bool:
-    """Whether a drop as large as the margin is excluded.
+    """Return True if a drop as large as the margin is excluded.
 
-    The upper limits of all the cases hold together with confidence ``1 - alpha``: each is
+    The upper limits of all comparisons are simultaneous at confidence ``1 - alpha``: each is
     one-sided at ``alpha / cases`` (Bonferroni).
 
     Args:
-        found: A comparison.
-        cases: How many the run has.
-        alpha: The level of the family of all the run's cases.
-        margin: The drop of hit@10 that may not be, as a fraction.
+        comparison: A comparison.
+        cases: Number of comparisons in the run.
+        alpha: Family-wise level over all comparisons of the run.
+        margin: Drop of hit@k to exclude, as a fraction.
 
     Raises:
-        ValueError: As for :func:`regressed`, or there is no case.
+        ValueError: If alpha is not between 0 and 0.5, the margin is not from 0 to below 1, or
+            ``cases`` is below 1.
     """
     _require(alpha, margin, cases)
-    return upper_limit(found, cases=cases, alpha=alpha) < margin
+    return upper_limit(comparison, cases=cases, alpha=alpha) < margin
 
 
 def upper_limit(
-    found: PairedComparison, *, cases: int, alpha: float = NON_INFERIORITY_ALPHA
+    comparison: PairedComparison, *, cases: int, alpha: float = NON_INFERIORITY_ALPHA
 ) -> float:
-    """The drop that a case does not exceed, at a level that holds for all the cases at once."""
-    return found.upper_limit(alpha / cases)
+    """Return the upper limit of the drop, simultaneous over all comparisons (Bonferroni)."""
+    return comparison.upper_limit(alpha / cases)
 
 
 def smallest_drop(
-    found: PairedComparison,
+    comparison: PairedComparison,
     *,
     cases: int,
     alpha: float = ALPHA,
     margin: float = MARGIN,
     power: float = POWER,
 ) -> float:
-    """The drop of hit@10 that a comparison like this one would have called a regression.
+    """Return the smallest drop of hit@k that this comparison could detect with given power.
 
-    A candidate whose hit@10 is truly d lower in one case fails where both events occur:
+    A candidate whose true hit@k is d lower in one comparison fails if both events occur:
 
     - The test rejects at the first step of Holm, ``alpha / cases``.
     - The observed drop exceeds the margin.
 
-    How far log ranks rise for a drop d is not known before it is there. It is taken that a
-    share c of the patients falls by ``fall``, which costs half of the hits: ``c = 2 d /
-    hit``. The mean log rank rises by ``c fall``, and each that falls adds a square to the
-    variance: ``s^2 = flip_standard_error^2 + sum_squared_weights c fall^2``. Of the hits at least a share d was
-    lost: ``e^2 = se^2 + sum_squared_weights d``. Both statistics are near normal, so the events have
-    probability ``Phi(c fall / s - z(1 - alpha / cases))`` and ``Phi((d - margin) / e)``.
-    (That all log ranks rise alike is far too hopeful: it triples the first argument.)
+    The rise of the log ranks for a drop d is unknown, so it is modelled: a fraction c of the
+    clusters rises by r = ``half_loss_rise``, which costs half of their hits, so that
+    ``c = 2 d / baseline_hit``. With w = ``sum_squared_weights``, the mean log rank rises by
+    ``c r`` with variance ``s^2 = flip_standard_error^2 + w c r^2``, and the drop has variance
+    ``e^2 = standard_error^2 + w d``. Both statistics are nearly normal, so the events have
+    probability ``Phi(c r / s - z(1 - alpha / cases))`` and ``Phi((d - margin) / e)``. (Equal
+    rises of all log ranks would be far too optimistic: the first argument triples.)
 
-    The events go together, so the probability of both is at least their product (Slepian
-    1962); the smallest d whose product is the power is returned. It speaks of candidates
-    that differ from the baseline as much as this one.
+    The events are positively correlated, so their joint probability is at least the product
+    (Slepian 1962). The result is the smallest d whose product reaches the power, for
+    candidates that differ from the baseline as much as this one.
 
     Args:
-        found: A comparison.
-        cases: How many the run has.
-        alpha: The level of the family of all the run's cases.
-        margin: The drop of hit@10 that may be, as a fraction.
-        power: The probability with which the drop is to be seen.
+        comparison: A comparison.
+        cases: Number of comparisons in the run.
+        alpha: Family-wise level over all comparisons of the run.
+        margin: Tolerated drop of hit@k, as a fraction.
+        power: Probability of detecting the drop, between 0 and 1.
 
     Returns:
-        A fraction; inf where no drop would have been seen.
+        A fraction; inf if no drop could be detected.
 
     Raises:
-        ValueError: As for :func:`non_inferior`, or the power is not between 0 and 1.
+        ValueError: As for :func:`non_inferior`, or if the power is not between 0 and 1.
     """
     _require(alpha, margin, cases)
     if not 0 < power < 1:
-        raise ValueError(f"power is {power}; it is between 0 and 1")
-    # One cluster shows nothing, and a baseline without hits has none to lose.
-    if math.isinf(found.standard_error) or not (found.fall and found.hit):
+        raise ValueError(f"power is {power}; it must be between 0 and 1")
+    # One cluster has no standard error, and a baseline without hits has none to lose.
+    if math.isinf(comparison.standard_error) or not (
+        comparison.half_loss_rise and comparison.baseline_hit
+    ):
         return math.inf
     critical = -NORMAL.inv_cdf(alpha / cases)
 
-    def seen(drop: float) -> float:
-        share = min(2 * drop / found.hit, 1.0)
-        error = math.sqrt(found.flip_standard_error**2 + found.sum_squared_weights * share * found.fall**2)
-        rejects = NORMAL.cdf(share * found.fall / error - critical)
-        spread = math.sqrt(found.standard_error**2 + found.sum_squared_weights * drop)
+    def detection_probability(drop: float) -> float:
+        share = min(2 * drop / comparison.baseline_hit, 1.0)
+        error = math.sqrt(
+            comparison.flip_standard_error**2
+            + comparison.sum_squared_weights * share * comparison.half_loss_rise**2
+        )
+        rejects = NORMAL.cdf(share * comparison.half_loss_rise / error - critical)
+        spread = math.sqrt(comparison.standard_error**2 + comparison.sum_squared_weights * drop)
         exceeds = NORMAL.cdf((drop - margin) / spread)
         return rejects * exceeds
 
-    low, high = 0.0, found.hit
-    if seen(high) < power:
+    low, high = 0.0, comparison.baseline_hit
+    if detection_probability(high) < power:
         return math.inf
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (low, middle) if seen(middle) >= power else (middle, high)
+        low, high = (low, middle) if detection_probability(middle) >= power else (middle, high)
     return high
 
 
 def _require(alpha: float, margin: float, cases: int = 1) -> None:
-    if not 0 < alpha < 0.5:  # noqa: PLR2004 - beyond it a limit is no limit
-        raise ValueError(f"alpha is {alpha}; it is between 0 and 0.5")
+    if not 0 < alpha < 0.5:  # noqa: PLR2004 - above, the upper limit is below the estimate
+        raise ValueError(f"alpha is {alpha}; it must be between 0 and 0.5")
     if not 0 <= margin < 1:
-        raise ValueError(f"margin is {margin}; it is a fraction from 0 to below 1")
+        raise ValueError(f"margin is {margin}; it must be a fraction from 0 to below 1")
     if cases < 1:
-        raise ValueError(f"there are {cases} cases; there is at least one")
+        raise ValueError(f"there are {cases} cases; at least one is required")

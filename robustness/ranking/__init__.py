@@ -1,22 +1,22 @@
-"""Ranks of the right answers, without an N x N matrix in memory.
+"""Rank counts of positives without an N x N score matrix in memory.
 
-Scores are float32 dot products, whatever precision the caller's settings allow. Three
-things go wrong in silence here, and shape this module:
+Scores are float32 dot products, independent of the caller's precision settings. Three silent
+errors shape this package:
 
-- Ties. Where all embeddings are equal, "how many score above" is 0 for everybody, a
-  perfect rank; so ties are counted beside it and metrics take their expectation.
-- A positive's score must be one number wherever it is looked at: computed apart it differs
-  in its last bits from its copies' in the product. It is read from the tile, or put there
-  before anything is compared with it, and excluded by its index.
-- A product's last bits depend on where in the matrix a row stands. The gallery's
-  distinct rows are brought into an order of their own first, so that equal rows score
-  equally and the caller's order changes nothing.
+- Ties. If all embeddings are equal, the number of higher scores is 0 for every query, a
+  perfect rank. So ties are counted too, and metrics take the expectation over them.
+- A positive must have one score. Computed separately, it differs in its last bits from the
+  score of an equal row in the matrix product. So it is read from the tile, or written into it
+  before any comparison, and the positive is excluded by index.
+- The last bits of a product depend on a row's position in the matrix. So the distinct gallery
+  rows are first put into a canonical order: equal rows score equally, and the caller's order
+  changes nothing.
 """
 
 from robustness.counts import RankCounts
 from robustness.ranking._blocks import rank_both
 from robustness.ranking._inputs import TILE_BYTES, Distinct, Positives
-from robustness.ranking._rows import Score, Watch, rank_counts
+from robustness.ranking._rows import Score, TileCallback, rank_counts
 
 __all__ = [
     "TILE_BYTES",
@@ -24,7 +24,7 @@ __all__ = [
     "Positives",
     "RankCounts",
     "Score",
-    "Watch",
+    "TileCallback",
     "rank_both",
     "rank_counts",
 ]

@@ -1,4 +1,4 @@
-"""Ranking one direction's queries, a tile of whole rows after another."""
+"""Rank counts of one direction, computed in tiles of whole rows."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from robustness.ranking._inputs import (
 )
 
 Score = Callable[[Tensor, Tensor], Tensor]
-"""Scores of queries with a gallery: ``[q, D]`` and ``[U, D]`` to ``[q, U]``."""
+"""Score function: queries ``[q, D]`` and gallery ``[U, D]`` to scores ``[q, U]``."""
 
-Watch = Callable[[int, Tensor, Distinct], None]
-"""Sees a tile: its first query's index, its scores ``[q, U]``, and their columns."""
+TileCallback = Callable[[int, Tensor, Distinct], None]
+"""Receives a tile: its first query's index, its scores ``[q, U]``, and their columns."""
 
 
 def rank_counts(
@@ -34,28 +34,33 @@ def rank_counts(
     *,
     score: Score | None = None,
     tile_rows: int | None = None,
-    watch: Watch | None = None,
+    on_tile: TileCallback | None = None,
 ) -> RankCounts:
-    """Counts, for each query, the gallery items above and level with its positives.
+    """Return the rank counts of each query.
+
+    A score is the dot product of two rows unless ``score`` is given.
 
     Args:
         queries: float32 ``[Q, D]``, array or tensor, on any device.
         gallery: float32 ``[G, D]``; it is moved to the queries' device.
-        positives: For each query the gallery indexes that are right, in any order; or
-            one index a query, as an integer array ``[Q]``.
-        score: From queries ``[q, D]`` and a gallery ``[U, D]`` to scores ``[q, U]``; the dot
-            product, where there is none.
-        tile_rows: Queries scored at once; the default suits the device, 32 MiB on a
-            CPU.
-        watch: Called with each tile, in the order of the queries, so that what else is to be
-            known of a ranking costs no second scoring.
+        positives: For each query the gallery indexes of its positives, in any order; or
+            one index per query, as an integer array ``[Q]``.
+        score: From queries ``[q, D]`` and a gallery ``[U, D]`` to scores ``[q, U]``.
+        tile_rows: Number of queries scored at once; by default chosen for the device
+            (32 MiB of scores on a CPU).
+        on_tile: Called with each tile in query order, to derive more from the same scores.
 
     Returns:
-        The counts, on the host.
+        The counts, as NumPy arrays.
 
     Raises:
-        ValueError: An input is empty, not finite or of a wrong shape, a query has no
-            positive, or a positive is not in the gallery.
+        ValueError: If an input is empty, not finite or has a wrong shape, a query has no
+            positive or a duplicate one, or a positive is not in the gallery.
+
+    Example:
+        >>> counts = rank_counts([[3.0, 2.0, 2.0]], np.eye(3), positives=[[1]])
+        >>> counts.greater.tolist(), counts.equal.tolist()
+        ([1], [1])
     """
     query_rows = as_matrix(queries, "queries")
     gallery_rows = as_matrix(gallery, "gallery").to(query_rows.device)
@@ -64,22 +69,22 @@ def rank_counts(
             f"queries have shape {list(query_rows.shape)} and gallery"
             f" {list(gallery_rows.shape)}; both need the same number of columns"
         )
-    right, offsets = flatten(positives, len(query_rows), len(gallery_rows))
+    flat, offsets = flatten(positives, len(query_rows), len(gallery_rows))
     if tile_rows is None:
         tile_rows = max(1, score_bytes(query_rows.device) // (4 * len(gallery_rows)))
     columns = distinct(gallery_rows)
-    right_columns = columns.of_item[torch.from_numpy(right).to(query_rows.device)]
+    positive_columns = columns.of_item[torch.from_numpy(flat).to(query_rows.device)]
     tiles = []
     with torch.inference_mode(), full_float32():
         for start in range(0, len(query_rows), tile_rows):
             stop = min(start + tile_rows, len(query_rows))
             scores = _scores(query_rows[start:stop], columns.rows, score)
-            if watch is not None:
-                watch(start, scores, columns)
+            if on_tile is not None:
+                on_tile(start, scores, columns)
             bounds = offsets[start : stop + 1]
             sizes = torch.from_numpy(np.diff(bounds)).to(scores.device)
             tiles.append(
-                _count_tile(scores, columns.copies, right_columns[bounds[0] : bounds[-1]], sizes)
+                _count_tile(scores, columns.copies, positive_columns[bounds[0] : bounds[-1]], sizes)
             )
     greater, equal, tied, pair_greater, pair_equal = (
         torch.cat(parts).cpu().numpy() for parts in zip(*tiles, strict=True)
@@ -95,32 +100,32 @@ def _scores(queries: Tensor, gallery: Tensor, score: Score | None) -> Tensor:
     scores = score(queries, gallery).float()
     shape = (len(queries), len(gallery))
     if tuple(scores.shape) != shape:
-        raise ValueError(f"scores have shape {list(scores.shape)}; they are {list(shape)}")
+        raise ValueError(f"scores have shape {list(scores.shape)}; expected {list(shape)}")
     if not torch.isfinite(scores).all():
-        raise ValueError("scores hold values that are not finite")
+        raise ValueError("scores contain values that are not finite")
     return scores
 
 
 def _count_tile(
-    scores: Tensor, copies: Tensor, right: Tensor, sizes: Tensor
+    scores: Tensor, copies: Tensor, positive_columns: Tensor, sizes: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The five counts of a tile.
+    """Return the five arrays of rank counts of a tile.
 
     Args:
         scores: float32 ``[q, U]``, of each query with each distinct gallery row.
-        copies: int64 ``[U]``, how many gallery items each of those rows stands for.
-        right: int64 ``[p]``, the column of each pair's positive.
-        sizes: int64 ``[q]``, how many pairs each query has.
+        copies: int64 ``[U]``, number of gallery items equal to each of those rows.
+        positive_columns: int64 ``[p]``, the column of each pair's positive.
+        sizes: int64 ``[q]``, number of pairs of each query.
     """
     query = torch.repeat_interleave(sizes)
-    of_pair = scores[query, right]
+    of_pair = scores[query, positive_columns]
     best = torch.full_like(scores[:, 0], -torch.inf).scatter_reduce(0, query, of_pair, "amax")
     tied = torch.zeros_like(sizes).index_add_(0, query, (of_pair == best[query]).long())
     above, level = _tally(scores, best, copies)
-    # No positive scores above the best one, and those level with it are the tied ones.
+    # No positive scores above the best one, and the positives level with it are `tied`.
     greater, equal = above, level - tied
     pair_greater, pair_equal = greater[query], equal[query] + tied[query] - 1
-    # A lone positive is the best one; only queries with several need the other counts.
+    # A single positive is the best one; only queries with several need the pair counts.
     several = sizes > 1
     if several.any():
         pairs = several[query]
@@ -132,7 +137,7 @@ def _count_tile(
 
 
 def _tally(scores: Tensor, value: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
-    """How many items of each row score above, and exactly as, one value a row."""
+    """Count the items of each row with a score above, and equal to, one value per row."""
     above, level = scores > value[:, None], scores == value[:, None]
     if len(copies) == int(copies.sum()):
         return above.sum(1), level.sum(1)
@@ -142,15 +147,15 @@ def _tally(scores: Tensor, value: Tensor, copies: Tensor) -> tuple[Tensor, Tenso
 def _tally_many(
     scores: Tensor, row: Tensor, value: Tensor, copies: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same for many values a row, each of which stands in its row: other items only."""
+    """Count as :func:`_tally` for many values per row; the item of each value is excluded."""
     ordered, order = scores.sort(dim=1)
-    upto = torch.nn.functional.pad(copies[order].cumsum(1), (1, 0))
-    # Rows take very different numbers of values, so each value searches its row by itself.
+    cumulative = torch.nn.functional.pad(copies[order].cumsum(1), (1, 0))
+    # Rows have very different numbers of values, so there is one search per row.
     low = torch.empty_like(row)
     high = torch.empty_like(row)
     for i in range(len(scores)):
-        mine = row == i
-        low[mine] = torch.searchsorted(ordered[i], value[mine])
-        high[mine] = torch.searchsorted(ordered[i], value[mine], right=True)
-    below, upto_level = upto[row, low], upto[row, high]
-    return copies.sum() - upto_level, upto_level - below - 1
+        of_row = row == i
+        low[of_row] = torch.searchsorted(ordered[i], value[of_row])
+        high[of_row] = torch.searchsorted(ordered[i], value[of_row], right=True)
+    below, up_to_level = cumulative[row, low], cumulative[row, high]
+    return copies.sum() - up_to_level, up_to_level - below - 1
