@@ -1,4 +1,4 @@
-"""Phantoms: the same from the same seed, and what was drawn shows in the pixels."""
+"""Phantoms: reproducibility by seed, and findings in the pixels."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_pixels_are_the_same_in_another_process_and_after_other_studies():
         "import hashlib; from robustness.evalset import phantom;"
         "print(hashlib.sha256(phantom.Study(5, 11).image().tobytes()).hexdigest())"
     )
-    there = subprocess.run(
+    other_process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     import hashlib
 
     Study(5, 10).image()
-    assert there == [hashlib.sha256(Study(5, 11).image().tobytes()).hexdigest()]
+    assert other_process == [hashlib.sha256(Study(5, 11).image().tobytes()).hexdigest()]
 
 
 def test_a_smaller_set_is_the_beginning_of_a_larger_one():
@@ -58,10 +58,10 @@ def test_seeds_differ_in_reports_in_digests_and_in_pixels():
     assert (one.decode(one.pairs[0]) != other.decode(other.pairs[0])).mean() > 0.5
 
 
-def test_training_studies_are_no_evaluation_studies():
+def test_training_and_evaluation_studies_differ():
     for index in range(4):
-        seen, trained = Study(0, index), Study(0, index, Purpose.TRAINING)
-        assert (seen.image() != trained.image()).mean() > 0.5
+        evaluated, trained = Study(0, index), Study(0, index, Purpose.TRAINING)
+        assert (evaluated.image() != trained.image()).mean() > 0.5
     evaluation = {Study(0, index).report().findings for index in range(300)}
     training = {Study(0, index, Purpose.TRAINING).report().findings for index in range(300)}
     shared = evaluation & training
@@ -69,7 +69,7 @@ def test_training_studies_are_no_evaluation_studies():
     assert len(shared - macros) < 10
 
 
-def test_ids_are_unique_and_carry_seed_and_index():
+def test_ids_are_unique_and_contain_seed_and_index():
     pairs = phantom.load("20:4").pairs
     assert pairs[17].image_id == "phantom-4-00017"
     assert len({pair.digest for pair in pairs}) == len(pairs)
@@ -79,7 +79,7 @@ BAD_SPECIFICATIONS = "|0|-1|1.5|many|1000001|8:|8:-1|8:x|8:1:2| 8|8\n|٣|9999999
 
 
 @pytest.mark.parametrize("bad", BAD_SPECIFICATIONS.split("|"))
-def test_a_bad_specification_is_one_line_that_says_what_is_allowed(bad):
+def test_an_invalid_specification_is_refused_in_one_line(bad):
     with pytest.raises(UsageError) as caught:
         phantom.load(bad)
     message = str(caught.value)
@@ -95,7 +95,7 @@ def test_the_import_does_not_load_torch():
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), index=st.integers(0, 10**6))
-def test_every_image_is_a_radiograph_in_form(seed, index):
+def test_every_image_has_the_form_of_a_radiograph(seed, index):
     image = Study(seed, index).image()
     assert image.dtype == np.uint8
     assert image.shape == (224, 224)
@@ -110,14 +110,14 @@ ZONE_ROWS = {"upper": (-0.52, -0.32), "mid": (-0.18, 0.04), "lower": (0.18, 0.36
 
 
 def region(side, low_x, high_x, rows):
-    """Slices of a box; ``low_x`` and ``high_x`` count outwards from the middle."""
+    """Return the slices of a box; ``low_x`` and ``high_x`` are distances from the middle."""
     xs = (low_x, high_x) if side == "left" else (-high_x, -low_x)
     to_pixel = [round((edge + 1) * 112) for edge in (*rows, *xs)]
     return slice(*to_pixel[:2]), slice(*to_pixel[2:])
 
 
 def change(findings, where, repeats=6):
-    """Mean change of brightness in a region when only the findings differ."""
+    """Return the mean change of brightness in a region if only the findings differ."""
     changes = []
     for seed in range(repeats):
         plain = render(Findings(), np.random.default_rng(seed)).astype(float)
@@ -131,7 +131,7 @@ def other(side):
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_fluid_is_bright_at_the_base_of_its_own_side(side):
+def test_an_effusion_is_bright_at_the_base_of_its_side(side):
     # The patient's right is the image's left.
     base = (0.24, 0.40)
     shown = Findings(effusion=Sided(**{side: 2}))
@@ -139,7 +139,7 @@ def test_fluid_is_bright_at_the_base_of_its_own_side(side):
     assert abs(change(shown, region(other(side), 0.5, 0.68, base))) < 2
 
 
-def test_more_fluid_is_more_bright():
+def test_a_larger_effusion_is_brighter():
     area = region("right", 0.35, 0.68, (-0.4, 0.45))
     amounts = [change(Findings(effusion=Sided(right=grade)), area) for grade in (0, 1, 2, 3)]
     assert amounts[0] == 0
@@ -149,7 +149,7 @@ def test_more_fluid_is_more_bright():
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("zone", ["upper", "mid", "lower"])
 @pytest.mark.parametrize("kind", ["consolidations", "mass", "nodule"])
-def test_an_opacity_is_bright_in_its_own_zone(kind, side, zone):
+def test_an_opacity_is_bright_in_its_zone(kind, side, zone):
     place = Place(side, zone)
     shown = Findings(**{kind: (place,) if kind == "consolidations" else place})
     inside = change(shown, region(side, 0.26, 0.60, ZONE_ROWS[zone]))

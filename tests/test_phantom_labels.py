@@ -1,4 +1,4 @@
-"""The labels of phantoms: named for what was drawn, and told apart by their reports."""
+"""Labels of phantoms: the names of the drawn findings, consistent with the reports."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_each_finding_has_its_name(finding, name):
     assert phantom.finding_names(Findings(**finding, **UNNAMED)) == {name}
 
 
-def test_every_finding_is_named_or_is_known_to_have_no_name():
+def test_every_finding_has_a_name_or_is_listed_as_unnamed():
     assert phantom.finding_names(Findings(**UNNAMED)) == frozenset()
     named = {name for finding, _ in SHOWN for name in finding}
     assert named | set(UNNAMED) == {field.name for field in fields(Findings)}
@@ -61,7 +61,7 @@ def test_every_finding_is_named_or_is_known_to_have_no_name():
     assert phantom.finding_names(Findings(**everything)) == {name for _, name in SHOWN}
 
 
-def test_pairs_carry_the_labels_of_what_was_drawn():
+def test_pairs_have_the_labels_of_the_drawn_findings():
     for index, pair in enumerate(evalset.load("phantom:64:9").pairs):
         assert pair.labels == phantom.finding_names(Study(9, index).findings)
 
@@ -81,22 +81,22 @@ WORDS = {
 DENIED = re.compile(r"\bno\b|\bnot\b|without|normal|unremarkable|clear of|intact|within")
 
 
-def test_reports_speak_of_what_is_labelled_and_of_nothing_else():
-    """Reports leave some findings out, and name none that was not drawn."""
-    said = {name: Counter() for name in WORDS}
+def test_reports_state_most_labels_and_no_others():
+    """Reports omit some findings, and state none that was not drawn."""
+    stated = {name: Counter() for name in WORDS}
     for pair in evalset.load("phantom:512").pairs:
         text = pair.report.text(("findings", "impression")).lower()
         affirmed = " ".join(part for part in text.split(". ") if not DENIED.search(part))
         for name, words in WORDS.items():
-            found = re.search(rf"\b(?:{words})", affirmed) is not None
-            said[name][name in pair.labels, found] += 1
-    for name, counts in said.items():
+            is_stated = re.search(rf"\b(?:{words})", affirmed) is not None
+            stated[name][name in pair.labels, is_stated] += 1
+    for name, counts in stated.items():
         present = counts[True, True] + counts[True, False]
         assert counts[True, True] / present > 0.75, name
         assert counts[False, True] == 0, name
 
 
-def test_label_sets_of_the_default_set_are_neither_one_nor_all_different():
+def test_label_sets_of_the_default_set_are_diverse_but_repeat():
     counts = Counter(pair.labels for pair in evalset.load("phantom:512").pairs)
     assert 50 < len(counts) < 400
     assert max(counts.values()) < 512 // 4

@@ -1,4 +1,4 @@
-"""Reports of phantoms: what they say is what was drawn, and they vary."""
+"""Reports of phantoms: they are true of the drawn findings, and they vary."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_only_normal_studies_are_dictated_with_a_macro():
     assert all(not phantom.labels(findings)[1:].any() for findings in macros)
 
 
-def test_labels_have_one_length_and_tell_sides_and_zones_apart():
+def test_labels_have_one_length_and_distinguish_sides_and_zones():
     right = phantom.labels(Findings(nodule=Place("right", "upper")))
     left = phantom.labels(Findings(nodule=Place("left", "upper")))
     assert right.dtype == np.float32
@@ -148,18 +148,18 @@ READERS = [
         at_a_place("consolidations"),
     ),
 ]
-"""What a sentence is about, by its words, and whether it is true; the first match counts."""
+"""The topic of a sentence, by its words, and a check of its truth; the first match counts."""
 
 
 def truth_of(sentence, findings):
-    """Whether a sentence about a study is true, read independently of how it was made."""
+    """Return True if a sentence about a study is true; independent of the code under test."""
     for words, is_true in READERS:
         if re.search(words, sentence):
             return is_true(sentence, findings)
-    raise AssertionError(f"nobody reads {sentence!r}")
+    raise AssertionError(f"no reader for {sentence!r}")
 
 
-def test_whatever_a_report_states_is_so():
+def test_every_statement_of_a_report_is_true():
     read = 0
     for study in STUDIES:
         if study.findings.macro:
@@ -172,7 +172,7 @@ def test_whatever_a_report_states_is_so():
     assert read > 5 * len(STUDIES)
 
 
-def test_the_reader_of_the_test_above_tells_a_false_sentence():
+def test_truth_of_detects_false_sentences():
     shown = Findings(effusion=Sided(right=2), mass=Place("left", "upper"))
     assert truth_of("there is a moderate right pleural effusion", shown)
     assert not truth_of("there is a moderate left pleural effusion", shown)
@@ -184,7 +184,7 @@ def test_the_reader_of_the_test_above_tells_a_false_sentence():
 
 @settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_reports_of_what_is_there_vary_and_stay_true(seed):
+def test_reports_of_the_same_findings_are_true_for_any_seed(seed):
     shown = Findings(
         view="AP",
         effusion=Sided(1, 1),
@@ -197,7 +197,7 @@ def test_reports_of_what_is_there_vary_and_stay_true(seed):
         assert UNSPECIFIC.search(sentence) or truth_of(sentence, shown), sentence
 
 
-def test_every_finding_is_described_somewhere_and_sometimes_left_out():
+def test_a_finding_is_described_in_most_reports_but_not_all():
     described, drawn = 0, 0
     for study in STUDIES:
         if study.findings.pacemaker:
