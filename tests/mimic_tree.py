@@ -177,8 +177,10 @@ def _report(report: Report, number: int) -> tuple[str | None, Report]:
     if number % 23 == 22:
         return None, Report()
     if number % 29 == 28:
-        kept = Report(indication="Evaluate for pneumonia.")
-        return _paged(FINAL, _part("INDICATION", kept.indication), _part("COMPARISON", "___")), kept
+        expected = Report(indication="Evaluate for pneumonia.")
+        return _paged(
+            FINAL, _part("INDICATION", expected.indication), _part("COMPARISON", "___")
+        ), expected
     compared = ("", "None.", "Chest radiograph of ___.", "___. CT of ___.")[number % 4]
     return FORMS[number % len(FORMS)](replace(report, comparison=compared))
 
@@ -224,8 +226,8 @@ def _addendum(report: Report) -> tuple[str, Report]:
 def _joined(report: Report) -> tuple[str, Report]:
     """Put findings and impression under one heading."""
     both = " ".join(part for part in (report.findings, report.impression) if part)
-    kept = replace(report, findings="", impression=both)
-    return _paged(FINAL, *_sections(kept, impression="FINDINGS AND IMPRESSION")), kept
+    expected = replace(report, findings="", impression=both)
+    return _paged(FINAL, *_sections(expected, impression="FINDINGS AND IMPRESSION")), expected
 
 
 def _one_line(report: Report) -> tuple[str, Report]:
@@ -236,9 +238,9 @@ def _one_line(report: Report) -> tuple[str, Report]:
 def _undivided(report: Report) -> tuple[str, Report]:
     """Put the reading in paragraphs without a heading."""
     body = [part for part in (report.findings, report.impression) if part]
-    kept = Report(indication=report.indication or "Cough.", undivided=" ".join(body))
-    indication = _part("INDICATION", kept.indication)
-    return _paged(FINAL, indication, *[_part("", part) for part in body]), kept
+    expected = Report(indication=report.indication or "Cough.", undivided=" ".join(body))
+    indication = _part("INDICATION", expected.indication)
+    return _paged(FINAL, indication, *[_part("", part) for part in body]), expected
 
 
 FORMS = (

@@ -12,7 +12,7 @@ from table_files import (
     FIELDS,
     FORMATS,
     ROWS,
-    as_pil_shows_it,
+    decode_with_pillow,
     full,
     load,
     pixels,
@@ -65,7 +65,7 @@ def test_images_match_the_files(folder):
     for pair in loaded.pairs:
         image = loaded.decode(pair)
         assert image.dtype == np.uint8
-        np.testing.assert_array_equal(image, as_pil_shows_it(folder / pair.image_id))
+        np.testing.assert_array_equal(image, decode_with_pillow(folder / pair.image_id))
 
 
 def test_a_digest_depends_on_the_image_and_the_decoding(folder):
@@ -113,10 +113,10 @@ def test_columns_are_named_by_options(folder, suffix):
         fields = tuple(field for field in fields if field != "labels")
     table = write_table(folder / f"set{suffix}", rows, fields)
     options = [f"{field}={name}" for field, name in names.items()]
-    found = {pair.image_id: pair for pair in load(table, *options).pairs}
-    assert found["a.png"].study_id == "s1"
-    assert found["a.png"].report.findings.startswith("Herz")
-    assert found["a.png"].labels == {"Edema", "Cardiomegaly"}
+    pairs = {pair.image_id: pair for pair in load(table, *options).pairs}
+    assert pairs["a.png"].study_id == "s1"
+    assert pairs["a.png"].report.findings.startswith("Herz")
+    assert pairs["a.png"].labels == {"Edema", "Cardiomegaly"}
     with pytest.raises(
         EvaluationSetError, match="no column 'image'; the columns are 'Path', 'report'"
     ):

@@ -107,21 +107,21 @@ def test_a_pair_matches_the_tables(collection):
 
 def test_reports_do_not_depend_on_their_place(collection, tmp_path):
     options = {"split": "all", "view": "all", "images": "all", "missing": "exclude"}
-    beside = collection.load(**options)
+    default = collection.load(**options)
     for place in (collection.archive, collection.apart, collection.apart / "files"):
         other = collection.load(**options, reports=place)
-        assert other.pairs == beside.pairs
-        assert other.excluded == beside.excluded
-        assert other.fingerprint == beside.fingerprint
-    # Without reports beside the images, and the archive beside the tables.
+        assert other.pairs == default.pairs
+        assert other.excluded == default.excluded
+        assert other.fingerprint == default.fingerprint
+    # No reports next to the images, but the archive next to the tables.
     bare = tmp_path / "bare"
     shutil.copytree(collection.root, bare, ignore=shutil.ignore_patterns("*.txt"))
     shutil.copy(collection.archive, bare)
     packed = evalset.load(spec(bare, **options))
-    assert packed.pairs == beside.pairs
-    assert packed.fingerprint == beside.fingerprint
+    assert packed.pairs == default.pairs
+    assert packed.fingerprint == default.fingerprint
     relative = evalset.load(spec(bare, **options, reports="mimic-cxr-reports.zip"))
-    assert relative.pairs == beside.pairs
+    assert relative.pairs == default.pairs
 
 
 def test_an_archive_takes_precedence_over_a_tree(tmp_path):
@@ -156,19 +156,19 @@ def test_labels_match_the_table(collection, uncertain, values):
     labels = pd.read_csv(
         mimic_tree.table(collection.root, "chexpert"), dtype={"study_id": str}
     ).set_index("study_id")
-    found = Counter()
+    counts = Counter()
     for pair in loaded.pairs:
         study = pair.study_id[1:]
         if study not in labels.index:
             assert pair.labels is None
-            found["none"] += 1
+            counts["none"] += 1
             continue
         row = labels.loc[study]
         present = {name for name in mimic_tree.FINDINGS if row[name] in values}
         assert pair.labels == present
-        found.update(present)
-        found["uncertain"] += any(row[name] == -1 for name in mimic_tree.FINDINGS)
-    assert min(found[name] for name in ("none", "uncertain", "No Finding", "Edema")) > 0
+        counts.update(present)
+        counts["uncertain"] += any(row[name] == -1 for name in mimic_tree.FINDINGS)
+    assert min(counts[name] for name in ("none", "uncertain", "No Finding", "Edema")) > 0
 
 
 def test_without_the_table_no_pair_has_labels(tmp_path):

@@ -63,9 +63,9 @@ def test_repeated_reports_equal_an_independent_count(sample, texts):
         " ".join(section_of(texts[p.study_id], label) for label in both).strip().lower()
         for p in sample.pairs
     )
-    found = Counter(normalise(p.report.text(("findings", "impression"))) for p in sample.pairs)
-    assert sorted(found.values()) == sorted(expected.values())
-    assert max(found.values()) > 1
+    actual = Counter(normalise(p.report.text(("findings", "impression"))) for p in sample.pairs)
+    assert sorted(actual.values()) == sorted(expected.values())
+    assert max(actual.values()) > 1
 
 
 def test_sections_and_pixels_match_the_files(open_i, sample, texts):

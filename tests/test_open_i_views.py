@@ -113,8 +113,8 @@ def test_no_lateral_image_of_the_sample_is_selected(sample, eye):
 
 def test_the_score_equals_a_reference(open_i, scores):
     for image in sorted(scores)[::40]:
-        found = _view.frontal_score(evalset.read_image(open_i / "images" / f"{image}.jpg"))
-        assert found == pytest.approx(scores[image], abs=1e-9)
+        score = _view.frontal_score(evalset.read_image(open_i / "images" / f"{image}.jpg"))
+        assert score == pytest.approx(scores[image], abs=1e-9)
 
 
 @given(arrays.arrays(np.uint8, (32, 32)))

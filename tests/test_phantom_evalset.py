@@ -160,8 +160,8 @@ def test_an_opacity_is_bright_in_its_zone(kind, side, zone):
 
 
 def test_a_larger_heart_covers_more_of_the_lung():
-    beside = region("left", 0.36, 0.6, (0.1, 0.35))
-    amounts = [change(Findings(heart=grade), beside) for grade in (0, 1, 2, 3)]
+    lateral = region("left", 0.36, 0.6, (0.1, 0.35))
+    amounts = [change(Findings(heart=grade), lateral) for grade in (0, 1, 2, 3)]
     assert all(more > less + 3 for less, more in pairwise(amounts))
 
 

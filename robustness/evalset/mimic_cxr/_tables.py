@@ -157,7 +157,7 @@ def read_metadata(path: Path, rows: Mapping[str, Row]) -> dict[str, Metadata]:
         if (study, subject) != (row.study, row.subject):
             raise EvaluationSetError(
                 f"{where}: image {image} is of study {_quote(study)}, subject {_quote(subject)};"
-                f" {row.where} says study {row.study}, subject {row.subject}"
+                f" {row.where} has study {row.study}, subject {row.subject}"
             )
         taken = (_clock(date, where, "StudyDate"), _clock(time, where, "StudyTime"))
         result[image] = Metadata(view.strip(), taken)
@@ -203,7 +203,7 @@ def read_labels(
         if subject != subjects[study]:
             raise EvaluationSetError(
                 f"{where}: study {study} is of subject {_quote(subject)};"
-                f" the split table says {subjects[study]}"
+                f" the split table has {subjects[study]}"
             )
         for label, value in zip(LABELS, values, strict=True):
             if value not in _VALUES:
