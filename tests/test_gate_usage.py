@@ -12,7 +12,7 @@ from gate_repository import WEIGHTS, assert_no_traceback, said
     ("arguments", "edit", "message"),
     [
         (["--robustness-thresholds=no.yaml"], None, "thresholds file no.yaml cannot be read"),
-        ([], ("version: 1", "version: one"), "thresholds.yaml:1:10: the file.version is a whole"),
+        ([], ("version: 1", "version: one"), "thresholds.yaml:1:10: version must be a whole"),
         ([], ("[square, grid]", "[square, box]"), "thresholds.yaml:6:22: unknown pattern 'box'"),
         ([], ("hit@10 >= 0.5", "hits >= 0.5"), "thresholds.yaml:10:26: unknown metric 'hits'"),
         ([], ("levels:", "level:"), "thresholds.yaml:8:3: unknown key 'level'"),
@@ -53,7 +53,7 @@ def test_the_file_s_evaluation_set_need_not_be_there_where_another_is_named(repo
     repository.edit("open_i:nowhere", "[open_i]")
     outcome = repository.gate("--co", "--robustness-evalset=phantom:48")
     assert outcome.ret == 4
-    assert "the file.evalset is text, not a list" in said(outcome)
+    assert "evalset must be text, not a list" in said(outcome)
 
 
 def test_no_thresholds_file(repository):

@@ -114,27 +114,57 @@ def test_the_repository_s_own_file_is_sound():
 
 
 CARELESS = [
-    ("version: 1", "version: 2", 1, "version 2 is unknown; this is version 1"),
-    ("version: 1\n", "", 1, "key 'version' is missing in the file; it needs version, evalset"),
+    ("version: 1", "version: 2", 1, "version is 2; allowed is 1"),
+    ("version: 1\n", "", 1, "key 'version' is missing in the file; required: version, evalset"),
     ("evalset:", "evalsets:", 2, "unknown key 'evalsets' in the file; allowed: version,"),
     ("evalset:", "evalsets:", 2, "did you mean 'evalset'?"),
     ("phantom:64", "imagenet:5", 2, "unknown evaluation set 'imagenet:5'; allowed are phantom"),
-    ("phantom:64", "", 2, "the file.evalset is text, not empty"),
-    ("models.phantom:load", "models.phantom", 5, "'models.phantom' is no importable name"),
-    ("loader: somewhere", "load: somewhere", 7, "unknown key 'load' in the file.models.other"),
-    ("  other:", "  phantom:", 6, "key 'phantom' stands twice in the file.models"),
-    ("  other:", "  o ther:", 7, "model name 'o ther' may hold letters"),
-    ("optional: true", "optional: maybe", 9, "optional is true or false, not 'maybe'"),
+    ("phantom:64", "", 2, ": evalset must be text, not empty"),
+    (
+        "models.phantom:load",
+        "models.phantom",
+        5,
+        "loader 'models.phantom' is invalid; allowed: package.module:function, such as",
+    ),
+    (
+        "loader: somewhere",
+        "load: somewhere",
+        7,
+        "unknown key 'load' in models.other; allowed: loader, weights,",
+    ),
+    ("  other:", "  phantom:", 6, "duplicate key 'phantom' in models"),
+    (
+        "  other:",
+        "  o ther:",
+        6,
+        "model name 'o ther' is invalid; allowed: letters, digits, '_' and",
+    ),
+    (
+        "optional: true",
+        "optional: maybe",
+        9,
+        "models.other.optional must be true or false, not 'maybe'",
+    ),
     ("[square, grid]", "[square, stripes]", 12, "unknown pattern 'stripes'; allowed: square"),
     ("[square, grid]", "[square, gird]", 12, "did you mean 'grid'?"),
-    ("[square, grid]", "[]", 12, "the file.occlusion.patterns is empty; name at least one"),
-    ("[square, grid]", "square", 12, "the file.occlusion.patterns is a list, not 'square'"),
-    ("[black, grey]", "[black, black]", 13, "'black' stands twice"),
-    ("0.3, 0.1]", "1.3, 0.1]", 14, "level 1.3 is outside 0 to 1"),
+    ("[square, grid]", "[]", 12, ": occlusion.patterns is empty; name at least one"),
+    ("[square, grid]", "square", 12, ": occlusion.patterns must be a list, not 'square'"),
+    ("[black, grey]", "[black, black]", 13, "duplicate 'black' in occlusion.fills"),
+    (
+        "0.3, 0.1]",
+        "1.3, 0.1]",
+        14,
+        "occlusion.levels[1] is 1.3; it must be at least 0 and at most 1",
+    ),
     ("0.3, 0.1]", "30, 0.1]", 14, "so 30 % is written 0.3"),
-    ("0.3, 0.1]", ".nan, 0.1]", 14, "level nan is outside 0 to 1"),
+    (
+        "0.3, 0.1]",
+        ".nan, 0.1]",
+        14,
+        "occlusion.levels[1] is nan; it must be at least 0 and at most 1",
+    ),
     ("[0, 0.3, 0.1]", "[0.3, 0.1]", 14, "lacks level 0, the clean images"),
-    ("0.3, 0.1]", "much, 0.1]", 14, "is a number, not 'much'"),
+    ("0.3, 0.1]", "much, 0.1]", 14, "occlusion.levels[1] must be a number, not 'much'"),
     ("hit@10 >= 0.1,", "hit@11 >= 0.1,", 16, "unknown metric 'hit@11'; allowed: hit@1, hit@5"),
     (
         "hit@10 >= 0.1,",
@@ -153,21 +183,41 @@ CARELESS = [
     ("median_rank <= 60", "median_rank <= 0", 16, "median_rank is from 1 on"),
     ("- {require", "- {level: 0.2, require", 16, "unknown level '0.2'; allowed: 0, 0.1, 0.3"),
     ("- {require", "- {model: fantom, require", 16, "did you mean 'phantom'?"),
-    ("- {require", "- {modle: phantom, require", 16, "unknown key 'modle' in an item"),
-    ("- {require:", "- {level: 0} # ", 16, "key 'require' is missing in a rule of bounds"),
-    ("  bound: hit@10 >= 0.2", "  bound:", 20, "the file.properties.bound is text, not empty"),
+    (
+        "- {require",
+        "- {modle: phantom, require",
+        16,
+        "unknown key 'modle' in bounds[0]; allowed: model, evalset",
+    ),
+    (
+        "- {require:",
+        "- {level: 0} # ",
+        16,
+        "key 'require' is missing in bounds[0]; required: require",
+    ),
+    ("  bound: hit@10 >= 0.2", "  bound:", 20, ": properties.bound must be text, not empty"),
     ("  bound: hit@10 >= 0.2", "  bound: rsum >= 2", 20, "unknown metric 'rsum'"),
     ("  bound: hit@10 >= 0.2", "  subset: 64", 20, "key 'bound' is missing"),
-    ("  bound:", "  subset: 1\n  bound:", 20, "subset is 1; allowed is 2 and up"),
-    ("  bound:", "  noise: 3\n  bound:", 20, "noise is 3; allowed is 0 to 1"),
-    ("  bound:", "  bound: [\n", 22, "no YAML"),
+    ("  bound:", "  subset: 1\n  bound:", 20, "properties.subset is 1; it must be at least 2"),
+    ("  bound:", "  noise: 3\n  bound:", 20, "noise is 3; it must be at least 0 and at most 1"),
+    ("  bound:", "  bound: [\n", 22, "invalid YAML"),
     ("bounds:", "regression: {mode: strict}\nbounds:", 15, "unknown mode 'strict'; allowed: reg"),
-    ("bounds:", "regression: {margin: 1.5}\nbounds:", 15, "margin is 1.5; allowed is 0 to below"),
-    ("bounds:", "regression: {margin: 1}\nbounds:", 15, "below 1, and 1 point is written 0.01"),
-    ("bounds:", "regression: {alpha: 0}\nbounds:", 15, "alpha is 0; allowed is above 0,"),
+    (
+        "bounds:",
+        "regression: {margin: 1.5}\nbounds:",
+        15,
+        "margin is 1.5; it must be at least 0 and",
+    ),
+    ("bounds:", "regression: {margin: 1}\nbounds:", 15, "below 1; 1 point is written 0.01"),
+    ("bounds:", "regression: {alpha: 0}\nbounds:", 15, "alpha is 0; it must be above 0 and"),
     ("bounds:", "regression: {metric: rsum}\nbounds:", 15, "unknown metric 'rsum'; allowed: hit"),
-    ("bounds:", "regression: {tolerance: 1}\nbounds:", 15, "unknown key 'tolerance' in the file"),
-    ("version: 1", "version: 1\n\tx: 2", 2, "no YAML: found character '\\t'"),
+    (
+        "bounds:",
+        "regression: {tolerance: 1}\nbounds:",
+        15,
+        "unknown key 'tolerance' in regression; allowed",
+    ),
+    ("version: 1", "version: 1\n\tx: 2", 2, "invalid YAML: found character '\\t'"),
 ]
 """An edit of :data:`COMPLETE`: before, after, the line at fault, what is said of it."""
 
@@ -188,7 +238,7 @@ def test_a_bound_that_decides_nothing_is_named(tmp_path):
     unused = "  - {level: 0.3, require: [hit@10 >= 0.9]}\n"
     path = written(tmp_path, COMPLETE.replace("bounds:\n", f"bounds:\n{unused}"))
     with pytest.raises(
-        UsageError, match="'hit@10 >= 0.9' on line 16 is not used: wherever it applies"
+        UsageError, match="'hit@10 >= 0.9' on line 16 can never apply: later rules replace it"
     ):
         load(path)
 
@@ -198,9 +248,9 @@ def test_a_bound_that_decides_nothing_is_named(tmp_path):
     [
         (b"", ":1: the file is empty"),
         (b"# only a comment\n", ":1: the file is empty"),
-        (b"- a\n- b\n", ":1: the file is a mapping of keys to values, not a list"),
+        (b"- a\n- b\n", ":1: the file must be a mapping of keys to values, not a list"),
         (b"\xff\xfe", "is not UTF-8 text"),
-        (b"a: \x00", ":1: no YAML"),
+        (b"a: \x00", ":1: invalid YAML"),
         (b"a: !!python/object/apply:os.system [echo]\n", ":1: unknown key 'a'"),
     ],
 )
@@ -225,7 +275,7 @@ def test_what_is_no_yaml_says_where_and_why(tmp_path, content, place, message):
     path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
         load(path)
-    assert str(caught.value) == f"{path}:{place}: no YAML: {message}"
+    assert str(caught.value) == f"{path}:{place}: invalid YAML: {message}"
 
 
 def test_a_missing_file_and_a_folder(tmp_path):
@@ -243,5 +293,5 @@ def test_small_levels_are_numbers_however_they_are_written(tmp_path, text):
 
 def test_what_is_quoted_is_text(tmp_path):
     given = COMPLETE.replace("bounds:", 'regression: {alpha: "1e-5"}\nbounds:', 1)
-    with pytest.raises(UsageError, match="alpha is a number, not '1e-5'"):
+    with pytest.raises(UsageError, match="alpha must be a number, not '1e-5'"):
         load(written(tmp_path, given))

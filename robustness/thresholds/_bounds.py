@@ -13,9 +13,6 @@ from robustness.thresholds._yaml import Node
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 NAME = r"[A-Za-z_][A-Za-z0-9_.]*"
 
-LIMIT = rf"(?:{NUMBER}|(?:{NUMBER}\s*\*\s*)?{NAME}(?:\s*[-+]\s*{NUMBER})?)"
-"""A number, or a reference with a factor before it and a number added to it."""
-
 _COMPARISON = re.compile(r"\s*(?P<metric>[^\s<>=]+)\s*(?P<operator>[<>]=)\s*(?P<limit>.*?)\s*")
 _NO_WORSE = re.compile(
     r"\s*(?P<metric>[^\s<>=]+)\s+no\s+worse\s+than\s+(?P<name>\S+)(?:\s+by\s+(?P<by>\S+))?\s*"

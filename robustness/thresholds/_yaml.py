@@ -1,4 +1,4 @@
-"""YAML read into nodes that know their line, so that an error can name it."""
+"""YAML nodes with their position, for errors that name line and column."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import Any
 
 import yaml
 
-from robustness.errors import ThresholdsError
+from robustness.errors import Code, ThresholdsError
+
+ROOT = "the file"
+"""Name of the root node."""
 
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value in a YAML file, and what it is called there.
+    """A value in a YAML file.
 
     Attributes:
         path: The file.
-        name: What an error calls the value, such as ``occlusion.levels``.
+        name: The path of the value in the file, such as ``occlusion.levels[1]``; for errors.
         raw: PyYAML's node.
     """
 
@@ -32,47 +35,53 @@ class Node:
 
     @property
     def line(self) -> int:
-        """The line the value begins on, from 1."""
+        """The line of the value's first character, from 1."""
         return int(self.raw.start_mark.line) + 1
 
     @property
     def column(self) -> int:
-        """The column the value begins in, from 1."""
+        """The column of the value's first character, from 1."""
         return int(self.raw.start_mark.column) + 1
 
     def error(self, problem: str, code: str | None = None) -> ThresholdsError:
-        """An error that begins with the file, the line and the column."""
+        """Return an error whose message starts with the file, the line and the column."""
         return ThresholdsError(f"{self.path}:{self.line}:{self.column}: {problem}", code)
 
     def mapping(self, allowed: Iterable[str] | None = None) -> dict[str, Node]:
-        """The entries of a mapping, by key.
+        """Return the entries of a mapping by key.
 
         Args:
-            allowed: The keys there may be; any, where there are none.
+            allowed: The allowed keys; None allows any.
 
         Raises:
-            ThresholdsError: It is no mapping, or a key is unknown or stands twice.
+            ThresholdsError: The value is not a mapping, or a key is unknown or duplicate.
         """
-        if not isinstance(self.raw, yaml.MappingNode):
-            raise self.error(
-                f"{self.name} is a mapping of keys to values, not {self._kind()}", "wrong_type"
-            )
-        known = None if allowed is None else tuple(allowed)
+        keys = None if allowed is None else tuple(allowed)
+        prefix = f"{self.name}." if self.name != ROOT else ""
         entries: dict[str, Node] = {}
-        for key_node, value in self.raw.value:
-            key = Node(self.path, f"a key of {self.name}", key_node)
+        for key, (_, value) in zip(self.key_nodes(), self.raw.value, strict=True):
             text = key.text()
             if text in entries:
-                raise key.error(f"key {text!r} stands twice in {self.name}", "duplicate_key")
-            if known is not None and text not in known:
-                raise key.unknown("key", text, known, f" in {self.name}")
-            entries[text] = Node(self.path, f"{self.name}.{text}", value)
+                raise key.error(f"duplicate key {text!r} in {self.name}", Code.DUPLICATE_KEY)
+            if keys is not None and text not in keys:
+                raise key.unknown("key", text, keys, f" in {self.name}")
+            entries[text] = Node(self.path, f"{prefix}{text}", value)
         return entries
+
+    def key_nodes(self) -> list[Node]:
+        """Return the keys of a mapping.
+
+        Raises:
+            ThresholdsError: The value is not a mapping.
+        """
+        if not isinstance(self.raw, yaml.MappingNode):
+            raise self._type_error("a mapping of keys to values")
+        return [Node(self.path, f"a key of {self.name}", key) for key, _ in self.raw.value]
 
     def unknown(
         self, what: str, text: str, allowed: Sequence[str], where: str = ""
     ) -> ThresholdsError:
-        """The error for a word that is none of the allowed ones; it names the nearest."""
+        """Return the error for an unknown word; it suggests the closest allowed one."""
         near = get_close_matches(text, allowed, n=1)
         guess = f"; did you mean {near[0]!r}?" if near else ""
         return self.error(
@@ -81,64 +90,69 @@ class Node:
         )
 
     def sequence(self) -> list[Node]:
-        """The items of a list that is not empty.
+        """Return the items of a list with at least one item.
 
         Raises:
-            ThresholdsError: It is no list, or an empty one.
+            ThresholdsError: The value is not a list, or is empty.
         """
         if not isinstance(self.raw, yaml.SequenceNode):
-            raise self.error(f"{self.name} is a list, not {self._kind()}", "wrong_type")
+            raise self._type_error("a list")
         if not self.raw.value:
             raise self.error(f"{self.name} is empty; name at least one")
-        return [Node(self.path, f"an item of {self.name}", item) for item in self.raw.value]
+        return [
+            Node(self.path, f"{self.name}[{index}]", item)
+            for index, item in enumerate(self.raw.value)
+        ]
 
     def items(self) -> list[Node]:
-        """The items of a list, or the one value that stands in its place."""
+        """Return the items of a list, or a single value as a list of one."""
         return self.sequence() if isinstance(self.raw, yaml.SequenceNode) else [self]
 
     def text(self) -> str:
-        """A single text; raises ThresholdsError where it is something else."""
+        """Return text; raise ThresholdsError if the value is anything else."""
         return str(self._scalar(str, "text"))
 
     def whole(self) -> int:
-        """A single whole number; raises ThresholdsError where it is something else."""
+        """Return an integer; raise ThresholdsError if the value is anything else."""
         return int(self._scalar(int, "a whole number"))
 
     def number(self) -> float:
-        """A single number; raises ThresholdsError where it is something else."""
-        # YAML 1.1 takes 1e-5 for text, since it has no dot; no person does.
+        """Return a number; raise ThresholdsError if the value is anything else."""
+        # YAML 1.1 reads 1e-5 as text, since it has no dot.
         plain = isinstance(self.raw, yaml.ScalarNode) and not self.raw.style
         if plain and _EXPONENT.fullmatch(self.raw.value):
             return float(self.raw.value)
         return float(self._scalar((int, float), "a number"))
 
     def flag(self) -> bool:
-        """True or false; raises ThresholdsError where it is something else."""
+        """Return a Boolean; raise ThresholdsError if the value is anything else."""
         return bool(self._scalar(bool, "true or false"))
 
-    def _scalar(self, kind: type | tuple[type, ...], what: str) -> Any:
+    def _scalar(self, kind: type | tuple[type, ...], expected: str) -> Any:
         if not isinstance(self.raw, yaml.ScalarNode):
-            raise self.error(f"{self.name} is {what}, not {self._kind()}", "wrong_type")
+            raise self._type_error(expected)
         try:
             value = yaml.SafeLoader("").construct_object(self.raw)
         except (yaml.YAMLError, ValueError):
-            # A tag or a merge key, or a day that no calendar has.
+            # An unknown tag, a merge key, or an invalid date.
             value = None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(f"{self.name} is {what}, not {self._kind()}", "wrong_type")
+            raise self._type_error(expected)
         return value
 
-    def _kind(self) -> str:
+    def _type_error(self, expected: str) -> ThresholdsError:
         if isinstance(self.raw, yaml.ScalarNode):
-            return repr(self.raw.value) if self.raw.value else "empty"
-        return "a list" if isinstance(self.raw, yaml.SequenceNode) else "a mapping"
+            actual = repr(self.raw.value) if self.raw.value else "empty"
+        else:
+            actual = "a list" if isinstance(self.raw, yaml.SequenceNode) else "a mapping"
+        return self.error(f"{self.name} must be {expected}, not {actual}", Code.WRONG_TYPE)
 
 
 def read(path: Path) -> Node:
-    """The root of a YAML file; nothing in it is executed.
+    """Return the root of a YAML file; nothing in it is executed.
 
     Raises:
-        ThresholdsError: The file is missing, unreadable, empty or no YAML.
+        ThresholdsError: The file is missing, unreadable, empty or not YAML.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -146,21 +160,23 @@ def read(path: Path) -> Node:
         raise ThresholdsError(
             f"thresholds file {path} cannot be read: {error.strerror}; name one with"
             " --robustness-thresholds",
-            "thresholds_unreadable",
+            Code.THRESHOLDS_UNREADABLE,
         ) from error
     except UnicodeDecodeError as error:
-        raise ThresholdsError(f"thresholds file {path} is not UTF-8 text", "not_yaml") from error
+        raise ThresholdsError(f"thresholds file {path} is not UTF-8 text", Code.NOT_YAML) from error
     try:
         raw = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
-        raise ThresholdsError(f"{path}:{place}: no YAML: {error.problem}", "not_yaml") from error
+        position = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        raise ThresholdsError(
+            f"{path}:{position}: invalid YAML: {error.problem}", Code.NOT_YAML
+        ) from error
     except yaml.YAMLError as error:
         first = str(error).splitlines()[0]
-        raise ThresholdsError(f"{path}:1:1: no YAML: {first}", "not_yaml") from error
+        raise ThresholdsError(f"{path}:1:1: invalid YAML: {first}", Code.NOT_YAML) from error
     if raw is None:
         raise ThresholdsError(
             f"{path}:1:1: the file is empty; it needs version, evalset, models, ..."
         )
-    return Node(path, "the file", raw)
+    return Node(path, ROOT, raw)
