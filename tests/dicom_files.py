@@ -1,4 +1,4 @@
-"""DICOM files for tests, written with pydicom and with imagecodecs' encoders."""
+"""Write DICOM files for tests with pydicom and the encoders of imagecodecs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOSSLESS = ("rle", "jpeg lossless", "jpeg lossless 1", "jpeg-ls", "jpeg 2000 los
 
 
 def encoded(name, words, bits):
-    """One frame of a codestream; ``bits`` is its precision."""
+    """Encode one frame; ``bits`` is the precision of the codestream."""
     if name == "rle":
         rows, columns, *samples = words.shape
         return RLELosslessEncoder.encode(
@@ -66,7 +66,7 @@ def encoded(name, words, bits):
 
 
 def item(**attributes):
-    """An item of a sequence."""
+    """Return a sequence item."""
     made = Dataset()
     for keyword, value in attributes.items():
         setattr(made, keyword, value)
@@ -74,7 +74,7 @@ def item(**attributes):
 
 
 def lut(entries, first, bits):
-    """An item of a modality or VOI LUT sequence."""
+    """Return an item of a modality or VOI LUT sequence."""
     made = Dataset()
     signed = first < 0
     made.add_new("LUTDescriptor", "SS" if signed else "US", [len(entries) % 65536, first, bits])
@@ -84,7 +84,7 @@ def lut(entries, first, bits):
 
 
 def words_of(values, allocated, stored, high, junk):
-    """The words of a file for pixel values; ``junk`` fills the bits that are not used."""
+    """Return the stored words of pixel values; ``junk`` fills the unused bits."""
     dtype = np.uint8 if allocated == 8 else np.uint16
     mask = ((1 << stored) - 1) << (high + 1 - stored)
     words = (values.astype(np.int64) << (high + 1 - stored)) & mask
@@ -105,18 +105,18 @@ def dicom(
     meta=True,
     **attributes,
 ):
-    """A whole file.
+    """Return the bytes of a DICOM file.
 
     Args:
         values: Pixel values, integers ``[height, width]`` or ``[height, width, 3]``.
         syntax: A name of SYNTAXES, or a UID.
-        stored: Bits of a value; ``allocated`` and ``high`` follow from it.
-        signed: Whether values are.
-        junk: What stands in the bits that are not used.
+        stored: Bits stored; determines the defaults of ``allocated`` and ``high``.
+        signed: True for signed values.
+        junk: The content of the unused bits.
         photometric: The photometric interpretation.
-        frame: The compressed frame, in place of one encoded here.
-        meta: Whether the file has a preamble and file meta information.
-        attributes: Others, or None to leave one out.
+        frame: A compressed frame to use instead of encoding the values.
+        meta: True for a preamble and file meta information.
+        attributes: More attributes; None removes one.
     """
     allocated = allocated or (8 if stored <= 8 else 16)
     high = stored - 1 if high is None else high
@@ -154,14 +154,14 @@ def dicom(
 
 
 def written(made, uid, *, meta=True):
-    """The bytes of a file."""
-    held = io.BytesIO()
+    """Return the bytes of a data set written to a file."""
+    buffer = io.BytesIO()
     if not meta:
-        dcmwrite(held, made, implicit_vr=uid == SYNTAXES["implicit"], little_endian=True)
-        return held.getvalue()
+        dcmwrite(buffer, made, implicit_vr=uid == SYNTAXES["implicit"], little_endian=True)
+        return buffer.getvalue()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = UID(uid)
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-    dcmwrite(held, made, enforce_file_format=True)
-    return held.getvalue()
+    dcmwrite(buffer, made, enforce_file_format=True)
+    return buffer.getvalue()

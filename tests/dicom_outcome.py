@@ -1,4 +1,4 @@
-"""What becomes of a DICOM file that is broken."""
+"""Decode possibly broken DICOM files in tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robustness.evalset.images.decode import decode_image
 
 
 def outcome(content, name="folder/x.dcm"):
-    """The image, or why there is none; anything else that is raised fails the test."""
+    """Return the image or the error message; any other exception fails the test."""
     try:
         image = decode_image(content, name)
     except EvaluationSetError as error:
@@ -21,7 +21,7 @@ def outcome(content, name="folder/x.dcm"):
 
 def refused(content, reason):
     message = outcome(content)
-    assert isinstance(message, str), "it was read"
+    assert isinstance(message, str), "it was decoded"
     assert message.startswith("image folder/x.dcm "), message
     assert "\n" not in message
     assert len(message) < 700

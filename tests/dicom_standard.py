@@ -1,4 +1,4 @@
-"""DICOM's greyscale as the standard defines it: PS3.3 C.11.1 and C.11.2, one value at a time."""
+"""Reference implementation of DICOM greyscale: PS3.3 C.11.1 and C.11.2, value by value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def values_of(stored, signed, low=None, high=None, shape=(12, 11)):
-    """Pixel values from ``low`` to ``high``, both there; by default all that can be stored."""
+    """Return random pixel values that include ``low`` and ``high - 1``; default: the full range."""
     low = (-(2 ** (stored - 1)) if signed else 0) if low is None else low
     high = low + 2**stored if high is None else high
     values = np.random.default_rng(stored).integers(low, high, shape)
@@ -17,7 +17,7 @@ def values_of(stored, signed, low=None, high=None, shape=(12, 11)):
 
 
 def by_window(x, center, width, function="LINEAR"):
-    """C.11.2.1.2 and C.11.2.1.3, one value at a time, with y from 0 to 255."""
+    """Apply a window to one value (C.11.2.1.2 and C.11.2.1.3), with y from 0 to 255."""
     if function == "SIGMOID":
         power = -4 * (x - center) / width
         return 255 / (1 + math.exp(power)) if power < 700 else 0
@@ -33,7 +33,7 @@ def by_window(x, center, width, function="LINEAR"):
 
 
 def by_lut(x, entries, first):
-    """C.11.1.1 and C.11.2.1.1: before the first value its entry, beyond the last the last."""
+    """Look up one value (C.11.1.1 and C.11.2.1.1), clipped to the first and last entry."""
     if x < first:
         return int(entries[0])
     return int(entries[min(int(x) - first, len(entries) - 1)])
@@ -44,7 +44,7 @@ def each(function, values):
 
 
 def stretched(values, counted=None, *, inverted=False):
-    """Grey levels of the lowest to the highest value, of ``counted`` where there are others."""
+    """Stretch values to 0 to 255 by the range of ``counted``, by default of ``values``."""
     counted = values if counted is None else counted
     low, high = counted.min(), counted.max()
     grey = np.clip((values.astype(np.float64) - low) / (high - low) * 255, 0, 255)
@@ -52,13 +52,13 @@ def stretched(values, counted=None, *, inverted=False):
 
 
 def assert_nearest(image, expected):
-    """Every pixel is the grey level nearest to what the standard gives."""
+    """Assert that every pixel is the grey level nearest to the expected value."""
     assert image.dtype == np.uint8
     assert image.shape == expected.shape
     assert np.abs(image - expected).max() <= 0.5 + 1e-9
-    assert len(np.unique(image)) > 1  # a flat image would say little
+    assert len(np.unique(image)) > 1  # a flat image would prove little
 
 
 def luma(colours):
-    """ITU-R BT.601."""
+    """Return the luma of RGB colours (ITU-R BT.601)."""
     return colours.astype(np.float64) @ np.array([0.299, 0.587, 0.114])

@@ -1,4 +1,4 @@
-"""Image files for tests, and what of them must hold."""
+"""Write image files for tests, with assertions on the decoded image."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COLOUR = RANDOM.integers(0, 256, (9, 7, 3), dtype=np.uint8)
 
 
 def saved(image, kind, **options):
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     image = image if isinstance(image, PilImage.Image) else PilImage.fromarray(image)
-    image.save(held, kind, **options)
-    return held.getvalue()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def chunk(kind, data):
@@ -32,7 +32,7 @@ def chunk(kind, data):
 
 
 def png(rows, size, depth, colour, *, interlaced=0, extra=b""):
-    """A PNG file by hand, for what Pillow does not write."""
+    """Return a PNG file with features that Pillow does not write."""
     header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, interlaced)
     data = zlib.compress(b"".join(b"\0" + row for row in rows))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -41,7 +41,7 @@ def png(rows, size, depth, colour, *, interlaced=0, extra=b""):
 
 
 def tiff(data, size, bits, *, photometric=1, sample=1, compression=1):
-    """An uncompressed TIFF file of one strip by hand."""
+    """Return an uncompressed TIFF file with one strip."""
     tags = [
         (256, 4, size[0]), (257, 4, size[1]), (258, 3, bits), (259, 3, compression),
         (262, 3, photometric), (273, 4, 8), (277, 3, 1), (278, 4, size[1]),

@@ -1,4 +1,4 @@
-"""Evaluation sets that come as tables: the images and rows that the tests write and read."""
+"""Images, rows and files of table-based evaluation sets for tests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROWS = [
     {"image": "e.png", "impression": "  =1+1, 'quoted' \\ \u2028 end \U0001fac1 ", "view": "AP"},
     {"image": "in/f.png", "report": "Not read.", "findings": "Read.", "comparison": "None."},
 ]  # fmt: skip
-"""Two images of one study, an empty row, a row without a report, and reports hard to write."""
+"""Two images of one study, an empty row, a row without a report, and unusual report texts."""
 
 
 def pixels(seed, *, dtype=np.uint8, shape=(20, 24)):
@@ -49,7 +49,7 @@ def pixels(seed, *, dtype=np.uint8, shape=(20, 24)):
 
 
 def write_images(root):
-    """The images of :data:`ROWS`: greyscale and colour, 8 bit and 16, lossless and not."""
+    """Write the images of :data:`ROWS`: greyscale and colour, 8 and 16 bit, lossless and JPEG."""
     (root / "in").mkdir(parents=True)
     PilImage.fromarray(pixels(0)).save(root / "a.png")
     PilImage.fromarray(pixels(1)).save(root / "in/b ü.jpg", quality=90)
@@ -65,8 +65,8 @@ def png(seed=0):
     return file.getvalue()
 
 
-def as_pil_shows_it(path):
-    """uint8 greyscale by Pillow, or of 16 bits by the stated rule."""
+def decode_with_pillow(path):
+    """Decode to uint8 greyscale with Pillow; 16 bits are scaled linearly."""
     with PilImage.open(path) as opened:
         if not opened.mode.startswith("I"):
             return np.asarray(opened.convert("L"))
@@ -79,12 +79,12 @@ def full(rows, fields=FIELDS):
 
 
 def as_text(labels):
-    """Labels as a text cell has them."""
+    """Return labels in the form of a text cell."""
     return "" if labels is None else "|".join(labels) if labels else "none"
 
 
 def write_table(path, rows, fields=FIELDS, *, line_end="\n"):
-    """A table in the format of the file's name, by what a user would write it with."""
+    """Write a table in the format of the file name, with the library a user would choose."""
     rows = full(rows, fields)
     name = path.name.removesuffix(".gz")
     if name.endswith(".parquet"):
@@ -108,14 +108,14 @@ def write_table(path, rows, fields=FIELDS, *, line_end="\n"):
 
 
 def write_rows(path, *rows):
-    """A CSV file of these cells, the first row the header."""
+    """Write a CSV file of these rows; the first row is the header."""
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     return path
 
 
 def tar_of(path, samples):
-    """A shard by plain tarfile: of each key the members, by extension; values to JSON."""
+    """Write a shard with tarfile: the members of each key by extension; dicts become JSON."""
     with tarfile.open(path, "w") as archive:
         for key, members in samples:
             for extension, content in members.items():
@@ -129,7 +129,7 @@ def tar_of(path, samples):
 
 
 def shown(loaded):
-    """What a set says of its images, without how it decodes them."""
+    """Return the data of all pairs of a set, without the images."""
     return [
         (p.image_id, p.study_id, p.patient_id, p.view, p.report, p.labels, p.digest)
         for p in loaded.pairs
@@ -141,11 +141,11 @@ def load(path, *options, kind="manifest"):
 
 
 def refuses(path, message, *options, kind="manifest"):
-    """Sees that a set is refused in one line that names its file and says ``message``."""
+    """Assert that loading fails with a one-line error with the file name and ``message``."""
     with pytest.raises(EvaluationSetError) as caught:
         load(path, *options, kind=kind)
     text = str(caught.value)
     assert message in text
     assert path.name in text
-    assert text.isprintable(), "one line, and nothing that speaks to the terminal"
+    assert text.isprintable(), "must be one line without terminal escapes"
     assert len(text) < 1000

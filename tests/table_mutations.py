@@ -1,6 +1,6 @@
-"""Reads sets that come as tables, damaged at random, and prints what came of it as JSON.
+"""Load randomly damaged table-based sets and print the outcomes as JSON.
 
-A process of its own: so a crash, a hang and what it needs of memory are seen from outside.
+Runs as a separate process, so that a crash, a hang and the memory use are detected.
 Arguments: the kind of file, a folder, the number of mutations.
 """
 
@@ -19,16 +19,16 @@ from table_files import load, pixels, tar_of, write_images, write_table
 
 from robustness.errors import GateError
 
-SECONDS = 20
-"""For one of them, on a machine that others use too."""
+TIMEOUT_SECONDS = 20
+"""Per mutation; generous, for shared machines."""
 
 
 class Hang(BaseException):
-    """Reading takes longer than :data:`SECONDS`."""
+    """Loading took longer than :data:`TIMEOUT_SECONDS`."""
 
 
 def make(kind, folder):
-    """The file that is damaged, and the specification that reads it."""
+    """Write a valid set; return the file to damage and the options of ``load``."""
     write_images(folder)
     if kind == "tar":
         rows = [row for row in TABLE if row]
@@ -59,7 +59,7 @@ def make(kind, folder):
 
 
 def mutated(content, rng):
-    """One to eight changes: of a byte, of a run of them, or of the length."""
+    """Return content with one to eight random changes of bytes or length."""
     content = bytearray(content)
     for _ in range(rng.integers(1, 9)):
         if not content:
@@ -75,7 +75,7 @@ def mutated(content, rng):
             del content[at : at + size]
         elif kind == 3:
             content[at:at] = content[at : at + size] * int(rng.integers(1, 5))
-        elif kind == 4:  # what a length or a count looks like when it is wrong
+        elif kind == 4:  # typical wrong lengths or counts
             content[at : at + size] = rng.choice([b"\xff", b"\x7f", b"\0"]) * size
         elif rng.integers(4) == 0:
             del content[at:]
@@ -86,54 +86,54 @@ ODD = (None, True, -1, 2**70, 1e308, "", "..", "/etc/passwd", "a\0b", [], {}, [{
 
 
 def with_other_values(content, rng):
-    """JSON of the same form, one to three of its values another."""
-    found = json.loads(content)
+    """Return JSON of the same structure with one to three other values."""
+    document = json.loads(content)
     for _ in range(rng.integers(1, 4)):
-        place = found
+        node = document
         while True:
-            keys = list(place) if isinstance(place, dict) else range(len(place))
+            keys = list(node) if isinstance(node, dict) else range(len(node))
             if not keys:
                 break
             key = keys[int(rng.integers(len(keys)))]
-            if not isinstance(place[key], (dict, list)) or rng.integers(4) == 0:
-                place[key] = ODD[int(rng.integers(len(ODD)))]
+            if not isinstance(node[key], (dict, list)) or rng.integers(4) == 0:
+                node[key] = ODD[int(rng.integers(len(ODD)))]
                 break
-            place = place[key]
-    return json.dumps(found).encode()
+            node = node[key]
+    return json.dumps(document).encode()
 
 
 def main(kind, folder, number):
     folder = Path(folder)
-    path, how = make(kind, folder)
-    place = path if how["kind"] != "hf" else path.parent
+    path, options = make(kind, folder)
+    source = path if options["kind"] != "hf" else path.parent
     whole = path.read_bytes()
-    assert len(load(place, **how)) >= 2
+    assert len(load(source, **options)) >= 2
 
     def hang(*_):
         raise Hang
 
     signal.signal(signal.SIGALRM, hang)
-    found = {"read": 0, "refused": 0, "others": []}
+    outcomes = {"read": 0, "refused": 0, "others": []}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for seed in range(number):
         change = with_other_values if kind.endswith(".json") and seed % 2 else mutated
         path.write_bytes(change(whole, np.random.default_rng(seed)))
-        signal.alarm(SECONDS)
+        signal.alarm(TIMEOUT_SECONDS)
         try:
-            loaded = load(place, **how)
+            loaded = load(source, **options)
             for pair in loaded.pairs:
                 try_to_decode(loaded, pair)
-            found["read"] += 1
+            outcomes["read"] += 1
         except GateError as error:
-            found["refused"] += 1
+            outcomes["refused"] += 1
             if not (str(error).isprintable() and str(folder) in str(error)):
-                found["others"].append(f"{seed}: message {str(error)[:200]!r}")
-        except (Exception, Hang) as error:  # noqa: BLE001 - whatever else there is
-            found["others"].append(f"{seed}: {type(error).__name__}: {str(error)[:200]}")
+                outcomes["others"].append(f"{seed}: message {str(error)[:200]!r}")
+        except (Exception, Hang) as error:  # noqa: BLE001 - any other failure
+            outcomes["others"].append(f"{seed}: {type(error).__name__}: {str(error)[:200]}")
         finally:
             signal.alarm(0)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    sys.stdout.write(json.dumps(found | {"grown_mb": (after - before) / 1024}))
+    sys.stdout.write(json.dumps(outcomes | {"grown_mb": (after - before) / 1024}))
 
 
 def try_to_decode(loaded, pair):

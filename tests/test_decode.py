@@ -1,4 +1,4 @@
-"""Image files to uint8 greyscale: PNG, JPEG, TIFF, PGM, BMP. DICOM has tests of its own."""
+"""Decoding of PNG, JPEG, TIFF, PGM and BMP to uint8 greyscale (DICOM: test_dicom)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustness.evalset.images.decode import decode_image
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
-def test_greyscale_is_taken_as_it_is(kind, tmp_path):
+def test_greyscale_is_unchanged(kind, tmp_path):
     (tmp_path / "x").write_bytes(saved(GREY, kind))
     image = read_image(tmp_path / "x")
     assert image.dtype == np.uint8
@@ -60,7 +60,7 @@ def test_palettes(transparency):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_alpha_is_left_out(kind):
+def test_alpha_is_ignored(kind):
     alpha = PilImage.fromarray(RANDOM.integers(0, 256, GREY.shape, dtype=np.uint8))
     grey = PilImage.merge("LA", [PilImage.fromarray(GREY), alpha])
     assert (decode_image(saved(grey, kind), "x") == GREY).all()
@@ -69,7 +69,7 @@ def test_alpha_is_left_out(kind):
     assert np.abs(decode_image(saved(colour, kind), "x") - luma(COLOUR)).max() <= 1
 
 
-def test_a_transparent_colour_is_left_out():
+def test_transparent_colour_is_ignored():
     for content, expected in (
         (saved(GREY, "PNG", transparency=int(GREY[0, 0])), GREY),
         (saved(COLOUR, "PNG", transparency=tuple(COLOUR[0, 0].tolist())), luma(COLOUR)),
@@ -79,7 +79,7 @@ def test_a_transparent_colour_is_left_out():
 
 @pytest.mark.parametrize("depth", [8, 16])
 def test_interlaced_png(depth):
-    """Adam7: (first row, first column, row step, column step) of each pass."""
+    """Adam7 passes: (first row, first column, row step, column step)."""
     values = RANDOM.integers(0, 2**depth, (11, 13)).astype(f">u{depth // 8}")
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
     rows = [
@@ -144,7 +144,7 @@ def test_a_flat_image_of_sixteen_bits_is_black():
 def test_tiff_samples(name):
     values = RANDOM.integers(0, 30000, (9, 7)).astype(np.int64)
     if name[1] == "u":
-        values *= 2 if name == "<u2" else 2**17  # past what is positive when signed
+        values *= 2 if name == "<u2" else 2**17  # above the signed maximum
     else:
         values -= 20000
     data = values.astype(name)

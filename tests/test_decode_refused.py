@@ -1,4 +1,4 @@
-"""Image files that are broken, hostile, or would lose bits: refused in one line."""
+"""Broken or hostile image files, and files that would lose bits, are refused in one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
             read_image(path)
         assert str(tmp_path) in str(caught.value)
         assert "\n" not in str(caught.value)
-    refused(b"no picture", "is not in a supported format; allowed are DICOM, BMP, JPEG, PNG")
+    refused(b"not an image", "is not in a supported format; allowed are DICOM, BMP, JPEG, PNG")
     refused(b"", "is empty; allowed are DICOM, BMP")
     doubles = tiff(GREY.astype(np.float64).tobytes(), (7, 9), 64, sample=3)
     refused(doubles, "is not in a supported format")
@@ -42,10 +42,10 @@ def test_truncated_files(kind):
         except EvaluationSetError:
             continue
         assert (image == whole).all()
-        assert length > len(content) - 300  # what follows the pixels
+        assert length > len(content) - 300  # bytes after the pixels
 
 
-def test_what_would_lose_bits_unseen():
+def test_images_that_would_lose_bits_are_refused():
     deep = RANDOM.integers(0, 65536, (2, 6)).astype(">u2")
     rows = [row.tobytes() for row in deep]
     reason = "it has 16 bits per sample and several samples per pixel"
@@ -63,7 +63,7 @@ def test_several_images_in_a_file():
 
 
 @pytest.mark.parametrize("name", ["nan", "inf"])
-def test_values_that_are_no_finite_numbers(name):
+def test_non_finite_values(name):
     values = DEEP.astype(np.float32)
     values[3, 3] = float(name)
     refused(saved(values, "TIFF"), "it has values that are not finite numbers")
@@ -81,7 +81,7 @@ def test_images_of_too_many_pixels():
     ("settings", "message"),
     [({"progressive": True}, "scans; at most 100 are read"), ({}, "broken data stream")],
 )
-def test_scans_without_end(settings, message):
+def test_too_many_scans(settings, message):
     content = saved(GREY, "JPEG", **settings)
     scan = content[content.rindex(b"\xff\xda") : -2]
     refused(content[:-2] + scan * 150 + content[-2:], message)

@@ -1,4 +1,4 @@
-"""Decoding to a longest side, in threads, and what becomes of warnings."""
+"""Decoding to a maximum side, in threads, and the handling of library warnings."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_jpeg_drafts_are_near_the_whole_image_reduced(side, size, mode):
     content = saved(scene(*size[::-1], mode), "JPEG", quality=95)
     image = decode_image(content, "x", side)
     height, width = image.shape
-    # A half, a quarter, an eighth by the cosine transform, never below the size asked for.
+    # Draft mode reduces by 2, 4 or 8, never below the requested size.
     factor = max(n for n in (1, 2, 4, 8) if n * width <= size[0] and n * height <= size[1])
     drafted = PilImage.open(io.BytesIO(content))
     drafted.draft("L", (size[0] // factor, size[1] // factor))
@@ -67,7 +67,7 @@ def test_jpeg_drafts_are_near_the_whole_image_reduced(side, size, mode):
     box = (0, 0, size[0] / factor, size[1] / factor)
     expected = drafted.resize((width, height), PilImage.Resampling.BICUBIC, box=box)
     assert (image == np.array(expected)).all()
-    # And near what no draft gives.
+    # The result is also close to the reduction without draft mode.
     whole = PilImage.fromarray(decode_image(content, "x"))
     expected = np.array(whole.resize((width, height), PilImage.Resampling.BICUBIC))
     assert np.abs(image.astype(int) - expected).mean() < 2
@@ -76,7 +76,7 @@ def test_jpeg_drafts_are_near_the_whole_image_reduced(side, size, mode):
 # --- threads and warnings ----------------------------------------------------------
 
 
-def test_threads_at_once_give_the_same():
+def test_concurrent_decoding_gives_the_same_results():
     contents = [saved(scene(90 + n, 70), kind) for n in range(12) for kind in ("PNG", "JPEG")]
     contents += [saved(DEEP, "TIFF"), b"damaged", saved(GREY, "PNG")[:60]] * 3
 
@@ -86,13 +86,13 @@ def test_threads_at_once_give_the_same():
         except EvaluationSetError as error:
             return str(error)
 
-    alone = [outcome(content) for content in contents]
+    sequential = [outcome(content) for content in contents]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(outcome, contents * 4)) == alone * 4
+        assert list(pool.map(outcome, contents * 4)) == sequential * 4
 
 
 def with_tag(number, kind, count, value):
-    """A TIFF file whose last tag, the sample format, is another."""
+    """Return a TIFF file whose last tag, the sample format, is replaced."""
     content = tiff(GREY.tobytes(), (7, 9), 8)
     at = content.index(struct.pack("<HHII", 339, 3, 1, 1))
     return content[:at] + struct.pack("<HHII", number, kind, count, value) + content[at + 12 :]
@@ -106,8 +106,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_warnings_of_damage_are_refusals_and_none_leaks(case):
-    """Pillow warns where it reads on after damage, pydicom of what is far from the pixels."""
+def test_damage_warnings_are_errors_and_no_warning_leaks(case):
+    """Pillow warns and continues after damage; pydicom warns of metadata."""
     content, reason = CASES[case]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

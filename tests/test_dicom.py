@@ -1,4 +1,4 @@
-"""DICOM: how pixels are stored, by PS3.5. How they are shown is in test_dicom_display."""
+"""DICOM pixel storage (PS3.5); the display of pixels is in test_dicom_display."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from robustness.evalset.images.decode import decode_image
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("stored", [8, 12, 16])
 @pytest.mark.parametrize("syntax", [*NATIVE, *LOSSLESS])
-def test_pixels_are_those_that_were_stored(syntax, stored, signed, photometric):
+def test_pixels_equal_the_stored_values(syntax, stored, signed, photometric):
     values = values_of(stored, signed)
     content = dicom(values, syntax, stored=stored, signed=signed, photometric=photometric)
     inverted = photometric == "MONOCHROME1"
     assert_nearest(decode_image(content, "x"), stretched(values, inverted=inverted))
-    # Exactly, not only to the nearest of 256 levels: one value at a time on a narrow window.
+    # A narrow window around one value at a time checks exact values, not only 256 levels.
     center = float(values[4, 3])
     content = dicom(
         values,
@@ -44,10 +44,10 @@ def test_pixels_are_those_that_were_stored(syntax, stored, signed, photometric):
     [(8, 8, 7), (8, 5, 4), (8, 4, 7), (16, 12, 11), (16, 12, 15), (16, 10, 12), (16, 1, 0)],
 )
 @pytest.mark.parametrize("syntax", [*NATIVE, "rle", "jpeg lossless 1", "jpeg-ls"])
-def test_bits_that_are_not_used_do_not_count(syntax, allocated, stored, high, signed):
+def test_unused_bits_are_ignored(syntax, allocated, stored, high, signed):
     values = values_of(stored, signed)
     junk = np.random.default_rng(1).integers(0, 2**16, values.shape)
-    # A codestream of all the bits allocated holds the junk as well.
+    # A codestream of all allocated bits includes the unused bits.
     frame = None
     if syntax not in NATIVE:
         words = dicom_words(values, allocated, stored, high, junk)
@@ -92,8 +92,8 @@ def test_eight_bits_in_big_endian_words():
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_the_files_header_says_whether_values_are_signed(signed):
-    """Encoders told JPEG 2000 otherwise at times; the header of the file counts."""
+def test_sign_comes_from_the_file_header(signed):
+    """Some encoders write the wrong sign to the JPEG 2000 header."""
     values = values_of(12, signed)
     words = values.astype(np.int16)
     if signed:
@@ -115,7 +115,7 @@ def test_signed_codestreams_of_signed_values():
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("syntax", ["jpeg lossless 1", "jpeg 2000 lossless"])
 def test_a_codestream_of_the_stored_bits_alone(syntax, signed):
-    """The header has them at the top of a word, where the codestream has no word to fill."""
+    """The file header places them at the top of a word; the codestream has no unused bits."""
     values = values_of(12, signed)
     frame = encoded(syntax, (values % 4096).astype(np.uint16), 12)
     content = dicom(values, syntax, high=15, signed=signed, frame=frame)
@@ -136,7 +136,7 @@ HTJ2K = base64.b64decode(
     "OdwEh3QAAADAABNAABMAYuQEB3QAJCMFh3QAwAATwAAVAPABHwOCdACSj5KPAUNUAMAAKqAAFYD4448//qpygnUA"
     "zr/zd/7OwIQB7LYA/9k="
 )
-"""What OpenJPH 0.26.3 made of ``arange(64).reshape(8, 8) * 1021``, losslessly."""
+"""Lossless output of OpenJPH 0.26.3 for ``arange(64).reshape(8, 8) * 1021``."""
 
 
 def test_high_throughput_jpeg_2000():
@@ -188,7 +188,7 @@ def test_lossy_pixels_are_near(syntax, stored):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_what_loss_carries_past_the_range_does_not_come_round(signed):
+def test_values_outside_the_range_after_loss_are_clipped(signed):
     values = values_of(12, signed)
     beyond = np.where(values == values.max(), values.max() + 9, values)
     beyond = np.where((values == values.min()) & signed, values.min() - 9, beyond)
@@ -201,13 +201,13 @@ def test_what_loss_carries_past_the_range_does_not_come_round(signed):
 
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit"])
-def test_a_file_without_preamble_is_told_by_its_suffix(syntax):
+def test_file_without_preamble_is_recognised_by_suffix(syntax):
     values = values_of(12, signed=False)
     content = dicom(values, syntax, meta=False)
     assert_nearest(decode_image(content, "x.DCM"), stretched(values))
 
 
-def test_what_is_wrong_far_from_the_pixels_does_not_matter():
+def test_invalid_metadata_is_ignored():
     values = values_of(12, signed=False)
     content = dicom(values, PatientName="x" * 60, StudyDate="20200101", PatientAge="004Y")
     content = content.replace(b"20200101", b"yester  ").replace(b"004Y", b"old ")

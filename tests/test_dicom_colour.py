@@ -1,4 +1,4 @@
-"""DICOM: colour to luma, and palettes (PS3.3 C.7.6.3.1)."""
+"""DICOM colour to luma, and palettes (PS3.3 C.7.6.3.1)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_colour_becomes_luma(syntax):
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "rle", "jpeg lossless", "jpeg-ls"])
-def test_luma_that_is_stored_is_taken(syntax):
+def test_stored_luma_is_unchanged(syntax):
     content = dicom(COLOURS, syntax, stored=8, photometric="YBR_FULL")
     assert (decode_image(content, "x") == COLOURS[..., 0]).all()
 
@@ -60,7 +60,7 @@ def test_halved_chroma():
 @pytest.mark.parametrize("space", ["RGB", "YBR_FULL", "YBR_FULL_422"])
 @pytest.mark.parametrize("adobe", [False, True])
 def test_jpeg_in_colour(space, adobe):
-    """Without Adobe's marker the file's header names the space, with it the marker does."""
+    """The Adobe marker names the colour space, or else the file header does."""
     y, x = np.mgrid[:48, :32]
     colours = np.stack([x * 8 % 256, y * 5 % 256, (x + y) * 3 % 256], axis=-1)
     held = io.BytesIO()
@@ -69,10 +69,10 @@ def test_jpeg_in_colour(space, adobe):
     )
     frame = held.getvalue()
     marker = frame.find(b"Adobe")
-    assert (marker > 0) == (space == "RGB")  # Pillow writes it where it keeps RGB
+    assert (marker > 0) == (space == "RGB")  # Pillow writes the marker only if it keeps RGB
     if space == "RGB" and not adobe:
         frame = frame[: marker - 4] + frame[marker + 12 :]
-        # Components named R, G and B would tell as well.
+        # Component ids R, G and B would also name the space.
         frame = frame.replace(b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0")
         frame = frame.replace(b"\xda\0\x0c\3R\0G\0B\0", b"\xda\0\x0c\3\1\0\2\0\3\0")
         assert not {*b"RGB"} & {*frame[frame.index(b"\xff\xc0") :][10:19:3]}

@@ -1,4 +1,4 @@
-"""DICOM: stored values to grey levels, against PS3.3 C.11.1 and C.11.2 written out."""
+"""DICOM display grey levels, against a direct implementation of PS3.3 C.11.1 and C.11.2."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_a_linear_window_of_width_one_is_a_threshold():
     assert decode_image(content, "x").tolist() == [[0, 0, 0, 0, 255, 255, 255, 255]]
 
 
-def test_of_several_windows_the_first_counts():
+def test_first_of_several_windows_is_used():
     values = values_of(12, signed=False)
     content = dicom(values, WindowCenter=[1000, 50], WindowWidth=[800, 3])
     assert_nearest(decode_image(content, "x"), each(lambda x: by_window(x, 1000, 800), values))
 
 
-def test_empty_attributes_are_none():
+def test_empty_attributes_are_ignored():
     values = values_of(12, signed=False)
     content = dicom(
         values,
@@ -94,7 +94,7 @@ def test_empty_attributes_are_none():
     ("signed", "padding", "limit"),
     [(False, 0, None), (False, 4000, 4095), (False, 4095, 4000), (True, -2000, None)],
 )
-def test_padding_does_not_count(signed, padding, limit, slope, syntax):
+def test_padding_is_ignored(signed, padding, limit, slope, syntax):
     values = values_of(12, signed, -500 if signed else 1000, 1500)
     low, high = sorted((padding, padding if limit is None else limit))
     values[:4, :5] = np.linspace(low, high, 20).round().reshape(4, 5)

@@ -1,4 +1,4 @@
-"""DICOM: lookup tables, by PS3.3 C.11.1.1 and C.11.2.1.1."""
+"""DICOM lookup tables (PS3.3 C.11.1.1 and C.11.2.1.1)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_voi_luts(signed, first, bits, syntax, photometric):
         signed=signed,
         photometric=photometric,
         VOILUTSequence=[made],
-        WindowCenter=1,  # the table comes first
+        WindowCenter=1,  # ignored: the table has priority
         WindowWidth=2,
     )
     grey = each(lambda x: by_lut(x, entries, first) * 255 / (2**bits - 1), values)
@@ -40,7 +40,7 @@ def test_voi_luts(signed, first, bits, syntax, photometric):
 
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit"])
-def test_the_first_value_of_a_table_is_signed_where_rescaled_values_are(syntax):
+def test_first_value_of_a_table_is_signed_if_rescaled_values_are(syntax):
     values = values_of(12, signed=False)
     entries = ENTRIES[:500]
     content = dicom(
@@ -50,13 +50,13 @@ def test_the_first_value_of_a_table_is_signed_where_rescaled_values_are(syntax):
         RescaleIntercept=-1024,
         VOILUTSequence=[lut(entries, -900, 16)],
     )
-    if syntax == "implicit":  # where the type is not written, so the number is the same
+    if syntax == "implicit":  # implicit VR does not record the type
         assert (-900 % 65536).to_bytes(2, "little") in content
     grey = each(lambda x: by_lut(x - 1024, entries, -900) * 255 / 65535, values)
     assert_nearest(decode_image(content, "x"), grey)
 
 
-def test_first_values_from_32768_are_unsigned_where_values_are():
+def test_first_values_from_32768_are_unsigned_if_values_are():
     values = values_of(16, signed=False)
     content = dicom(values, "implicit", stored=16, VOILUTSequence=[lut(ENTRIES, 40000, 16)])
     grey = each(lambda x: by_lut(x, ENTRIES, 40000) * 255 / 65535, values)

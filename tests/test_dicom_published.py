@@ -1,6 +1,6 @@
-"""The DICOM files that pydicom brings with it: each read as pydicom reads it, or refused.
+"""The DICOM files in the pydicom wheel: decoded as by pydicom, or refused.
 
-Only files inside its wheel are named; those that it would download are not asked for.
+Files that pydicom would download are not used.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ TWINS = {
     "SC_rgb_jls_lossy_sample": ("SC_rgb_rle", 3),
     "JPEG-lossy": ("JPGExtended", 0),
 }
-"""Files that pydicom reads with further packages only: the same image otherwise stored, and by
-how much they may differ."""
+"""Files that pydicom reads only with optional packages: another file with the same image, and the
+allowed difference."""
 
 REFUSED = {
     "JPEG2000-embedded-sequence-delimiter": "its JPEG 2000 codestream has more than 4096 tiles",
@@ -79,19 +79,19 @@ def content(name):
 
 def by_pydicom(name, **options):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of metadata far from the pixels
+        warnings.simplefilter("ignore")  # metadata warnings
         dataset = pydicom.dcmread(FOLDER / f"{name}.dcm", force=True)
         dataset.pixel_array_options(**options)
         return dataset, dataset.pixel_array
 
 
 @pytest.mark.parametrize("name", GREY)
-def test_grey_images_are_as_pydicom_shows_them(name):
+def test_grey_images_equal_pydicom(name):
     dataset, stored = by_pydicom(name)
     values = apply_modality_lut(stored, dataset).astype(np.float64)
     low, high = values.min(), values.max()
     if "WindowCenter" in dataset:
-        # The window's output is spread over what can be stored, rescaled.
+        # pydicom spreads the output of a window over the range of stored values, rescaled.
         bits, signed = dataset.BitsStored, dataset.PixelRepresentation
         slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
         ends = np.array([0, 2**bits - 1]) - (2 ** (bits - 1) if signed else 0)
@@ -111,13 +111,13 @@ def test_colour_becomes_luma(name):
 
 
 @pytest.mark.parametrize("name", LUMA)
-def test_luma_is_taken_as_it_is_stored(name):
+def test_stored_luma_is_unchanged(name):
     _, stored = by_pydicom(name, raw=True)
     assert (decode_image(content(name), name) == stored[..., 0]).all()
 
 
 @pytest.mark.parametrize(("name", "twin", "tolerance"), [(k, *v) for k, v in TWINS.items()])
-def test_the_same_image_stored_otherwise(name, twin, tolerance):
+def test_same_image_in_another_encoding(name, twin, tolerance):
     image, other = (decode_image(content(n), n).astype(int) for n in (name, twin))
     assert np.abs(image - other).max() <= tolerance
 
@@ -130,7 +130,7 @@ def test_a_palette():
 
 
 def test_near_lossless_bands():
-    """Bands five rows high; pydicom's own tests name the values that were encoded."""
+    """Bands five rows high; the encoded values are given in the tests of pydicom."""
     image = decode_image(content("JPEGLSNearLossless_08"), "x")
     assert image[::5, 0].tolist() == [255, 125, 65, 30, 15, 5, 5, 0, 0]
     image = decode_image(content("JPEGLSNearLossless_16"), "x")
@@ -139,14 +139,14 @@ def test_near_lossless_bands():
 
 
 def test_twelve_bit_jpeg():
-    """Two pixels of which pydicom's own tests name the values, 244 and 95."""
+    """Two pixels with the values 244 and 95, as given in the tests of pydicom."""
     image = decode_image(content("JPGExtended"), "x")
     assert image.shape == (1024, 256)
     assert abs(int(image[420, 140]) / int(image[230, 120]) - 244 / 95) < 0.1
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused(name):
+def test_unsupported_files_are_refused(name):
     with pytest.raises(EvaluationSetError) as caught:
         decode_image(content(name), f"{name}.dcm")
     message = str(caught.value)
@@ -156,7 +156,7 @@ def test_what_is_refused(name):
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.dcm")), ids=lambda path: path.stem)
 def test_every_file_is_in_the_table_or_refused(path):
-    """A later pydicom may bring others; they are read or refused in one line as well."""
+    """New files of later pydicom versions must also be decoded or refused in one line."""
     message = ""
     try:
         image = decode_image(path.read_bytes(), path.name)
@@ -175,4 +175,4 @@ def test_every_file_is_in_the_table_or_refused(path):
 def test_the_table_names_every_file_with_pixels():
     tags = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
     found = {p.stem for p in FOLDER.glob("*.dcm") if any(tag in p.read_bytes() for tag in tags)}
-    assert found | {"image_dfl"} >= TABLE  # deflated, so that its tags do not show
+    assert found | {"image_dfl"} >= TABLE  # deflated, so its tags are not found by a byte search

@@ -40,13 +40,13 @@ def test_report_text_joins_the_sections_that_there_are():
         report.text(("history",))
 
 
-def test_an_empty_set_says_what_was_left_out():
+def test_empty_set_error_lists_exclusion_reasons():
     excluded = (Exclusion("a", "no report"), Exclusion("b", "no report"))
     with pytest.raises(EvaluationSetError, match=r"'x' is empty.*excluded: 2 no report"):
         EvaluationSet("x", (), blank, excluded)
 
 
-def test_an_image_id_that_stands_twice_is_named_with_its_row():
+def test_duplicate_image_id_is_named_with_its_row():
     with pytest.raises(EvaluationSetError, match="duplicate image id 'a' in row 3"):
         EvaluationSet("x", (pair("a"), pair("b"), pair("a")), blank)
 
@@ -70,7 +70,7 @@ def test_the_fingerprint_covers_every_part(change):
     assert first.fingerprint == EvaluationSet("y", (pair("a"), pair("b")), blank).fingerprint
 
 
-def test_the_fingerprint_tells_where_one_part_ends():
+def test_fingerprint_separates_adjacent_parts():
     first = EvaluationSet("x", (pair("a", view="bc", digest="d"),), blank)
     second = EvaluationSet("x", (pair("a", view="b", digest="cd"),), blank)
     assert first.fingerprint != second.fingerprint
@@ -125,7 +125,7 @@ def test_an_unknown_policy_is_named():
 
 @pytest.mark.parametrize("same_time", [False, True])
 def test_an_image_file_that_changes_after_the_set_was_loaded(tmp_path, same_time):
-    """Even where its size and its time are as before, as rsync leaves them."""
+    """Detected even if size and modification time are unchanged, as after rsync."""
     path = tmp_path / "a.bmp"
     PilImage.new("L", (8, 6), 7).save(path)
     before = path.stat()
@@ -144,7 +144,7 @@ def test_an_image_file_that_changes_after_the_set_was_loaded(tmp_path, same_time
 
 @pytest.mark.parametrize("kind", ["open_i", "mimic_cxr"])
 def test_an_image_file_that_changes_as_soon_as_it_is_hashed(tmp_path, monkeypatch, kind):
-    """What it holds then is never kept under the name of what it held."""
+    """The new content is never stored under the digest of the old."""
     if kind == "open_i":
         write_study(tmp_path, 1, images=["CXR1_1"])
         write_image(tmp_path, "CXR1_1.png", frontal_like(0))
@@ -153,13 +153,13 @@ def test_an_image_file_that_changes_as_soon_as_it_is_hashed(tmp_path, monkeypatc
         mimic_tree.put_reports(tree.root, tree)
     module = import_module(f"robustness.evalset.{kind}")
 
-    def hashed(paths, side):
-        found = digests(paths, side)
+    def digests_then_change(paths, side):
+        result = digests(paths, side)
         for path in paths:
             PilImage.new("L", (8, 6), 8).save(path)
-        return found
+        return result
 
-    monkeypatch.setattr(module, "digests", hashed)
+    monkeypatch.setattr(module, "digests", digests_then_change)
     loaded = evalset.load(f"{kind}:{tmp_path}" + ",split=all" * (kind == "mimic_cxr"))
     with pytest.raises(EvaluationSetError, match="changed while the gate ran"):
         loaded.decode(loaded.pairs[0])

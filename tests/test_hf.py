@@ -12,7 +12,7 @@ from PIL import Image as PilImage
 from table_files import (
     FIELDS,
     ROWS,
-    as_pil_shows_it,
+    decode_with_pillow,
     full,
     load,
     pixels,
@@ -58,12 +58,12 @@ def hf(path, *options):
     return load(path, *options, kind="hf")
 
 
-# --- what is read -------------------------------------------------------------------------
+# --- valid datasets -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_images_in_the_dataset(folder, shards):
-    """They have the digests and the pixels of the files they were read from."""
+    """Digests and pixels equal those of the original files."""
     saved = save(with_images(folder), folder / "saved", num_shards=shards)
     table = load(write_table(folder / "set.csv", NAMED), "side=native")
     before = {pair.image_id: table.decode(pair) for pair in table.pairs}
@@ -72,11 +72,11 @@ def test_images_in_the_dataset(folder, shards):
     loaded = hf(saved, "side=native")
     assert [pair.image_id for pair in loaded.pairs] == ["0", "1", "2", "4", "5"]
     assert loaded.excluded_by_reason == {NO_REPORT: 1}
-    for pair, known in zip(loaded.pairs, table.pairs, strict=True):
-        assert (pair.digest, pair.report, pair.labels) == (known.digest, known.report, known.labels)
-        assert pair.view == known.view
+    for pair, expected in zip(loaded.pairs, table.pairs, strict=True):
+        assert (pair.digest, pair.report) == (expected.digest, expected.report)
+        assert (pair.labels, pair.view) == (expected.labels, expected.view)
         assert loaded.decode(pair).dtype == np.uint8
-        np.testing.assert_array_equal(loaded.decode(pair), before[known.image_id])
+        np.testing.assert_array_equal(loaded.decode(pair), before[expected.image_id])
     assert [pair.study_id for pair in loaded.pairs] == ["s1", "s1", "s2", "4", "5"]
 
 
@@ -89,14 +89,14 @@ def test_columns_that_are_not_read_are_named(folder):
     assert hf(saved, "patient=subject_id").misnamed == {}
 
 
-def test_images_are_those_pillow_shows(folder):
+def test_images_equal_those_of_pillow(folder):
     loaded = hf(save(with_images(folder), folder / "saved"), "side=native")
     files = [NAMED[int(pair.image_id)]["image"] for pair in loaded.pairs]
     for pair, file in zip(loaded.pairs, files, strict=True):
-        np.testing.assert_array_equal(loaded.decode(pair), as_pil_shows_it(folder / file))
+        np.testing.assert_array_equal(loaded.decode(pair), decode_with_pillow(folder / file))
 
 
-def test_images_given_as_pillow_s(folder):
+def test_images_given_as_pillow_images(folder):
     images = [PilImage.fromarray(pixels(seed)) for seed in range(2)]
     made = datasets.Dataset.from_dict({"image": images, "report": ["Clear.", "Mass."]})
     assert isinstance(made.features["image"], datasets.Image)
@@ -112,7 +112,7 @@ def test_images_as_bytes(folder):
         np.testing.assert_array_equal(loaded.decode(pair), pixels(seed))
 
 
-def test_paths_as_text_say_what_a_manifest_says(folder):
+def test_text_paths_equal_a_manifest(folder):
     saved = save(datasets.Dataset.from_list(full(ROWS)), folder / "saved")
     loaded = hf(saved, f"root={folder}")
     table = load(write_table(folder / "set.jsonl", ROWS))
@@ -135,7 +135,7 @@ def test_an_image_may_name_a_file_of_the_folder(folder):
 
 
 def rewrite(saved, change):
-    """Writes a dataset's one file again, by hand, its rows that have labels changed."""
+    """Rewrite the Arrow file of a dataset with changed rows where there are labels."""
     (file,) = saved.glob("*.arrow")
     with pa.ipc.open_stream(file.read_bytes()) as stream:
         table = stream.read_all()
@@ -163,7 +163,7 @@ def test_splits(folder):
 
 
 @pytest.mark.parametrize("form", [None, "numpy", "torch", "pandas", "arrow"])
-def test_rows_that_were_chosen_and_a_format_that_was_set(folder, form):
+def test_selected_rows_and_a_set_format(folder, form):
     made = with_images(folder).filter(lambda row: row["view"] == "PA").with_format(form)
     (pair,) = hf(save(made, folder / "saved")).pairs
     assert (pair.view, pair.study_id, pair.labels) == ("PA", "s1", {"Edema", "Cardiomegaly"})

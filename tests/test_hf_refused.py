@@ -1,4 +1,4 @@
-"""Hugging Face datasets saved to disk that cannot be used: each is named in one line."""
+"""Invalid Hugging Face datasets are refused in one line that names them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ DAMAGE = {
     "a file without a name": (
         lambda s: edit(s / "state.json", _data_files=["x"]), "names a data file as 'x'"),
     "no info": (lambda s: (s / "dataset_info.json").unlink(), "info.json cannot be read: No such"),
-    "info that is no JSON": (
+    "info that is not JSON": (
         lambda s: (s / "dataset_info.json").write_text("{"), "dataset_info.json is not JSON"),
     "a state that is a list": (
         lambda s: (s / "state.json").write_text("[]"), "state.json is not a JSON object"),
@@ -77,7 +77,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_a_dataset_that_is_damaged_or_leads_elsewhere(tmp_path, damage, message):
+def test_damaged_datasets_and_paths_outside(tmp_path, damage, message):
     saved = save(datasets.Dataset.from_dict(ROWS), tmp_path / "saved")
     damage(saved)
     with pytest.raises(EvaluationSetError) as caught:
@@ -94,9 +94,9 @@ def test_a_dataset_that_is_damaged_or_leads_elsewhere(tmp_path, damage, message)
         (struct.pack("<3i", 0, 6, 12), struct.pack("<3i", 0, 9, 3)),
         (b"Clear.", b"Clea\xff\xfe"),
     ],
-    ids=["beyond the end", "backwards", "no UTF-8"],
+    ids=["beyond the end", "backwards", "not UTF-8"],
 )
-def test_text_that_is_not_where_it_should_be(tmp_path, before, after):
+def test_invalid_text_offsets(tmp_path, before, after):
     rows = {"image": ["a.png", "b.png"], "report": ["Clear.", "Mass.."]}
     saved = save(datasets.Dataset.from_dict(rows), tmp_path / "saved")
     for name in rows["image"]:
@@ -110,7 +110,7 @@ def test_text_that_is_not_where_it_should_be(tmp_path, before, after):
 
 
 def test_a_file_cut_between_batches(tmp_path):
-    """Arrow would read it as if it were whole."""
+    """Arrow would read it as a complete file."""
     made = datasets.Dataset.from_dict(
         {"image": [f"{i}.png" for i in range(2500)], "report": ["Clear."] * 2500}
     )
@@ -171,7 +171,7 @@ def test_rows_that_cannot_be_used(tmp_path, rows, message):
         ([], "dataset_dict.json has no list of splits"),
     ],
 )
-def test_splits_that_lead_elsewhere(tmp_path, splits, message):
+def test_invalid_splits(tmp_path, splits, message):
     made = datasets.Dataset.from_dict(ROWS)
     saved = save(datasets.DatasetDict({"test": made}), tmp_path / "saved")
     assert len(hf(saved)) == 2
@@ -197,7 +197,7 @@ def test_a_class_beyond_the_names(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "nowhere", "."])
-def test_a_folder_that_is_no_dataset(tmp_path, name):
+def test_folder_without_a_dataset(tmp_path, name):
     message = (
         "names no file" if not name else "no folder" if name == "nowhere" else "contains no data"
     )
@@ -205,7 +205,7 @@ def test_a_folder_that_is_no_dataset(tmp_path, name):
         hf(tmp_path / name if name else "")
 
 
-def test_an_image_that_is_none_is_named_when_it_is_decoded(tmp_path):
+def test_invalid_image_is_named_when_decoded(tmp_path):
     made = datasets.Dataset.from_dict({"image": [png(), b"no image"], "report": ["A.", "B."]})
     loaded = hf(save(made, tmp_path / "saved"))
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""What follows a kind in a specification, and what a kind needs."""
+"""Specifications of evaluation sets: options, paths and required libraries."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALLOWED = {"side": "pixels", "report": "a column", "split": "a split"}
         ("a\nb.csv,side=64", "a\nb.csv", {"side": "64"}),
     ],
 )
-def test_options_stand_at_the_end(rest, place, options):
+def test_options_are_at_the_end(rest, place, options):
     assert _spec.split("kind", rest, ALLOWED) == (place, options)
 
 
@@ -70,20 +70,20 @@ PLACES = [
     ("mimic_cxr:.,reports=b", "mimic_cxr:conf,reports=b"),
     ("webdataset:{a,b}/*.tar", "webdataset:conf/{a,b}/*.tar"),
 ]
-"""What a file in the folder ``conf`` names, and what it is from here."""
+"""Specifications in a file in the folder ``conf``, and the same from the working folder."""
 
 
 @pytest.mark.parametrize(("spec", "here"), PLACES)
-def test_paths_in_a_file_are_its_folder_s(spec, here):
+def test_paths_in_a_file_are_relative_to_its_folder(spec, here):
     assert evalset.resolve_spec(spec, Path("conf")) == here
     assert evalset.resolve_spec(here, Path()) == here
 
 
-def test_every_kind_is_among_them():
+def test_every_kind_has_a_path_case():
     assert {spec.partition(":")[0] for spec, _ in PLACES} == set(evalset.KINDS)
 
 
-def test_what_is_malformed_is_named_as_it_is_written():
+def test_invalid_specification_is_quoted_as_written():
     with pytest.raises(UsageError, match=r"'manifest:a\.csv,sied=8': unknown option 'sied'"):
         evalset.resolve_spec("manifest:a.csv,sied=8", Path("conf"))
     with pytest.raises(UsageError, match="unknown evaluation set 'imagenet:5'"):
@@ -99,7 +99,7 @@ def test_what_is_malformed_is_named_as_it_is_written():
         ("a,side=1,side=2", "duplicate option 'side'"),
     ],
 )
-def test_options_that_cannot_be(rest, message):
+def test_invalid_options(rest, message):
     with pytest.raises(UsageError, match=message):
         _spec.split("kind", rest, ALLOWED)
 
@@ -113,7 +113,7 @@ def test_sides(value):
 @pytest.mark.parametrize(
     "value", ["15", "65537", "-64", "0", "", "1e3", "64.0", "²", "٦٤", "9" * 5000]
 )
-def test_sides_that_cannot_be(value):
+def test_invalid_sides(value):
     with pytest.raises(
         UsageError, match=r"evaluation set kind: option side is .*; allowed are maximum pixels"
     ):
@@ -127,7 +127,7 @@ def test_choices():
         _spec.choice("kind", {"split": "dev"}, "split", ("test", "train"))
 
 
-# --- places ------------------------------------------------------------------------------
+# --- paths -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", sorted(set(evalset.KINDS) - {"phantom"}))
@@ -143,7 +143,7 @@ def test_choices():
     ],
     ids=lambda value: ascii(value[:12]),
 )
-def test_places_where_nothing_can_be(tmp_path, monkeypatch, kind, place, message):
+def test_inaccessible_paths(tmp_path, monkeypatch, kind, place, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     (tmp_path / "loop.csv").symlink_to("loop.csv")
@@ -153,7 +153,7 @@ def test_places_where_nothing_can_be(tmp_path, monkeypatch, kind, place, message
         assert str(caught.value).isprintable()
 
 
-def test_the_home_folder_is_understood(tmp_path, monkeypatch):
+def test_home_folder_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.png").write_bytes(png())
     write_rows(tmp_path / "set.csv", ["image", "report"], ["a.png", "Clear."])
@@ -173,7 +173,7 @@ def test_an_error_is_one_line_whatever_it_quotes(text):
         assert message == f"before {text} after"
 
 
-# --- libraries that are missing -----------------------------------------------------------
+# --- missing libraries ---------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -195,11 +195,11 @@ def sets(tmp_path, monkeypatch):
         ("webdataset:0.tar", "braceexpand", "webdataset"),
     ],
 )
-def test_a_library_that_is_missing_is_named_with_what_installs_it(
-    sets, monkeypatch, spec, module, extra
-):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(_rows, "find_spec", lambda name: None if name == module else found(name))
+def test_missing_library_is_named_with_the_install_command(sets, monkeypatch, spec, module, extra):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        _rows, "find_spec", lambda name: None if name == module else find_spec(name)
+    )
     monkeypatch.setitem(sys.modules, module, None)
     kind = re.escape("manifest:*.parquet" if module == "pyarrow" else spec.partition(":")[0])
     message = (
@@ -224,7 +224,7 @@ def test_a_folder_of_a_library_s_name_is_not_the_library(sets, tmp_path, monkeyp
         evalset.check_spec("hf:saved")
 
 
-def test_libraries_are_needed_by_their_kind_alone(sets, monkeypatch):
+def test_libraries_are_only_needed_by_their_kind(sets, monkeypatch):
     for module in ("pyarrow", "datasets", "webdataset", "braceexpand", "pandas"):
         monkeypatch.setitem(sys.modules, module, None)
     assert len(evalset.load("manifest:a.csv")) == 1
@@ -234,7 +234,7 @@ def test_libraries_are_needed_by_their_kind_alone(sets, monkeypatch):
 
 
 def test_checking_reads_and_imports_nothing(sets, monkeypatch):
-    """What is no table is found when it is loaded."""
+    """Invalid content is only detected by ``load``."""
     for spec in ("manifest:a.parquet", "hf:saved", "webdataset:0.tar"):
         evalset.check_spec(spec)
         with pytest.raises(EvaluationSetError):

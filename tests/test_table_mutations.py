@@ -1,4 +1,4 @@
-"""Tables damaged at random: each is read or refused in one line that names it."""
+"""Randomly damaged tables are loaded or refused in one line that names them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("kind", "number"), KINDS.items(), ids=KINDS)
-def test_nothing_but_one_line_comes_of_damage(tmp_path, kind, number):
+def test_damaged_tables_load_or_give_a_one_line_error(tmp_path, kind, number):
     done = subprocess.run(
         [sys.executable, "table_mutations.py", kind, tmp_path, str(number)],
         cwd=Path(__file__).parent,
@@ -32,8 +32,8 @@ def test_nothing_but_one_line_comes_of_damage(tmp_path, kind, number):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
-    assert found["others"] == []
-    assert found["read"] + found["refused"] == number
-    assert found["refused"] > number / 10
-    assert found["grown_mb"] < 200
+    outcomes = json.loads(done.stdout)
+    assert outcomes["others"] == []
+    assert outcomes["read"] + outcomes["refused"] == number
+    assert outcomes["refused"] > number / 10
+    assert outcomes["grown_mb"] < 200

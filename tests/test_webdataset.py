@@ -11,7 +11,7 @@ import pytest
 import webdataset
 from table_files import (
     ROWS,
-    as_pil_shows_it,
+    decode_with_pillow,
     load,
     pixels,
     png,
@@ -43,16 +43,16 @@ def folder(tmp_path):
 
 def sample_of(folder, row):
     extension = row["image"].rpartition(".")[2]
-    said = {key: value for key, value in row.items() if key != "image"}
-    return {extension: (folder / row["image"]).read_bytes(), "json": said}
+    record = {key: value for key, value in row.items() if key != "image"}
+    return {extension: (folder / row["image"]).read_bytes(), "json": record}
 
 
-def by_the_library(path, samples):
+def write_with_library(path, samples):
     with webdataset.TarWriter(str(path)) as writer:
         for key, members in samples:
             writer.write(
                 {"__key__": key}
-                | {  # the library encodes what is no bytes by its extension
+                | {  # the library encodes values other than bytes by extension
                     extension: content.encode() if isinstance(content, str) else content
                     for extension, content in members.items()
                 }
@@ -60,11 +60,11 @@ def by_the_library(path, samples):
     return path
 
 
-# --- what is read ----------------------------------------------------------------------------
+# --- valid shards ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("write", [by_the_library, tar_of])
-def test_samples_say_what_a_manifest_says(folder, write):
+@pytest.mark.parametrize("write", [write_with_library, tar_of])
+def test_samples_equal_a_manifest(folder, write):
     samples = [(f"{i:03}", sample_of(folder, row)) for i, row in enumerate(NAMED)]
     write(folder / "0.tar", samples[:2])
     write(folder / "1.tar", samples[2:])
@@ -77,13 +77,13 @@ def test_samples_say_what_a_manifest_says(folder, write):
         assert pair.view == known.view
         image = loaded.decode(pair)
         assert image.dtype == np.uint8
-        np.testing.assert_array_equal(image, as_pil_shows_it(folder / known.image_id))
+        np.testing.assert_array_equal(image, decode_with_pillow(folder / known.image_id))
     assert [pair.study_id for pair in loaded.pairs] == ["s1", "s1", "s2", "004", "005"]
 
 
-# The library leaves a shard open that it has read to its end.
+# The library does not close a shard after reading it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_library_s_own_reader_finds_the_same(folder):
+def test_library_reader_yields_the_same_samples(folder):
     samples = [(f"{i:03}", sample_of(folder, row)) for i, row in enumerate(NAMED)]
     tar_of(folder / "0.tar", samples)
     loaded = wds(folder / "0.tar")
@@ -111,16 +111,16 @@ def test_the_library_s_own_reader_finds_the_same(folder):
          Report(undivided="Clear.")),
     ],
 )  # fmt: skip
-def test_where_a_report_may_stand(tmp_path, members, report):
+def test_report_members(tmp_path, members, report):
     tar_of(tmp_path / "0.tar", [("a", {"png": png()} | members)])
     (pair,) = wds(tmp_path / "0.tar").pairs
     assert pair.report == report
 
 
 def test_columns_of_json_that_are_not_read_are_named(tmp_path):
-    """The image and, where it is a text, the report need no column."""
-    said = {"finding": "Clear.", "impression": "Mass.", "image": "a.png", "Reports": "x"}
-    samples = [("a", {"png": png(0), "json": said}), ("b", {"png": png(1), "json": {"pid": 3}})]
+    """The image, and a report in a text member, need no column."""
+    record = {"finding": "Clear.", "impression": "Mass.", "image": "a.png", "Reports": "x"}
+    samples = [("a", {"png": png(0), "json": record}), ("b", {"png": png(1), "json": {"pid": 3}})]
     loaded = wds(tar_of(tmp_path / "0.tar", samples))
     assert [(each.column, each.meant) for each in loaded.unread] == [
         ("finding", "findings"), ("image", ""), ("Reports", "report"), ("pid", "patient"),
@@ -132,13 +132,13 @@ def test_columns_of_json_that_are_not_read_are_named(tmp_path):
 
 @pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "tif", "tiff", "PNG", "dcm"])
 def test_extensions_of_images(tmp_path, extension):
-    """The format is told from the content, as everywhere."""
+    """The format is detected from the content, not from the extension."""
     tar_of(tmp_path / "0.tar", [("a", {extension: png(3), "txt": "Clear."})])
     loaded = wds(tmp_path / "0.tar")
     np.testing.assert_array_equal(loaded.decode(loaded.pairs[0]), pixels(3))
 
 
-def test_what_is_left_out_is_counted(tmp_path):
+def test_exclusions_are_counted(tmp_path):
     tar_of(
         tmp_path / "0.tar",
         [
@@ -176,8 +176,8 @@ def test_every_form_of_tar_and_folders_in_it(tmp_path, form):
 
 
 def test_columns_are_named_by_options(tmp_path):
-    said = {"Befund": "Clear.", "Finding Labels": "Mass|Edema"}
-    tar_of(tmp_path / "0.tar", [("a", {"png": png(), "json": said})])
+    record = {"Befund": "Clear.", "Finding Labels": "Mass|Edema"}
+    tar_of(tmp_path / "0.tar", [("a", {"png": png(), "json": record})])
     (pair,) = wds(tmp_path / "0.tar", "report=Befund", "labels=Finding Labels").pairs
     assert pair.report.undivided == "Clear."
     assert pair.labels == {"Mass", "Edema"}
@@ -186,7 +186,7 @@ def test_columns_are_named_by_options(tmp_path):
         wds(tmp_path / "0.tar")
 
 
-# --- which shards ------------------------------------------------------------------------------
+# --- shard patterns ----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -212,13 +212,13 @@ def shards(tmp_path, monkeypatch):
         ("{000..002}.ta{r,r}", [0, 1, 2]),
     ],
 )
-def test_patterns_stand_for_shards_in_their_order(shards, pattern, numbers):
+def test_patterns_expand_to_shards_in_order(shards, pattern, numbers):
     expected = [f"k{i}" for i in numbers]
     assert [pair.image_id for pair in wds(pattern).pairs] == expected
     assert [pair.image_id for pair in wds(shards / pattern).pairs] == expected
 
 
-def test_a_name_with_brackets_that_is_there_is_no_pattern(shards):
+def test_existing_file_with_brackets_is_not_a_pattern(shards):
     (shards / "000.tar").rename(shards / "[x].tar")
     assert [pair.image_id for pair in wds("[x].tar").pairs] == ["k0"]
 
@@ -240,7 +240,7 @@ def test_a_name_with_brackets_that_is_there_is_no_pattern(shards):
     ],
     ids=lambda value: value[:20],
 )
-def test_patterns_that_cannot_be(shards, pattern, message):
+def test_invalid_patterns(shards, pattern, message):
     (shards / "set.tar.gz").touch()
     with pytest.raises(UsageError, match=message) as caught:
         wds(pattern)
@@ -254,7 +254,7 @@ def test_a_shard_that_shrinks_is_named(tmp_path):
         loaded.decode(loaded.pairs[0])
 
 
-def test_text_of_any_length_is_not_read(tmp_path, monkeypatch):
+def test_too_long_text_is_refused(tmp_path, monkeypatch):
     from robustness.evalset import webdataset as kind
 
     monkeypatch.setattr(kind, "MAX_TEXT_BYTES", 5)

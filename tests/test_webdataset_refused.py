@@ -1,4 +1,4 @@
-"""Shards and samples that cannot be used: each is named in one line."""
+"""Invalid shards and samples are refused in one line that names them."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ SAMPLES = {
         [(k, {"png": png(i), "json": {"report": k, "study": "s"}}) for i, k in enumerate("ab")],
         "sample b: study 's' has another report than in"),
     "nothing": ([], "is empty: no image with a usable report (excluded: nothing)"),
-    "a name that speaks to the terminal": (
+    "a name with terminal escapes": (
         [("a\n\x1b[2J", {"png": png(), "txt": "\0"})], "sample a\\n\\x1b[2J: report contains a"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("samples", "message"), SAMPLES.values(), ids=SAMPLES)
-def test_samples_that_cannot_be_used(tmp_path, samples, message):
+def test_invalid_samples(tmp_path, samples, message):
     path = tar_of(tmp_path / "0.tar", samples)
     refuses(path, message, kind="webdataset")
 
@@ -61,7 +61,7 @@ def test_a_key_in_two_shards(tmp_path):
         load(tmp_path / "{0,1}.tar", kind="webdataset")
 
 
-# --- archives that are damaged or hold something else -------------------------------------------
+# --- damaged archives, and members that are not regular files -----------------------------------
 
 
 def header(name, length=0, kind=tarfile.REGTYPE, **pax):
@@ -72,7 +72,7 @@ def header(name, length=0, kind=tarfile.REGTYPE, **pax):
 
 
 def negative(size):
-    """A header whose size is less than nothing, in the form that GNU tar has for large ones."""
+    """Return a header with a negative size, in the base-256 form of GNU tar."""
     block = bytearray(header("b.txt"))
     block[124:136] = size.to_bytes(12, "big", signed=True)
     block[148:156] = b" " * 8
@@ -84,7 +84,7 @@ END = b"\0" * 1024
 
 
 def members_of(path):
-    """An archive without its end mark: whole blocks."""
+    """Return an archive without its end marker, in whole blocks."""
     content = path.read_bytes().rstrip(b"\0")
     return content + b"\0" * (-len(content) % 512)
 
@@ -127,7 +127,7 @@ def members_of(path):
         (b"\0" * 512 + header("b.txt"), "is damaged or has data after its end"),
     ],
 )
-def test_members_that_are_no_plain_files(tmp_path, member, message):
+def test_invalid_members(tmp_path, member, message):
     path = tar_of(tmp_path / "0.tar", [GOOD])
     whole = members_of(path)
     path.write_bytes(whole + END)
@@ -136,8 +136,8 @@ def test_members_that_are_no_plain_files(tmp_path, member, message):
     refuses(path, message.replace("LAST", str(len(whole))), kind="webdataset")
 
 
-def test_archives_that_are_cut(tmp_path):
-    """At any byte: either what is left is whole, or it is refused."""
+def test_truncated_archives(tmp_path):
+    """Cut at any byte: either complete without the rest, or refused."""
     path = tar_of(tmp_path / "0.tar", [GOOD, ("b", {"png": png(1), "txt": "Mass."})])
     whole, last = path.read_bytes(), len(members_of(path))
     for size in [*range(0, last, 97), last - 1, last, last + 1, last + 511]:
@@ -151,7 +151,7 @@ def test_archives_that_are_cut(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_archives_that_are_compressed(tmp_path, mode):
+def test_compressed_archives(tmp_path, mode):
     with tarfile.open(tmp_path / "0.tar", mode) as archive:
         info = tarfile.TarInfo("a.txt")
         info.size = 6
