@@ -1,7 +1,7 @@
-"""What is asked of a model itself, and once only where it is known to be the same.
+"""Store audit: check that stored embeddings still match the model, and cache the outcome.
 
-The store's names are the model's own claim of what it is. What checks the claim, or depends on
-the model's code, is kept under what the model was loaded from instead.
+The store's keys contain the fingerprint that a model reports. The audit does not rely on it: its
+outcome is stored under the identity of the model (:func:`robustness.model_cache.load_cached`).
 """
 
 from __future__ import annotations
@@ -30,104 +30,111 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[np.float64]]
 
 
-def noted(subject: Subject, what: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
-    """What was found out about a model, found out anew unless it is known to be the same.
+def cached_check(
+    subject: Subject, inputs: Mapping[str, Any], compute: Callable[[], Arrays]
+) -> Arrays:
+    """Return the outcome of a check of a model; compute it if it is not stored.
 
     Args:
-        subject: The model on its evaluation set.
-        what: What the answer depends on beside the model, as JSON values.
-        compute: Finds it out.
+        subject: The model on its evaluation set. Without an identity nothing is stored.
+        inputs: All that the outcome depends on besides the model, as JSON values.
+        compute: Runs the check.
     """
-    # Beside the run's own entries, which are counted: whether a model is known is chance.
+    # A separate instance: the run counts the entries of its own.
     store = Store(subject.store.root)
 
     def key(identity: str) -> dict[str, Any]:
-        return {**what, "identity": identity, "device": subject.encoder.device}
+        return {**inputs, "identity": identity, "device": subject.encoder.device}
 
-    before = subject.identity()
-    known = None if before is None else store.kept(key(before))
-    if known is not None:
-        return known
-    found = compute()
-    # By now the model may have imported what it had not when it was loaded.
-    after = subject.identity()
-    return found if after is None else store.fetch(key(after), lambda: found)
+    identity = subject.identity()
+    stored = None if identity is None else store.kept(key(identity))
+    if stored is not None:
+        return stored
+    arrays = compute()
+    # Another identity than before if the model imported more modules meanwhile.
+    identity = subject.identity()
+    return arrays if identity is None else store.fetch(key(identity), lambda: arrays)
 
 
-def see_store(
+def check_store(
     subject: Subject,
-    chosen: Sequence[int],
+    sample: Sequence[int],
     tolerance: float,
     occlusions: Sequence[Occlusion] = (),
 ) -> None:
-    """Embeds some images and reports anew and compares with what the store holds, if need be.
+    """Embed a sample of images and reports again and compare it with the store.
 
-    Two models that claim one fingerprint share their entries: what is measured of the one
-    would be the other. And a model that answers a batch with what it kept of another one of
-    the same size may do so with the whole set alone.
+    This detects two models that report the same fingerprint and so share their entries, and a
+    model whose output depends on batches that it embedded before.
 
     Args:
         subject: The model on its evaluation set.
-        chosen: The indexes of the images; as many reports are embedded.
-        tolerance: How far the entries of an embedding may move, if the run's precision can tell.
-        occlusions: What was measured beside the clean images. Of each that the store holds one
-            of the images is embedded anew, in turn.
+        sample: Indexes of images; the same number of reports is embedded.
+        tolerance: Maximum difference of an entry of an embedding (raised to the resolution of
+            the run's precision).
+        occlusions: Measured occlusions besides the clean images. For each one in the store, one
+            image of the sample is embedded, in turn.
 
     Raises:
-        StoreError: The store holds other embeddings than the model makes.
+        StoreError: The stored embeddings differ from those of the model.
     """
-    stored, _ = subject.images(CLEAN)
-    rows = [_Rows("images", CLEAN, tuple(chosen), stored[list(chosen)])]
+    clean, _ = subject.images(CLEAN)
+    parts = [_Part("images", CLEAN, tuple(sample), clean[list(sample)])]
     for number, occlusion in enumerate(occlusions):
-        kept = subject.kept(occlusion)
-        if kept is not None:
-            one = chosen[number % len(chosen)]
-            rows.append(_Rows("images", occlusion, (one,), kept[[one]]))
-    rows.append(_Rows("reports", CLEAN, tuple(chosen), subject.reports[: len(chosen)]))
-    held = hashlib.sha256(b"".join(each.rows.tobytes() for each in rows)).hexdigest()
+        stored = subject.kept(occlusion)
+        if stored is not None:
+            index = sample[number % len(sample)]
+            parts.append(_Part("images", occlusion, (index,), stored[[index]]))
+    parts.append(_Part("reports", CLEAN, tuple(sample), subject.reports[: len(sample)]))
 
     def check() -> Arrays:
-        _compare(subject, rows, tolerance)
-        return {"seen": np.ones(1)}
+        for part in parts:
+            _compare(subject, part, tolerance)
+        return {"matches": np.ones(1)}
 
-    what: dict[str, Any] = {"of": "freshness", "held": held, "precision": subject.precision}
-    what |= {"evalset": subject.evalset.fingerprint, "chosen": list(chosen)}
-    what |= {"occlusions": [str(each.occlusion) for each in rows]}
-    noted(subject, {**what, "texts": subject.matching.texts[: len(chosen)]}, check)
+    inputs = {
+        "of": "store audit",
+        "stored": hashlib.sha256(b"".join(part.rows.tobytes() for part in parts)).hexdigest(),
+        "precision": subject.precision,
+        "evalset": subject.evalset.fingerprint,
+        "sample": list(sample),
+        "occlusions": [str(part.occlusion) for part in parts],
+        "texts": subject.matching.texts[: len(sample)],
+    }
+    cached_check(subject, inputs, check)
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Embeddings of the store: of images under an occlusion, or of the first reports."""
+class _Part:
+    """Stored embeddings, ``[len(sample), D]``: of images under an occlusion, or of reports."""
 
-    of: str
+    kind: str
     occlusion: Occlusion
-    chosen: tuple[int, ...]
+    sample: tuple[int, ...]
     rows: NDArray[np.float32]
 
 
-def _compare(subject: Subject, held: Sequence[_Rows], tolerance: float) -> None:
-    # In 16 bits an embedding moves with the batch around it, by about what they can tell apart.
+def _compare(subject: Subject, part: _Part, tolerance: float) -> None:
+    """Raise StoreError if the model's embeddings differ from the stored ones."""
+    # In 16 bits an embedding changes with its batch, by about the resolution of the type.
     tolerance = max(tolerance, torch.finfo(getattr(torch, subject.precision)).eps)
-    for each in held:
-        with TemporaryDirectory() as folder:
-            fresh = Embedded(
-                subject.encoder,
-                subject.evalset.subset(each.chosen),
-                subject.matching.texts[: len(each.chosen)],
-                Store(Path(folder)),
-                batch_size=subject.batch_size,
-                precision=subject.precision,
-            )
-            images = each.of == "images"
-            found = fresh.images(each.occlusion)[0] if images else fresh.reports
-        apart = float(np.abs(found - each.rows).max())
-        if not apart <= tolerance:
-            hidden = f" under {each.occlusion}" if each.occlusion.level > 0 else ""
-            raise StoreError(
-                f"store {subject.store.root} holds other embeddings of {each.of}{hidden} than"
-                f" {subject.encoder.name} makes, by {apart:.2g}: another model claims its"
-                " fingerprint, or the store is stale, or it answers by what it saw before; name"
-                " another folder with --robustness-store",
-                "store_stale",
-            )
+    with TemporaryDirectory() as folder:
+        fresh = Embedded(
+            subject.encoder,
+            subject.evalset.subset(part.sample),
+            subject.matching.texts[: len(part.sample)],
+            Store(Path(folder)),
+            batch_size=subject.batch_size,
+            precision=subject.precision,
+        )
+        rows = fresh.images(part.occlusion)[0] if part.kind == "images" else fresh.reports
+    difference = float(np.abs(rows - part.rows).max())
+    if not difference <= tolerance:
+        condition = f" under {part.occlusion}" if part.occlusion.level > 0 else ""
+        raise StoreError(
+            f"store {subject.store.root}: embeddings of {part.kind}{condition} do not match"
+            f" {subject.encoder.name}, they differ by {difference:.2g}: fingerprint collision"
+            " (another model reports the same one), stale store, or outputs that depend on"
+            " earlier batches; use another folder with --robustness-store",
+            "store_stale",
+        )

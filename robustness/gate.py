@@ -16,14 +16,13 @@ from robustness.encoder import DualEncoder
 from robustness.errors import GateError
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
-from robustness.loading import Loading
 from robustness.measure import Measurement, Subject
+from robustness.model_cache import ModelRequest, load_cached
 from robustness.perturbation.occlusion import Occlusion
 from robustness.plan import Case, Plan
 from robustness.profile import LOADING, READING, Profile
 from robustness.progress import Stream
 from robustness.reasons import Judgement, Reason, Verdict
-from robustness.remembered import load_or_recall
 from robustness.results import (
     Record,
     bound_record,
@@ -97,9 +96,9 @@ class Gate:
     def _load(self, model: str) -> Subject:
         evalset = self.evalset
         entry = self.plan.entry(model)
-        loading = Loading(entry.loader, entry.weights, entry.options)
-        encoder, identity = load_or_recall(
-            loading, self.store.root, self.device, partial(self.load, model)
+        request = ModelRequest(entry.loader, entry.weights, entry.options)
+        encoder, identity = load_cached(
+            request, self.store.root, self.device, partial(self.load, model)
         )
         return Subject(
             encoder,

@@ -69,8 +69,8 @@ class Subject:
         precision: What forward passes are computed in: ``float32``, ``bfloat16``, ``float16``.
         profile: Where the time is counted.
         stream: Where progress is shown, if it is a terminal.
-        identity: Gives what tells the model, its code and weights, from any other; None where
-            nothing does.
+        identity: Returns a hash of the model's request, code and weights; None if the model is
+            not cacheable.
 
     Raises:
         EvaluationSetError: No image is left whose report the model can read.

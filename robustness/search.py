@@ -16,7 +16,7 @@ from robustness import metrics
 from robustness.counts import RankCounts
 from robustness.embedding import embed_images
 from robustness.errors import GateError
-from robustness.freshness import noted, see_store
+from robustness.freshness import cached_check, check_store
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.progress import progress
@@ -78,7 +78,7 @@ def search(gate: Gate, model: str, name: str) -> Record:
             with progress(total, label, "occlusions", gate.stream) as advance:
                 finding = _search(gate, subject, _SEARCHES[name], advance)
         if name == INDEPENDENCE and finding.broken is None:
-            see_store(subject, subset[:ALONE], properties.tolerance, _measured(gate, model))
+            check_store(subject, subset[:ALONE], properties.tolerance, _measured(gate, model))
             why = vacuous_reason(subject, properties, name, subset)
         if why:
             finding.judgement = Judgement(Verdict.FAIL, Reason.PROPERTY_VACUOUS, why)
@@ -199,7 +199,7 @@ def _depends_on_itself_alone(
 ) -> float:
     what: dict[str, Any] = {"of": "company", "occlusion": [SCHEMA, str(occlusion)]}
     what |= {"evalset": subject.evalset.fingerprint, "subset": properties.subset}
-    found = noted(subject, what, lambda: _in_company(subject, properties, occlusion))
+    found = cached_check(subject, what, lambda: _in_company(subject, properties, occlusion))
     apart, nearest = float(found["apart"][0]), float(found["nearest"][0])
     if not apart <= properties.tolerance and nearest <= properties.tolerance:
         raise _BrokenError(

@@ -204,12 +204,12 @@ SABOTAGES = {
         ),
         Sabotage(
             "settings_changed",
-            "a file that a loader reads changes, the fingerprint does not",
+            "a file that a loader's option names changes, the fingerprint does not",
             "store_stale",
         ),
         Sabotage(
-            "variable_changed",
-            "a variable that a loader reads changes, the fingerprint does not",
+            "option_changed",
+            "an option of a loader changes, the fingerprint does not",
             "store_stale",
         ),
         Sabotage("other_baseline", "the baseline is of another set", "baseline_mismatch"),

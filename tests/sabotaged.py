@@ -101,11 +101,10 @@ class Turned(Sabotaged):
         turns = my_code.TURNS + self.turns
         return super().encode_images(pixels).roll(turns, 1)
 
-def turned(weights=None, device="cpu"):
+def turned(weights=None, device="cpu", settings=None, turns=0):
     encoder = Turned(load_phantom(weights, device), "turned by nothing")
     encoder.checkpoint = Path(weights)
-    turns = Path(weights).with_name("settings.txt").read_text()
-    encoder.turns = int(turns) + int(os.environ.get("TURNS", "0"))
+    encoder.turns = int(Path(settings).read_text()) + int(turns)
     return encoder
 
 def replaced(weights=None, device="cpu"):

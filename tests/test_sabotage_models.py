@@ -58,7 +58,7 @@ def test_shuffled_gallery(sabotaged):
 def test_false_fingerprint(sabotaged):
     """Its cases pass, being the other model's: that the store is asked again catches it."""
     text = sabotaged.caught(model="phantom,my_sabotage:liar")
-    assert "another model claims its fingerprint, or the store is stale" in text
+    assert "fingerprint collision (another model reports the same one), stale store" in text
     results = sabotaged.repository.results()
     assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
 
@@ -67,34 +67,38 @@ def test_remembered_batch(sabotaged):
     """Every level is measured on clean images, and the properties ask smaller batches."""
     store = f"--robustness-store={sabotaged.path / 'own'}"
     text = sabotaged.caught(store, model="my_sabotage:remembers")
-    assert "under square:0.3:black:0 than Remembers makes" in text
+    assert "of images under square:0.3:black:0 do not match Remembers" in text
     results = sabotaged.repository.results()
     assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
     assert all(cell["metrics"]["retention(mrr)"]["value"] == 1 for cell in results["cases"])
 
 
 CHANGES = {
-    "code_changed": lambda folder, _: (folder / "my_code.py").write_text("TURNS = 10\n"),
-    "settings_changed": lambda folder, _: (folder / "settings.txt").write_text("10"),
-    "variable_changed": lambda _, monkeypatch: monkeypatch.setenv("TURNS", "10"),
+    "code_changed": lambda sabotaged: (sabotaged.path / "my_code.py").write_text("TURNS = 10\n"),
+    "settings_changed": lambda sabotaged: (sabotaged.path / "settings.txt").write_text("10"),
+    "option_changed": lambda sabotaged: sabotaged.edit("turns: 0", "turns: 10"),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change(sabotaged, monkeypatch, change):
-    """A second run loads no model that is the same; that is found out again of one that is not."""
-    monkeypatch.setattr("robustness.stamps.SETTLED", -60.0)
+    """A second run loads no unchanged model; a changed model is loaded and compared."""
+    monkeypatch.setattr("robustness.model_cache.entry.MIN_AGE_S", -60.0)
     folder = sabotaged.path
     (folder / "my_code.py").write_text("TURNS = 0\n")
     (folder / "settings.txt").write_text("0")
     (folder / "model.safetensors").write_bytes(WEIGHTS.read_bytes())
-    sabotaged.edit("models.phantom:load", "'my_sabotage:turned', weights: model.safetensors")
+    sabotaged.edit(
+        "models.phantom:load",
+        "'my_sabotage:turned', weights: model.safetensors,"
+        " options: {settings: settings.txt, turns: 0}",
+    )
     store = f"--robustness-store={folder / 'own'}"
     for loads in (1, 0):
         assert sabotaged.run(store).ret == 0
         assert sabotaged.repository.results()["timing"]["model_loads"] == loads
-    change(folder, monkeypatch)
-    assert "holds other embeddings of images" in sabotaged.caught(store)
+    change(sabotaged)
+    assert "embeddings of images do not match Turned" in sabotaged.caught(store)
 
 
 def test_fails_once(sabotaged):

@@ -1,8 +1,7 @@
-"""The gate's own cases; ``from robustness.suite import *`` in a test file collects them."""
+"""Test cases of the gate, collected by ``from robustness.suite import *`` in a test file."""
 
-from robustness.suite._cases import test_occlusion
+from robustness.suite._cases import test_occlusion, test_property
 from robustness.suite._conformance import test_conformance, test_fingerprint
-from robustness.suite._properties import test_property
 from robustness.suite._timing import (
     test_image_embedding_speed,
     test_ranking_speed,

@@ -1,19 +1,24 @@
-"""The gate's cases: one a model, pattern and level."""
+"""Cases judged by the verdict (occlusions, properties), and helpers of the other cases."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from robustness.conformance import BrokenPromiseError
+from robustness.errors import GateError, WeightsNotFoundError
 from robustness.reasons import Verdict
-from robustness.report import describe_case
+from robustness.report import describe_case, describe_property
 from robustness.results import judgement_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from robustness.encoder import DualEncoder
     from robustness.gate import Gate
+    from robustness.measure import Subject
     from robustness.plan import Case
     from robustness.results import Record
 
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
 def test_occlusion(
     robustness_case: Case, robustness_gate: Gate, robustness_record: Callable[[Record], None]
 ) -> None:
-    """Retrieval with this share of every image hidden is what the thresholds require."""
+    """Check that retrieval under one occlusion pattern and level meets its bounds."""
     record = robustness_gate.run(robustness_case)
     robustness_record(record)
     judgements = [judgement_of(cell) for cell in record["cells"]]
@@ -31,3 +36,54 @@ def test_occlusion(
     unmeasured = [j.message for j in judgements if j.verdict is Verdict.NOT_MEASURED]
     if unmeasured:
         pytest.skip(unmeasured[0])
+
+
+@pytest.mark.robustness
+def test_property(
+    robustness_model: str,
+    robustness_property: str,
+    robustness_gate: Gate,
+    robustness_record: Callable[[Record], None],
+) -> None:
+    """Check that Hypothesis finds no occlusion that breaks a property of the model."""
+    from robustness.search import search
+
+    record = search(robustness_gate, robustness_model, robustness_property)
+    robustness_record({"property": record})
+    judgement = judgement_of(record)
+    if judgement.verdict is Verdict.FAIL:
+        pytest.fail(describe_property(robustness_gate.plan, record), pytrace=False)
+    if judgement.verdict is Verdict.NOT_MEASURED:
+        pytest.skip(judgement.message)
+
+
+def loaded_subject(gate: Gate, model: str) -> tuple[Subject, DualEncoder]:
+    """Return a model's subject and its loaded encoder.
+
+    The case is skipped if the weights of an optional model are missing, and fails with one line
+    if the model cannot be loaded.
+    """
+    from robustness.model_cache import unwrap
+
+    with one_line_failure():
+        try:
+            subject = gate.subject(model)
+            return subject, unwrap(subject.encoder)
+        except WeightsNotFoundError as error:
+            if gate.plan.models[model].optional:
+                pytest.skip(str(error))
+            raise
+
+
+@contextmanager
+def one_line_failure(prefix: str = "") -> Iterator[None]:
+    """Turn errors of the model into a failure without a traceback.
+
+    Args:
+        prefix: Start of the message.
+    """
+    try:
+        yield
+    except (BrokenPromiseError, GateError) as error:
+        # pytest.fail() would also show the error that is being handled.
+        raise pytest.fail.Exception(f"{prefix}{error}", pytrace=False) from None

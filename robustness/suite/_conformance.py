@@ -1,4 +1,4 @@
-"""Conformance cases: what every encoder must do before its figures mean anything."""
+"""Conformance cases: promises that every encoder must keep before its metrics mean anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from robustness.conformance import CHECKS, IN_ANY_PRECISION, fingerprint
 from robustness.embedding import FLOAT32
-from robustness.suite._load import in_one_line, subject_or_outcome
+from robustness.suite._cases import loaded_subject, one_line_failure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,25 +20,29 @@ if TYPE_CHECKING:
 @pytest.mark.conformance
 @pytest.mark.parametrize("promise", CHECKS)
 def test_conformance(robustness_model: str, promise: str, robustness_gate: Gate) -> None:
-    """One promise of :data:`robustness.conformance.CHECKS`; some in the run's precision too."""
-    encoder = subject_or_outcome(robustness_gate, robustness_model).encoder
-    with in_one_line(f"{robustness_model}, {promise}: "):
+    """Check one promise of :data:`robustness.conformance.CHECKS`.
+
+    Promises of :data:`robustness.conformance.IN_ANY_PRECISION` are also checked in the precision
+    of the run.
+    """
+    _, encoder = loaded_subject(robustness_gate, robustness_model)
+    with one_line_failure(f"{robustness_model}, {promise}: "):
         CHECKS[promise](encoder)
     precision = robustness_gate.plan.precision
     if precision != FLOAT32 and promise in IN_ANY_PRECISION:
-        with in_one_line(f"{robustness_model}, {promise} in {precision}: "):
+        with one_line_failure(f"{robustness_model}, {promise} in {precision}: "):
             IN_ANY_PRECISION[promise](encoder, precision)
 
 
 @pytest.mark.conformance
 def test_fingerprint(robustness_model: str, robustness_gate: Gate, tmp_path: Path) -> None:
-    """The fingerprint follows the weights."""
-    subject_or_outcome(robustness_gate, robustness_model)
+    """Check that the fingerprint changes if and only if the weights change."""
+    loaded_subject(robustness_gate, robustness_model)
 
     def load(weights: Path | None) -> DualEncoder:
         return robustness_gate.load(robustness_model, weights)
 
-    with in_one_line(f"{robustness_model}, fingerprint: "):
-        unseen = fingerprint(load, tmp_path)
-    if unseen:
-        pytest.skip(f"{robustness_model}: {unseen}")
+    with one_line_failure(f"{robustness_model}, fingerprint: "):
+        skip_reason = fingerprint(load, tmp_path)
+    if skip_reason:
+        pytest.skip(f"{robustness_model}: {skip_reason}")

@@ -1,4 +1,4 @@
-"""Timing cases: how fast a model embeds and how fast its embeddings rank."""
+"""Timing cases: speed of embedding and of ranking."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import pytest
 
 from robustness.embedding import embed_images, embed_reports
-from robustness.suite._load import in_one_line, subject_or_outcome
+from robustness.suite._cases import loaded_subject, one_line_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
     from robustness.gate import Gate
 
-SAMPLE = 128
-"""Images and texts embedded a round."""
+SAMPLE_SIZE = 128
+"""Number of images and of texts embedded per round."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def synchronised(function: Callable[P, R], device: str) -> Callable[P, R]:
-    """A function that begins when the device is idle and ends when it is idle again.
+    """Wrap a function to wait until the device is idle before and after each call.
 
-    CUDA runs beside Python: else a call would be charged what the last one left to do, and
-    not what it leaves itself.
+    CUDA kernels run asynchronously: otherwise a call would be charged for work queued by the
+    previous one, and not for its own.
 
     Args:
-        function: What is timed.
-        device: The torch device it works on; only CUDA is waited for.
+        function: Function to time.
+        device: Torch device of the function. Functions of other devices than CUDA are returned
+            unchanged.
     """
     if not device.startswith("cuda"):
         return function
@@ -47,43 +48,43 @@ def synchronised(function: Callable[P, R], device: str) -> Callable[P, R]:
 
 
 @pytest.mark.benchmark(group="embed images")
-@in_one_line()
+@one_line_failure()
 def test_image_embedding_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
-    """Preprocessing and encoding of decoded images."""
-    subject = subject_or_outcome(robustness_gate, robustness_model)
-    images = [subject.evalset.decode(pair) for pair in subject.evalset.pairs[:SAMPLE]]
-    benchmark.extra_info |= {"items": len(images), "device": subject.encoder.device}
-    asked = {"batch_size": subject.batch_size, "precision": subject.precision}
-    timed = synchronised(embed_images, subject.encoder.device)
-    assert len(benchmark(timed, subject.encoder, images, **asked)) == len(images)
+    """Time preprocessing and encoding of decoded images."""
+    subject, encoder = loaded_subject(robustness_gate, robustness_model)
+    images = [subject.evalset.decode(pair) for pair in subject.evalset.pairs[:SAMPLE_SIZE]]
+    benchmark.extra_info |= {"items": len(images), "device": encoder.device}
+    settings = {"batch_size": subject.batch_size, "precision": subject.precision}
+    timed = synchronised(embed_images, encoder.device)
+    assert len(benchmark(timed, encoder, images, **settings)) == len(images)
 
 
 @pytest.mark.benchmark(group="embed reports")
-@in_one_line()
+@one_line_failure()
 def test_report_embedding_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
-    """Tokenising and encoding of report texts."""
-    subject = subject_or_outcome(robustness_gate, robustness_model)
-    texts = subject.matching.texts[:SAMPLE]
-    benchmark.extra_info |= {"items": len(texts), "device": subject.encoder.device}
-    asked = {"batch_size": subject.batch_size, "precision": subject.precision}
-    timed = synchronised(embed_reports, subject.encoder.device)
-    assert len(benchmark(timed, subject.encoder, texts, **asked)) == len(texts)
+    """Time tokenising and encoding of report texts."""
+    subject, encoder = loaded_subject(robustness_gate, robustness_model)
+    texts = subject.matching.texts[:SAMPLE_SIZE]
+    benchmark.extra_info |= {"items": len(texts), "device": encoder.device}
+    settings = {"batch_size": subject.batch_size, "precision": subject.precision}
+    timed = synchronised(embed_reports, encoder.device)
+    assert len(benchmark(timed, encoder, texts, **settings)) == len(texts)
 
 
 @pytest.mark.benchmark(group="rank")
-@in_one_line()
+@one_line_failure()
 def test_ranking_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
-    """Both directions over the whole evaluation set, from embeddings in the store."""
+    """Time ranking in both directions over the whole evaluation set, from stored embeddings."""
     from robustness.measure import CLEAN
 
-    subject = subject_or_outcome(robustness_gate, robustness_model)
+    subject, encoder = loaded_subject(robustness_gate, robustness_model)
     subject.images(CLEAN)
-    benchmark.extra_info |= {"items": len(subject.evalset), "device": subject.encoder.device}
-    counts = benchmark(synchronised(subject.rank, subject.encoder.device), CLEAN)
+    benchmark.extra_info |= {"items": len(subject.evalset), "device": encoder.device}
+    counts = benchmark(synchronised(subject.rank, encoder.device), CLEAN)
     assert len(counts["image_to_report"].counts) == len(subject.evalset)
