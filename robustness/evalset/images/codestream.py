@@ -124,7 +124,7 @@ def decode_rle(data: bytes, expected: tuple[int, int, int], size: int) -> NDArra
     except (RuntimeError, ValueError) as error:
         raise Refused(f"its run lengths are damaged: {error}") from error
     if len(words) != length or int.from_bytes(data[:4], "little") != samples * size:
-        raise Refused(f"its run lengths hold {len(words)} bytes; its header says {length}")
+        raise Refused(f"its run lengths contain {len(words)} bytes; its header says {length}")
     planes = np.frombuffer(words, f"<u{size}").reshape(samples, height, width)
     return planes[0] if samples == 1 else np.moveaxis(planes, 0, -1)
 

@@ -3,8 +3,7 @@
 Threat: an untrusted file can exhaust the memory of the process. OpenJPEG allocates the whole
 partition of an image (tiles, precincts, code blocks, layers) before it decodes any data, so a
 file of 400 bytes can make it allocate gigabytes, even if the image itself is small. The pixel
-limit (:mod:`robustness.evalset.images.limits`) does not cover this, and OpenJPEG has no limit
-of its own. Each guard bounds one part:
+limit (:mod:`robustness.evalset.images.limits`) does not cover this. Each guard bounds one part:
 
 - :data:`MAX_TILES`, :data:`MAX_PRECINCTS`, :data:`MAX_BLOCKS` and :data:`MAX_PACKETS` bound the
   memory of the partition.

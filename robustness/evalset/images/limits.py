@@ -7,7 +7,7 @@ bound the memory and time that one file can cost:
   which the decoder would allocate the whole image.
 - :data:`MAX_BYTES` answers files, and deflated content, that do not fit in memory.
 - :func:`check_scans` answers progressive JPEG files with thousands of scans. A scan of a few
-  bytes costs a pass over the whole image, so such a file would block a decoder for hours.
+  bytes costs a pass over the whole image, so thousands of them would block the decoder.
 """
 
 from __future__ import annotations
