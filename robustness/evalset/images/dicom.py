@@ -224,7 +224,9 @@ def _pixels(dataset: Dataset, samples: int) -> tuple[NDArray[Any], Header | None
         return decode_rle(frame, expected, allocated // 8), None
     pixels, header = decode_codestream(syntax, frame, expected, dataset.PhotometricInterpretation)
     if header.bits > allocated:
-        raise Refused(f"its codestream has {header.bits} bits per sample; {allocated} are allocated")
+        raise Refused(
+            f"its codestream has {header.bits} bits per sample; {allocated} are allocated"
+        )
     return pixels, header
 
 
