@@ -1,4 +1,4 @@
-"""Where a run took place: versions, commit, machine."""
+"""Environment of a run: package versions, commit, machine, GPUs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PACKAGES = (
     "pytest-benchmark",
 )
 
-PATIENCE = 10
-"""Seconds that git and nvidia-smi are waited for."""
+TIMEOUT_S = 10
+"""Timeout of git and nvidia-smi."""
 
 TIMED = ("robustness-gate", "torch", "open_clip_torch", "transformers")
-"""The packages whose versions a timing depends on."""
+"""Packages whose versions a timing depends on."""
 
 GPU = {
     "index": "index",
@@ -39,16 +39,19 @@ GPU = {
     "memory_clock_mhz": "clocks.current.memory",
     "memory_clock_max_mhz": "clocks.max.memory",
 }
-"""What is kept of a GPU, by what ``nvidia-smi --query-gpu`` calls it."""
+"""Recorded GPU fields, with their names in ``nvidia-smi --query-gpu``."""
 
 CLOCKS = ("sm_clock_mhz", "memory_clock_mhz")
-"""What of that is another value at another moment."""
+"""Fields that vary between calls."""
 
 _QUERY = ("nvidia-smi", f"--query-gpu={','.join(GPU.values())}", "--format=csv,noheader,nounits")
 
 
 def describe(root: Path) -> dict[str, Any]:
-    """Versions, machine, and the commit of the repository at ``root``; imports nothing heavy."""
+    """Return versions, machine, and the commit of the repository at ``root``.
+
+    Nothing heavy is imported.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -60,23 +63,23 @@ def describe(root: Path) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """The versions of what results may depend on; None for what is not installed."""
+    """Return the versions of :data:`PACKAGES`; None for those that are not installed."""
     return {name: _version(name) for name in PACKAGES}
 
 
 def cores() -> int | None:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
 
 
 def timing_facts() -> dict[str, Any]:
-    """What a timing depends on beside what pytest-benchmark knows, such as the CPU's model.
+    """Return facts that a timing depends on and pytest-benchmark does not record.
 
-    Nothing in it changes while the machine is the same: a comparison warns where it does.
+    They are constant on one machine: a comparison warns if they differ.
 
     Returns:
-        Cores, versions, the CUDA version that torch was built for (None without), and the
-        machine's NVIDIA GPUs.
+        Cores, package versions, the CUDA version that torch was built for (or None), and the
+        NVIDIA GPUs.
     """
     import torch
 
@@ -91,18 +94,18 @@ def timing_facts() -> dict[str, Any]:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """The machine's NVIDIA GPUs with their clocks at this moment, by the keys of :data:`GPU`."""
+    """Return the NVIDIA GPUs with their current clocks, by the keys of :data:`GPU`."""
     return parse_gpus(_output(_QUERY) or "")
 
 
 def parse_gpus(text: str) -> list[dict[str, Any]]:
-    """The GPUs in what ``nvidia-smi`` says.
+    """Parse the output of ``nvidia-smi``.
 
     Args:
-        text: One line a GPU with the values of :data:`GPU`, by comma, without units.
+        text: One line per GPU with the values of :data:`GPU`, comma-separated, without units.
 
     Returns:
-        One a GPU, by the keys of :data:`GPU`; a value that it does not know is None.
+        One dictionary per GPU with the keys of :data:`GPU`; an unknown value is None.
     """
     rows = [[value.strip() for value in line.split(",")] for line in text.splitlines()]
     return [
@@ -131,20 +134,20 @@ def _dirty(root: Path) -> bool | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git says, or None where there is no git or no repository."""
+    """Return the output of git; None without git or a repository."""
     return _output(("git", "-C", str(root), *arguments))
 
 
 def _output(command: Sequence[str]) -> str | None:
-    """What a program of the user's own says; None where it is not there, fails or hangs."""
+    """Return the output of a program; None if it is missing, fails or times out."""
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words, no shell
+        completed = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             command,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT_S,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return completed.stdout.strip()

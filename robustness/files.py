@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Atomic file writes, and paths for messages."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import BinaryIO
 
 
 def write_whole(path: Path, *parts: bytes) -> None:
-    """Writes a file so that any reader, at any time, finds all of it or none.
+    """Write a file atomically: a reader finds the old content or all of the new one.
 
     Args:
-        path: The file; its folder is made where it is missing.
-        *parts: Its content, in pieces.
+        path: The file. A missing folder is created.
+        *parts: Content, in pieces.
 
     Raises:
-        OSError: It cannot be written; what was there before is there still.
+        OSError: The file cannot be written; its previous content is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.partial")
-    with _owned(temporary) as file:
+    with _open_locked(temporary) as file:
         try:
             file.writelines(parts)
             file.flush()
@@ -30,29 +30,29 @@ def write_whole(path: Path, *parts: bytes) -> None:
             temporary.chmod(0o644)
             temporary.replace(path)
         except BaseException:
-            # While it is owned: another process may begin to write it right after.
+            # Before the lock is released: another process may start to write it right after.
             temporary.unlink(missing_ok=True)
             raise
 
 
 @contextmanager
-def _owned(temporary: Path) -> Iterator[BinaryIO]:
-    """Opens a file that no other process writes, empty.
+def _open_locked(temporary: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file, empty, with an exclusive lock.
 
-    Its name is always the same: what a killed process left is written over by the next one.
+    Its name is fixed, so that the next process overwrites the file of a killed one.
     """
     while True:
         with temporary.open("ab") as file:
             _lock(file)
-            # Whoever held it may have given it its final name, or removed it.
-            if _stands(temporary, file):
+            # The previous owner of the lock may have renamed or removed the file.
+            if _is_open_file(temporary, file):
                 file.truncate(0)
                 yield file
                 return
 
 
-def _stands(path: Path, file: BinaryIO) -> bool:
-    """Whether an open file is the one of that name."""
+def _is_open_file(path: Path, file: BinaryIO) -> bool:
+    """Return True if a path names the open file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def _stands(path: Path, file: BinaryIO) -> bool:
 
 
 def _lock(file: BinaryIO) -> None:
-    """Waits until no other process holds the file; the lock ends with the file."""
+    """Lock a file exclusively, waiting for other processes; closing it releases the lock."""
     if sys.platform != "win32":
         import fcntl
 
@@ -68,7 +68,7 @@ def _lock(file: BinaryIO) -> None:
 
 
 def shortest(path: Path) -> Path:
-    """The path as a person in this folder would write it."""
+    """Return the path relative to the working directory if it is inside, else unchanged."""
     try:
         return path.relative_to(Path.cwd())
     except ValueError:

@@ -1,4 +1,4 @@
-"""The same work on many items, on as many threads as torch computes with."""
+"""Thread pool map, and the waiting policy of OpenMP threads."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-SPINS = "3000"
-"""Rounds that an idle thread of libgomp waits awake: about .2 ms."""
+GOMP_SPIN_COUNT = "3000"
+"""Iterations that an idle libgomp thread spins before it sleeps: about 0.2 ms."""
 
 
 def wait_briefly() -> None:
-    """Has idle threads of OpenMP sleep soon, unless the caller's environment says how they wait.
+    """Make idle OpenMP threads sleep soon, unless ``OMP_WAIT_POLICY`` is set.
 
-    It counts where torch is not loaded yet. Threads that stay awake take ten times as long
-    wherever something else wants the cores; those that sleep at once are late for each of many
-    small operations.
+    Call it before torch is imported; later it has no effect. Spinning threads take ten times as
+    long if another process needs the cores; threads that sleep at once are slow to start each of
+    many small operations.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        # For the one OpenMP that knows it, before the policy.
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+        # libgomp gives this variable precedence over the policy.
+        os.environ.setdefault("GOMP_SPINCOUNT", GOMP_SPIN_COUNT)
 
 
 def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """A function's results for some items, in their order.
+    """Map a function over items with as many threads as torch uses, in order.
 
-    It gains where the function lets go of Python's lock, as Pillow's resize, NumPy's copies
-    and zlib's checksums do.
+    This helps if the function releases the GIL, as Pillow's resize, NumPy's copies and zlib's
+    checksums do.
 
     Args:
         function: Called from several threads at once.
-        items: What it is called with.
+        items: Arguments of the calls.
 
     Raises:
-        Exception: What the function raised, for the first item that it raised for.
+        Exception: The error of the first item for which the function raised one.
     """
     import torch
 
@@ -46,6 +46,6 @@ def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     threads = min(torch.get_num_threads(), len(items))
     if threads <= 1:
         return [function(item) for item in items]
-    # A pool of its own each time costs 0.1 ms, and lives through no fork.
+    # A fresh pool per call (0.1 ms) is fork-safe.
     with ThreadPoolExecutor(threads, thread_name_prefix="each") as pool:
         return list(pool.map(function, items))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from robustness.collection import is_suite_item
-from robustness.console import terminal_of
 from robustness.options import plan_of
 from robustness.parallel import wait_briefly
+from robustness.progress import terminal_of
 
 if TYPE_CHECKING:
     from robustness.gate import Gate

@@ -1,4 +1,4 @@
-"""Where a process's time goes, by phase."""
+"""Time profile of a process by phase."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ PHASES = (
     RANKING,
     INTERVALS,
 )
-"""In the order of a run, which is the order they are shown in."""
+"""All phases, in the order in which a run enters and reports them."""
 
 FORWARD = (IMAGES, TEXTS)
-"""What a model itself takes, and nothing can be saved of."""
+"""Phases spent in the model's forward pass."""
 
 OF_IMAGES = (OCCLUSION, PREPROCESSING, IMAGES)
-"""What an occluded image takes, from decoded pixels to its embedding."""
+"""Phases from the decoded pixels of an image to its embedding."""
 
 
 @dataclass(slots=True)
 class Phase:
-    """What a phase took: seconds of its own, and how many items it did."""
+    """Time of a phase without its inner phases, and number of items processed."""
 
     seconds: float = 0.0
     items: int = 0
@@ -52,13 +52,14 @@ class Phase:
 
 @dataclass(slots=True)
 class Profile:
-    """Seconds and items by phase; a phase within another takes its time from it.
+    """Seconds and items by phase.
 
-    So no second counts twice, and the phases add up to what the outermost of them took.
+    The time of an inner phase does not count for the outer one, so the phases add up to the
+    total time of the outermost ones.
 
     Attributes:
-        phases: What was measured so far.
-        clock: Seconds since some moment; tests give another one.
+        phases: Measurements so far.
+        clock: Returns monotonic seconds; replaced in tests.
     """
 
     phases: dict[str, Phase] = field(default_factory=dict)
@@ -67,11 +68,11 @@ class Profile:
 
     @contextmanager
     def phase(self, name: str, items: int = 0) -> Iterator[None]:
-        """Counts what runs within it towards a phase; must be used from one thread.
+        """Measure a ``with`` block as part of a phase; use it from one thread only.
 
         Args:
             name: One of :data:`PHASES`.
-            items: How many images, texts or queries it does; where it fails, none is done.
+            items: Number of images, texts or queries processed; not counted if the block raises.
         """
         started = self.clock()
         self._inner.append(0.0)
@@ -80,14 +81,14 @@ class Profile:
             yield
             done = items
         finally:
-            took = self.clock() - started
-            found = self.phases.setdefault(name, Phase())
-            found.seconds += took - self._inner.pop()
-            found.items += done
-            self._inner[-1] += took
+            elapsed = self.clock() - started
+            phase = self.phases.setdefault(name, Phase())
+            phase.seconds += elapsed - self._inner.pop()
+            phase.items += done
+            self._inner[-1] += elapsed
 
     def record(self) -> dict[str, Any]:
-        """The phases as JSON values."""
+        """Return the phases as JSON values."""
         return {
             name: {"seconds": round(phase.seconds, 3), "items": phase.items}
             for name, phase in self.phases.items()
@@ -95,19 +96,19 @@ class Profile:
 
 
 def added(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The profiles of several processes as one, in the order of a run.
+    """Sum the profiles of several processes, in the order of :data:`PHASES`.
 
     Args:
-        records: As :meth:`Profile.record` makes them.
+        records: Results of :meth:`Profile.record`.
     """
     records = list(records)
     names = dict.fromkeys([*PHASES, *(name for record in records for name in record)])
-    found = {name: [record[name] for record in records if name in record] for name in names}
+    by_name = {name: [record[name] for record in records if name in record] for name in names}
     return {
         name: {
             "seconds": round(sum(phase["seconds"] for phase in phases), 3),
             "items": sum(phase["items"] for phase in phases),
         }
-        for name, phases in found.items()
+        for name, phases in by_name.items()
         if phases
     }

@@ -1,14 +1,18 @@
-"""What a person sees of work that takes long: how far it is, how fast, how long it takes yet."""
+"""Progress bars on the terminal."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-WIDEST = 79
-"""Columns of a bar at most, so that it stays on one line of a common terminal."""
+if TYPE_CHECKING:
+    import pytest
+
+MAX_COLUMNS = 79
+"""Maximum width of a bar, so that it fits on one line of a common terminal."""
 
 FORMATS = {
     76: "{desc} {percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt}{unit}, {rate_noinv_fmt},"
@@ -17,64 +21,103 @@ FORMATS = {
     " {remaining} left",
     0: "{desc} {percentage:3.0f} %, {remaining} left",
 }
-"""What is shown, by the least columns it takes; what is too long even so is cut."""
+"""tqdm formats by the minimum number of columns they need; a longer line is cut."""
 
-
-PATIENCE = 0.5
-"""Seconds until a bar is drawn: of work that is done sooner, nothing flickers."""
+MIN_DURATION_S = 0.5
+"""Time until a bar is drawn; shorter work draws none, so that nothing flickers."""
 
 _drawn: ContextVar[bool] = ContextVar("drawn", default=False)
-"""Whether a bar is open: there is one line, and one bar on it."""
+"""True while a bar is open: there is one line, with one bar."""
 
 
 class Stream(Protocol):
-    """Where a bar is drawn: a text stream that knows whether it is a terminal, and its width."""
+    """Text stream that a bar is drawn on."""
 
     def write(self, text: str, /) -> object:
-        """Writes text."""
+        """Write text."""
         ...
 
     def flush(self) -> object:
-        """Shows what was written."""
+        """Show the written text."""
         ...
 
     def isatty(self) -> bool:
-        """Whether a person watches."""
+        """Return True if the stream is a terminal."""
         ...
 
     def columns(self) -> int:
-        """How wide the terminal is."""
+        """Return the width of the terminal."""
         ...
+
+
+def terminal_of(config: pytest.Config) -> Stream | None:
+    """Return the terminal of a pytest run, bypassing output capture; None in xdist workers."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return None
+    return _Terminal(reporter, config.pluginmanager.get_plugin("capturemanager"))
+
+
+class _Terminal:
+    """Terminal of pytest's reporter, bypassing output capture."""
+
+    def __init__(self, reporter: pytest.TerminalReporter, capture: Any) -> None:
+        self._reporter = reporter
+        self._capture = capture
+
+    def write(self, text: str) -> None:
+        """Write text on a new line and flush it."""
+        with self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.write(text, flush=True)
+
+    def flush(self) -> None:
+        """Do nothing: :meth:`write` flushes."""
+
+    def isatty(self) -> bool:
+        """Return True if the reporter writes to a terminal."""
+        return bool(self._reporter.isatty)
+
+    def columns(self) -> int:
+        """Return the width of the terminal, which pytest's capture hides."""
+        with self._uncaptured():
+            return shutil.get_terminal_size().columns
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        if self._capture is None:
+            return nullcontext()
+        uncaptured: AbstractContextManager[None] = self._capture.global_and_fixture_disabled()
+        return uncaptured
 
 
 @contextmanager
 def progress(
     total: int, label: str, unit: str, stream: Stream | None = None, *, done: int = 0
 ) -> Iterator[Callable[[int], object]]:
-    """A bar with rate and time left, on one line that is gone when the work is done.
+    """Show a progress bar with rate and remaining time; erase it at the end.
 
-    Nothing is drawn where there is no stream, where it is no terminal, of work within work
-    that has a bar, or of work that takes less than :data:`PATIENCE`.
+    Nothing is drawn without a terminal, within another bar, or if the work takes less than
+    :data:`MIN_DURATION_S`.
 
     Args:
-        total: How many units the work has.
-        label: What is done, such as ``decoding``.
-        unit: What is counted, such as ``images``.
-        stream: Where the bar is drawn.
-        done: How many units were done before; they count for no rate.
+        total: Number of units of work.
+        label: Name of the work, such as ``decoding``.
+        unit: Plural name of the unit, such as ``images``.
+        stream: Stream to draw on, or None.
+        done: Number of units that are already done; they do not count for the rate.
 
     Yields:
-        A function that is told how many units are done since it was called last. It must
-        be called from one thread.
+        Function to call with the number of units done since its last call. It must be called
+        from one thread.
     """
     if stream is None or not stream.isatty() or _drawn.get():
         yield lambda _done: None
         return
     from tqdm import tqdm
 
-    # tqdm's monitor would write from a thread of its own, past what guards the stream.
+    # tqdm's monitor thread would write without the stream's protection.
     bar_type = type("Bar", (tqdm,), {"monitor_interval": 0})
-    columns = min(WIDEST, stream.columns() - 1)
+    columns = min(MAX_COLUMNS, stream.columns() - 1)
     with bar_type(
         total=total,
         initial=done,
@@ -83,9 +126,9 @@ def progress(
         file=stream,
         ncols=columns,
         ascii=" #",
-        bar_format=next(text for least, text in FORMATS.items() if columns >= least),
+        bar_format=next(text for minimum, text in FORMATS.items() if columns >= minimum),
         leave=False,
-        delay=PATIENCE,
+        delay=MIN_DURATION_S,
     ) as bar:
         outer = _drawn.set(True)
         try:

@@ -1,4 +1,4 @@
-"""``python -m robustness``: the table, what is said of mistakes, how it ends."""
+"""``python -m robustness``: the table, error messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robustness.commands import COMMANDS, _evalset
 from robustness.errors import EvaluationSetError, UsageError
 
 FULL = Path("/dev/full")
-"""A disk without room, where there is one."""
+"""A device that is always full, on Linux."""
 
 RESULTS = {
     "cases": [
@@ -96,30 +96,30 @@ def test_the_table_of_a_run(tmp_path, capsys):
     assert "| - | - |" in capsys.readouterr().out
 
 
-def test_the_table_looks_where_a_run_writes(tmp_path, monkeypatch, capsys):
+def test_the_table_reads_the_default_results(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["table"]) == 2
-    assert ".robustness/report/results.json is no results.json of a run: " in one_line(capsys)
+    assert ".robustness/report/results.json is not the results.json of a run: " in one_line(capsys)
     (tmp_path / ".robustness" / "report").mkdir(parents=True)
     (tmp_path / ".robustness" / "report" / "results.json").write_text(json.dumps(RESULTS))
     assert main(["table"]) == 0
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"cases": [{}]}', "\udcff"])
-def test_what_is_no_result_is_named(tmp_path, capsys, content):
+def test_invalid_results_are_an_error_with_the_file(tmp_path, capsys, content):
     file = tmp_path / "results.json"
     file.write_bytes(content.encode(errors="surrogateescape"))
     assert main(["table", str(file)]) == 2
-    said = one_line(capsys)
-    assert said.startswith(f"{file} is no results.json of a run: ")
-    assert said.endswith("; run pytest -m robustness\n")
+    message = one_line(capsys)
+    assert message.startswith(f"{file} is not the results.json of a run: ")
+    assert message.endswith("; run pytest -m robustness\n")
 
 
-# --- mistakes, and how it ends ---------------------------------------------------------
+# --- errors and exit statuses ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "required: COMMAND"),
         (["tables"], "invalid choice: 'tables'"),
@@ -128,12 +128,12 @@ def test_what_is_no_result_is_named(tmp_path, capsys, content):
         (["evalset", "phantom:4", "--jsn"], "unrecognized arguments: --jsn"),
     ],
 )
-def test_a_malformed_command_line_is_one_line(capsys, arguments, said):
+def test_a_malformed_command_line_is_one_line(capsys, arguments, message):
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 2
     line = one_line(capsys)
-    assert said in line
+    assert message in line
     assert "--help" in line
 
 
@@ -150,7 +150,7 @@ def test_errors_are_one_line(monkeypatch, capsys, error, status):
     assert one_line(capsys) == f"{error}\n"
 
 
-def test_an_interrupt_ends_quietly(monkeypatch, capsys):
+def test_an_interrupt_ends_the_command_quietly(monkeypatch, capsys):
     def interrupted(*_arguments, **_named):
         raise KeyboardInterrupt
 
@@ -161,12 +161,12 @@ def test_an_interrupt_ends_quietly(monkeypatch, capsys):
 
 @pytest.fixture(params=["buffered", "unbuffered"])
 def buffered(request):
-    """Output that is written at the end, or at once."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return kept | ({"PYTHONUNBUFFERED": "1"} if request.param == "unbuffered" else {})
+    """Return an environment with buffered or unbuffered output."""
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return environ | ({"PYTHONUNBUFFERED": "1"} if request.param == "unbuffered" else {})
 
 
-def test_a_reader_that_leaves_ends_it_quietly(buffered):
+def test_a_closed_pipe_ends_the_command_quietly(buffered):
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -184,7 +184,7 @@ def test_a_reader_that_leaves_ends_it_quietly(buffered):
     assert done.stderr == b""
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="no device here is always full")
+@pytest.mark.skipif(not FULL.exists(), reason="/dev/full does not exist")
 def test_a_full_disk_is_one_line(buffered):
     with FULL.open("w") as full:
         done = subprocess.run(
@@ -201,7 +201,7 @@ def test_a_full_disk_is_one_line(buffered):
     assert "No space left on device" in done.stderr
 
 
-def test_a_terminal_without_the_letters_gets_the_rest():
+def test_characters_that_the_terminal_lacks_are_replaced():
     arguments = ("-m", "robustness", "evalset", "phantom:200")
     plain = python(*arguments, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     whole = python(*arguments, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, encoding="utf-8")
@@ -210,25 +210,25 @@ def test_a_terminal_without_the_letters_gets_the_rest():
     assert plain.stdout == whole.stdout.replace("…", "?")
 
 
-# --- what a person at a terminal sees ----------------------------------------------------
+# --- progress on a terminal ----------------------------------------------------
 
 
-AT_ONCE = (
+WITHOUT_DELAY = (
     "import sys, robustness.progress\n"
     "from robustness.__main__ import main\n"
-    "robustness.progress.PATIENCE = 0\n"
+    "robustness.progress.MIN_DURATION_S = 0\n"
     "sys.exit(main(sys.argv[1:]))"
 )
-"""A command that draws bars without waiting whether the work is long."""
+"""A command that draws progress bars without a delay."""
 
 
 def at_a_terminal(*arguments, folder):
-    """The error output of a command that has a terminal for it, of 80 columns."""
+    """Return the error output of a command with a terminal of 80 columns."""
     import pty
 
     ours, theirs = pty.openpty()
     done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, *arguments],
+        [sys.executable, "-c", WITHOUT_DELAY, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=theirs,
         cwd=folder,
@@ -236,15 +236,15 @@ def at_a_terminal(*arguments, folder):
         timeout=120,
     )
     os.close(theirs)
-    shown = bytearray()
+    output = bytearray()
     with open(ours, "rb", buffering=0) as terminal, suppress(OSError):  # noqa: PTH123
         while part := terminal.read(4096):
-            shown += part
+            output += part
     assert done.returncode == 0
-    return shown.decode()
+    return output.decode()
 
 
-def test_progress_is_shown_at_a_terminal_and_gone_at_the_end(tmp_path):
+def test_progress_is_shown_on_a_terminal_and_erased(tmp_path):
     shown = at_a_terminal("evalset", "phantom:3", "--contact-sheet", "x.png", folder=tmp_path)
     line = "reading phantom:3"
     assert shown.startswith(f"{line}\r{' ' * len(line)}\r")

@@ -258,7 +258,7 @@ class Terminal(io.StringIO):
 
 
 def test_progress_is_shown_on_a_terminal(counting, tmp_path, monkeypatch):
-    monkeypatch.setattr("robustness.progress.PATIENCE", 0)
+    monkeypatch.setattr("robustness.progress.MIN_DURATION_S", 0)
     stream = Terminal()
     made = embedded(counting, tmp_path, stream=stream)
     made.prepare(OCCLUSIONS)

@@ -88,7 +88,7 @@ def test_a_program_that_fails_is_none(machine, script):
 
 def test_a_program_that_hangs_is_not_waited_for(machine, monkeypatch):
     machine("exec sleep 60")
-    monkeypatch.setattr(environment, "PATIENCE", 0.2)
+    monkeypatch.setattr(environment, "TIMEOUT_S", 0.2)
     assert gpus() == []
 
 

@@ -1,4 +1,4 @@
-"""The bar: one line, no wider than the terminal, gone when the work is done."""
+"""Progress bar: one line, not wider than the terminal, erased when the work is done."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import robustness.progress
-from robustness.console import terminal_of
-from robustness.progress import WIDEST, progress
+from robustness.progress import MAX_COLUMNS, progress, terminal_of
 
 
 class Terminal:
@@ -55,7 +54,7 @@ class Terminal:
 @pytest.fixture
 def at_once(monkeypatch):
     """Bars are drawn without waiting whether the work is long."""
-    monkeypatch.setattr(robustness.progress, "PATIENCE", 0)
+    monkeypatch.setattr(robustness.progress, "MIN_DURATION_S", 0)
 
 
 class Clock:
@@ -128,7 +127,7 @@ def test_a_bar_says_how_far_how_fast_and_how_long_yet(at_once):
     assert re.fullmatch(
         r"decoding  50 % \|#+ +\| 1000 of 2000 images, +[\d.]+ images/s, \d\d:\d\d left", drawn[0]
     )
-    assert len(drawn[0]) <= WIDEST
+    assert len(drawn[0]) <= MAX_COLUMNS
 
 
 def stream_bar(advance):
@@ -145,7 +144,7 @@ def stream_bar(advance):
 def test_the_bar_fits_and_is_erased_whatever_it_counts(total, steps, width, label):
     stream = Terminal(width)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(robustness.progress, "PATIENCE", 0)
+        patch.setattr(robustness.progress, "MIN_DURATION_S", 0)
         draw(stream, total, label, steps)
     assert any(stream.seen)
     assert stream.seen[-1] == ""
@@ -180,7 +179,7 @@ def test_a_process_without_a_terminal_of_its_own_draws_nothing():
     assert not terminal_of(config(SimpleNamespace(isatty=False))).isatty()
 
 
-AT_ONCE = "import robustness.progress\n\nrobustness.progress.PATIENCE = 0\n"
+AT_ONCE = "import robustness.progress\n\nrobustness.progress.MIN_DURATION_S = 0\n"
 
 
 def on_a_terminal(repository, *arguments, width):
