@@ -1,35 +1,36 @@
-"""What an evaluation set holds, as a person reads it: blocks of aligned columns."""
+"""Text of the description of an evaluation set: blocks of aligned columns."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from robustness.wording import counted
+from robustness.wording import aligned, columns, counted, fit
 
-MOST_LABELS = 20
-MOST_COLUMNS = 20
-NAME = 30
-"""Columns of the terminal for a name that something is said of."""
+MAX_LABELS = 20
+MAX_UNREAD = 20
+"""Table columns that are not read to list."""
+
+MAX_NAME = 30
+"""Terminal columns of the name of such a table column."""
 
 
 def text(described: dict[str, Any], width: int) -> list[str]:
-    """The description as a person reads it.
+    """Return the description as lines of text.
 
     Args:
-        described: What :func:`robustness.evalset._describe.describe` found.
-        width: Columns at most.
+        described: The result of :func:`robustness.evalset._describe.describe`.
+        width: Maximum terminal columns of a line.
 
     Returns:
-        The lines: blocks of aligned columns, numbers to the right.
+        The lines: blocks of aligned columns, with numbers to the right.
     """
     blocks = [_heading(described), _views(described), _excluded(described)]
     blocks += [_unread(described)] if described["columns_not_read"] else []
     blocks += [_reports(described), _frequent(described), _lengths(described), _labels(described)]
     lines: list[str] = []
     for block in blocks:
-        lines += [*([""] if lines else []), *table(block, width)]
+        lines += [*([""] if lines else []), *_table(block, width)]
     return lines
 
 
@@ -55,11 +56,11 @@ def _excluded(d: dict[str, Any]) -> list[Row]:
 
 
 def _unread(d: dict[str, Any]) -> list[Row]:
-    """Those first that seem to be meant for another."""
+    """List the table columns that are not read, likely spelling mistakes first."""
     named = sorted(d["columns_not_read"].items(), key=lambda item: item[1] is None)
     rows = [
-        (f"  {fit(column, NAME)} - did you mean {meant!r}?" if meant else f"  {column}",)
-        for column, meant in named[:MOST_COLUMNS]
+        (f"  {fit(column, MAX_NAME)} - did you mean {meant!r}?" if meant else f"  {column}",)
+        for column, meant in named[:MAX_UNREAD]
     ]
     more = len(named) - len(rows)
     rest = [(f"  and {more} more; --json lists all",)] if more else []
@@ -97,7 +98,7 @@ def _labels(d: dict[str, Any]) -> list[Row]:
     if not d["labelled"]:
         return [("labels: this set has none",)]
     of = d["labelled"]
-    shown = list(d["labels"].items())[:MOST_LABELS]
+    shown = list(d["labels"].items())[:MAX_LABELS]
     rows = [(f"  {name}", str(e["count"]), _share(e["count"], of)) for name, e in shown]
     more = len(d["labels"]) - len(shown)
     rest = [(f"  and {counted(more, 'more name')}, rarer; --json lists all",)] if more else []
@@ -122,42 +123,10 @@ def _number(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.1f}"
 
 
-def table(rows: Sequence[Row], width: int) -> list[str]:
-    """Columns lined up, the first to the left and cut where need be, the others to the right.
-
-    Args:
-        rows: Cells; a row of one cell is not a part of the columns.
-        width: Columns of a line at most.
-    """
-    full = [row for row in rows if len(row) > 1]
-    numbers = [max(map(columns, cells)) for cells in zip(*(r[1:] for r in full), strict=True)]
+def _table(rows: Sequence[Row], width: int) -> list[str]:
+    """Align the rows; cut the first column to the width. A row of one cell is a line of text."""
+    table = [row for row in rows if len(row) > 1]
+    numbers = [max(map(columns, cells)) for cells in zip(*(r[1:] for r in table), strict=True)]
     room = width - sum(numbers) - 2 * len(numbers)
-    first = min(room, max((columns(row[0]) for row in full), default=0))
-    lines = []
-    for row in rows:
-        if len(row) == 1:
-            lines.append(fit(row[0], width))
-            continue
-        name = fit(row[0], first)
-        cells = (f"  {cell:>{size}}" for cell, size in zip(row[1:], numbers, strict=True))
-        lines.append((name + " " * (first - columns(name)) + "".join(cells)).rstrip())
-    return lines
-
-
-def fit(line: str, width: int) -> str:
-    """A line of at most so many columns; what would move the cursor is replaced."""
-    line = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
-    )
-    if columns(line) <= width:
-        return line
-    line = line[: 2 * width]  # letters that take no column are few
-    while columns(line) > width - 1:
-        line = line[:-1]
-    return line.rstrip(" ,.;:") + "…"
-
-
-def columns(line: str) -> int:
-    """Columns of a terminal that a line takes: East Asian letters two, accents on others none."""
-    wide = sum(unicodedata.east_asian_width(letter) in {"F", "W"} for letter in line)
-    return len(line) + wide - sum(unicodedata.combining(letter) > 0 for letter in line)
+    lines = iter(aligned([(fit(row[0], room), *row[1:]) for row in table], left={0}))
+    return [fit(row[0], width) if len(row) == 1 else next(lines) for row in rows]

@@ -1,7 +1,4 @@
-"""``evalset``: what an evaluation set holds, in words, as JSON, as a contact sheet.
-
-With ``--decode``, also which of its images cannot be decoded.
-"""
+"""``evalset``: describe an evaluation set as text, JSON or a contact sheet."""
 
 from __future__ import annotations
 
@@ -13,86 +10,95 @@ import sys
 from pathlib import Path
 
 from robustness import evalset
-from robustness.commands._description import fit, text
-from robustness.commands._terminal import Terminal, saying
-from robustness.errors import GateError, StoreError, UsageError
+from robustness.commands._description import text
+from robustness.commands._terminal import Terminal, status_line
+from robustness.errors import GateError, UsageError
 from robustness.evalset import EvaluationSet, Remember
 from robustness.evalset._base import forget
+from robustness.wording import fit
 
 STORE = Path(".robustness/store")
-IMAGES = 24
-WIDEST = 100
-"""Columns of the text at most, and where it does not go to a terminal."""
+DEFAULT_IMAGES = 24
+MAX_WIDTH = 100
+"""Columns of the text at most, and if the output is not a terminal."""
 
-NARROWEST = 60
+MIN_WIDTH = 60
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the subparsers of ``python -m robustness``."""
+    """Add the command to the subparsers of ``python -m robustness``."""
     parser = commands.add_parser(
         "evalset",
-        help="what an evaluation set holds: studies, views, exclusions, reports, labels",
-        description="Describes an evaluation set; images are decoded only with --decode, to be"
-        " drawn, or where nothing but the image tells its view.",
-        epilog="SPEC is one of\n"
+        help="describe an evaluation set: studies, views, exclusions, reports, labels",
+        description="Describe an evaluation set: its studies, images, views and labels, the items"
+        " that are\nexcluded and why, the reports that repeat. Images are decoded only for --decode"
+        " and\n--contact-sheet, and to find the view of an image if no other source has it.",
+        epilog="SPEC is one of:\n"
         + "".join(f"  {form}\n" for form in evalset.KINDS.values())
-        + "and may end in options, such as open_i:DIR,view=all",
+        + "It may end with options, such as open_i:DIR,view=all",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("spec", metavar="SPEC", help="the evaluation set; see below")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument(
         "--decode",
         action="store_true",
-        help="decodes every image and lists those that cannot be; exit status 1 if there are any",
+        help="decode every image and list those that fail; the exit status is 1 if any do",
     )
     parser.add_argument(
-        "--contact-sheet", type=Path, metavar="FILE", help="draws images on a page: .png or .jpg"
+        "--contact-sheet",
+        type=Path,
+        metavar="FILE",
+        help="write a page of images with captions, as .png or .jpg",
     )
     parser.add_argument(
         "--images",
         type=int,
         metavar="N",
-        help=f"images of the contact sheet at most, evenly spread (default: {IMAGES})",
+        help="maximum number of images on the contact sheet, evenly spread over the set"
+        f" (default: {DEFAULT_IMAGES})",
     )
     parser.add_argument(
         "--store",
         type=Path,
         metavar="DIR",
-        help="where the views that images were asked for are kept (default:"
-        f" {STORE} where that folder is there, else nowhere)",
+        help=f"folder that caches the views found in images (default: {STORE} if it exists,"
+        " otherwise no cache)",
     )
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Prints the description and draws the contact sheet; returns the exit status.
+    """Print the description, write the contact sheet and return the exit status.
 
     Raises:
-        UsageError: The specification or an option is wrong; nothing was read.
-        GateError: The set cannot be read, or the contact sheet not be drawn or written.
+        UsageError: The specification or an option is invalid; nothing was read.
+        GateError: The set cannot be read, or the contact sheet cannot be drawn or written.
     """
     from robustness.evalset._describe import describe
 
     evalset.check_spec(given.spec)
     _check(given.contact_sheet, given.images)
-    with saying(f"reading {fit(given.spec, WIDEST)}"):
-        loaded = _load(given.spec, given.store)
+    with status_line(f"reading {fit(given.spec, MAX_WIDTH)}"):
+        loaded = evalset.load(given.spec, remember=_cache(given.store))
         described = describe(loaded)
     broken = _decode(loaded) if given.decode else {}
     if given.decode:
         described["not_decoded"] = broken
     if given.contact_sheet is not None and broken:
-        sys.stderr.write(f"contact sheet {given.contact_sheet} is not drawn: see the images\n")
+        sys.stderr.write(
+            f"contact sheet {given.contact_sheet} was not written: {len(broken)} images cannot be"
+            " decoded\n"
+        )
     elif given.contact_sheet is not None:
-        _draw(loaded, given.contact_sheet, given.images or IMAGES)
+        _draw(loaded, given.contact_sheet, given.images or DEFAULT_IMAGES)
     if given.json:
         sys.stdout.write(json.dumps(described, indent=2) + "\n")
         return 1 if broken else 0
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDEST
-    lines = text(described, max(NARROWEST, min(WIDEST, width)))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else MAX_WIDTH
+    lines = text(described, max(MIN_WIDTH, min(MAX_WIDTH, width)))
     if given.decode:
-        # The reasons are not cut to the width: they name the file, and end in what is wrong.
+        # The reasons are not cut to the width: they name the file first and the cause last.
         lines += ["", f"images that cannot be decoded: {len(broken) or 'none'} of {len(loaded)}"]
         lines += [f"  {reason}" for reason in broken.values()]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -100,14 +106,14 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _check(sheet: Path | None, images: int | None) -> None:
-    """Sees that a contact sheet can be drawn, before what takes long is begun."""
-    from robustness.evalset._sheet import FORMATS, MOST_IMAGES
+    """Check the options of the contact sheet before any slow work."""
+    from robustness.evalset._sheet import FORMATS, MAX_IMAGES
 
-    if images is not None and not 1 <= images <= MOST_IMAGES:
-        raise UsageError(f"--images is {images}; allowed is 1 to {MOST_IMAGES}")
+    if images is not None and not 1 <= images <= MAX_IMAGES:
+        raise UsageError(f"--images is {images}; allowed is 1 to {MAX_IMAGES}")
     if sheet is None:
         if images is not None:
-            raise UsageError("--images is of a contact sheet; name its file with --contact-sheet")
+            raise UsageError("--images needs --contact-sheet; name the file with --contact-sheet")
         return
     where = f"contact sheet {sheet}"
     if sheet.is_dir():
@@ -117,27 +123,18 @@ def _check(sheet: Path | None, images: int | None) -> None:
             f"{where}: the suffix is {sheet.suffix!r}; allowed are {', '.join(FORMATS)}"
         )
     if not sheet.parent.is_dir():
-        raise UsageError(f"{where}: no folder {sheet.parent}; make it, or name another")
+        raise UsageError(f"{where}: folder {sheet.parent} not found; create it, or name another")
     if not os.access(sheet.parent, os.W_OK):
         raise UsageError(f"{where}: folder {sheet.parent} cannot be written to; name another")
 
 
-def _load(spec: str, store: Path | None) -> EvaluationSet:
-    try:
-        return evalset.load(spec, remember=_remember(store))
-    except StoreError as error:
-        # The gate's option is called otherwise.
-        said = str(error).replace("--robustness-store", "--store")
-        raise StoreError(said, error.code) from error
-
-
-def _remember(store: Path | None) -> Remember:
+def _cache(store: Path | None) -> Remember:
     from robustness.embedding import Store
 
     if store is not None:
-        return Store(store).fetch
-    # To describe a set is no reason to make a folder where somebody happens to stand.
-    return Store(STORE).fetch if os.access(STORE, os.W_OK) else forget
+        return Store(store, option="--store").fetch
+    # A description should not create a folder in the user's working folder.
+    return Store(STORE, option="--store").fetch if os.access(STORE, os.W_OK) else forget
 
 
 def _decode(loaded: EvaluationSet) -> dict[str, str]:

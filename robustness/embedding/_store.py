@@ -51,20 +51,22 @@ class Store:
 
     Args:
         root: The store's folder; made where it is missing.
+        option: The command line option that names the folder, for error messages.
 
     Raises:
         StoreError: The folder cannot be made or written to.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, option: str = "--robustness-store") -> None:
         self.root = root
+        self.option = option
         self.counts = StoreCounts()
         try:
             (root / "locks").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
                 f"store {root} cannot be used: {error.strerror}; name a folder that can be"
-                " written to with --robustness-store"
+                f" written to with {option}"
             ) from error
 
     def fetch(self, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
@@ -150,7 +152,7 @@ class Store:
         except OSError as error:
             raise StoreError(
                 f"store entry {path} cannot be written: {error.strerror}; free some room or"
-                " name another folder with --robustness-store"
+                f" name another folder with {self.option}"
             ) from error
 
 

@@ -10,6 +10,7 @@ from robustness.reasons import RECORD_FAULTS
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
 from robustness.report._words import half_lost, misnamed, span
+from robustness.wording import aligned, columns
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""
@@ -44,7 +45,10 @@ def _table(results: dict[str, Any], width: int) -> list[str]:
     chance = _chance(cells)
     if chance is not None:
         body.append(["chance", "", *([_fraction(chance)] * len(levels)), ""])
-    return _fit([head, *body], width)
+    table = [head, *body]
+    words = {0, 1, len(head) - 1}
+    lines = aligned(table, words)
+    return lines if max(map(columns, lines)) <= width else aligned(table, words, gap=1)
 
 
 def _shown(cells: list[dict[str, Any]], level: float) -> str:
@@ -72,22 +76,6 @@ def _chance(cells: list[dict[str, Any]]) -> float | None:
         c["chance"].get(PRIMARY_METRIC) for c in cells if c["direction"] == SHOWN and c["chance"]
     ]
     return max(values) if values else None
-
-
-def _fit(table: list[list[str]], width: int) -> list[str]:
-    """Columns lined up: words to the left, numbers to the right, two blanks between."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= width else 1
-    words = {0, 1, len(widths) - 1}
-    return [
-        (" " * gap)
-        .join(
-            text.ljust(size) if i in words else text.rjust(size)
-            for i, (text, size) in enumerate(zip(row, widths, strict=True))
-        )
-        .rstrip()
-        for row in table
-    ]
 
 
 def _notes(results: dict[str, Any]) -> list[str]:
