@@ -1,12 +1,16 @@
-"""What every encoder must do, whatever it was trained for: one check a promise.
+"""Conformance checks: what every encoder must do, whatever it was trained for.
 
-A check takes a loaded encoder and raises :class:`BrokenPromiseError` with one line that
-says what it saw. Inputs are made here, so no evaluation set is needed. What a check needs
-of embeddings holds in float32; in 16 bits those of :data:`IN_ANY_PRECISION` can be held too.
+Each check takes a loaded encoder and raises :class:`BrokenPromiseError` with a one-line message.
+The inputs are generated here, so no evaluation set is needed. The checks run in float32; those of
+:data:`IN_ANY_PRECISION` also apply in 16 bits. To check a model::
+
+    for check in CHECKS.values():
+        check(encoder)
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +23,16 @@ from robustness.encoder import DualEncoder
 from robustness.wording import counted
 
 TOLERANCE = 1e-4
-"""How far an entry of an embedding may move between runs that should be equal."""
+"""Maximum difference of an entry of an embedding between runs that should be equal."""
+
+MIN_FINGERPRINT_LENGTH = 8
+"""Minimum length of a fingerprint, in characters."""
+
+WEIGHT_SCALE = 1.01
+"""Factor that :func:`fingerprint` changes the weights by."""
 
 SIZES = ((224, 224), (97, 131), (300, 211), (512, 512), (131, 97))
+"""Height and width of the test images, in pixels."""
 
 TEXTS = (
     "No acute cardiopulmonary process.",
@@ -30,14 +41,20 @@ TEXTS = (
     "Épanchement pleural gauche modéré; œdème.",
     "1. Small left apical pneumothorax.\n2. Right chest tube in place.",
 )
+"""Test reports: short, empty, too long for most models, not ASCII, of two lines."""
 
 
 class BrokenPromiseError(Exception):
-    """An encoder does not do what the contract says; the message says what was seen."""
+    """An encoder violates the contract; the message gives the observed values."""
 
 
 def images() -> list[NDArray[np.uint8]]:
-    """Smooth greyscale pictures of several sizes, uint8 ``[height, width]``, no two alike."""
+    """Return smooth test images of all :data:`SIZES`, uint8 ``[height, width]``, all different.
+
+    Example:
+        >>> [image.shape for image in images()][:2]
+        [(224, 224), (97, 131)]
+    """
     rng = np.random.default_rng(0)
     pictures = []
     for height, width in SIZES:
@@ -49,39 +66,40 @@ def images() -> list[NDArray[np.uint8]]:
 
 
 Embed = Callable[[Sequence[int]], NDArray[np.float32]]
+"""Embeds the test inputs with the given indexes: float32 ``[len(indexes), D]``."""
 
 
 def _sides(encoder: DualEncoder, precision: str = FLOAT32) -> dict[str, tuple[int, Embed]]:
-    """For images and for reports: how many there are, and the embeddings of some of them."""
+    """Return the number of test inputs and a function that embeds them, for images and reports."""
     pictures = images()
-    asked: dict[str, Any] = {"batch_size": 64, "precision": precision}
+    settings: dict[str, Any] = {"batch_size": 64, "precision": precision}
     return {
         "images": (
             len(pictures),
-            lambda chosen: embed_images(encoder, [pictures[i] for i in chosen], **asked),
+            lambda indexes: embed_images(encoder, [pictures[i] for i in indexes], **settings),
         ),
         "reports": (
             len(TEXTS),
-            lambda chosen: embed_reports(encoder, [TEXTS[i] for i in chosen], **asked),
+            lambda indexes: embed_reports(encoder, [TEXTS[i] for i in indexes], **settings),
         ),
     }
 
 
 def shapes(encoder: DualEncoder, precision: str = FLOAT32) -> None:
-    """Embeddings are float32 ``[N, embedding_dim]``, none for none."""
+    """Check that embeddings are float32 ``[N, embedding_dim]``, also for N = 1 and N = 0."""
     for what, (n, embed) in _sides(encoder, precision).items():
-        for chosen in (range(n), [0], []):
-            found = embed(chosen)
-            expected = (len(chosen), encoder.embedding_dim)
-            if found.shape != expected or found.dtype != np.float32:
+        for indexes in (range(n), [0], []):
+            embeddings = embed(indexes)
+            expected = (len(indexes), encoder.embedding_dim)
+            if embeddings.shape != expected or embeddings.dtype != np.float32:
                 raise BrokenPromiseError(
-                    f"embedding {counted(len(chosen), what[:-1])} gives {found.dtype}"
-                    f" {list(found.shape)}, not float32 {list(expected)}"
+                    f"embedding {counted(len(indexes), what[:-1])} gives {embeddings.dtype}"
+                    f" {list(embeddings.shape)}, not float32 {list(expected)}"
                 )
 
 
 def finite(encoder: DualEncoder, precision: str = FLOAT32) -> None:
-    """Embeddings are numbers, of empty and of overlong texts and of any image size too."""
+    """Check that embeddings are finite, also of empty and long texts and all image sizes."""
     for what, (n, embed) in _sides(encoder, precision).items():
         bad = np.flatnonzero(~np.isfinite(embed(range(n))).all(axis=1))
         if bad.size:
@@ -89,7 +107,7 @@ def finite(encoder: DualEncoder, precision: str = FLOAT32) -> None:
 
 
 def unit_norm(encoder: DualEncoder) -> None:
-    """Embeddings that are compared by cosine have unit norm."""
+    """Check that embeddings have unit L2 norm, unless the model overrides the cosine score."""
     if not encoder.scores_by_cosine:
         return
     for what, (n, embed) in _sides(encoder).items():
@@ -99,25 +117,27 @@ def unit_norm(encoder: DualEncoder) -> None:
 
 
 def distinct(encoder: DualEncoder) -> None:
-    """Different inputs have different embeddings."""
+    """Check that different inputs have different embeddings."""
     for what, (n, embed) in _sides(encoder).items():
-        found = embed(range(n))
+        embeddings = embed(range(n))
         for i in range(n):
             for j in range(i):
-                if np.abs(found[i] - found[j]).max() <= TOLERANCE:
-                    raise BrokenPromiseError(f"{what} {j} and {i} differ and are embedded alike")
+                if np.abs(embeddings[i] - embeddings[j]).max() <= TOLERANCE:
+                    raise BrokenPromiseError(
+                        f"{what} {j} and {i} differ and have the same embedding"
+                    )
 
 
 def deterministic(encoder: DualEncoder, precision: str = FLOAT32) -> None:
-    """The same input has the same embedding, to the last bit."""
+    """Check that the same input has the same embedding, to the last bit."""
     for what, (n, embed) in _sides(encoder, precision).items():
-        # What is no number breaks another promise, and is the same each time.
+        # NaN breaks another promise, finite().
         if not np.array_equal(embed(range(n)), embed(range(n)), equal_nan=True):
             raise BrokenPromiseError(f"{what} embedded twice differ; is the model in eval mode?")
 
 
 def batch(encoder: DualEncoder) -> None:
-    """An embedding does not depend on the batch around it, so neither on padding."""
+    """Check that an embedding does not depend on its batch, and so not on padding."""
     for what, (n, embed) in _sides(encoder).items():
         _require_close(
             what,
@@ -128,14 +148,14 @@ def batch(encoder: DualEncoder) -> None:
 
 
 def order(encoder: DualEncoder) -> None:
-    """An embedding does not depend on its place in the batch."""
+    """Check that an embedding does not depend on its position in the batch."""
     for what, (n, embed) in _sides(encoder).items():
-        turned = list(range(n))[::-1]
-        _require_close(what, "in two orders", embed(turned)[::-1], embed(range(n)))
+        backward = embed(range(n)[::-1])[::-1]
+        _require_close(what, "in two orders", backward, embed(range(n)))
 
 
 def scores(encoder: DualEncoder) -> None:
-    """Scores are a finite float32 matrix, of images by reports, that tiles do not change."""
+    """Check that scores are float32 ``[images, reports]``, finite, and the same if tiled."""
     import torch
 
     pictures, texts = (
@@ -156,9 +176,9 @@ def scores(encoder: DualEncoder) -> None:
 
 
 def on_device(encoder: DualEncoder) -> None:
-    """Device preprocessing, where a model offers it, gives the pixels of ``preprocess``.
+    """Check that ``preprocess_on_device``, if offered, equals ``preprocess`` to one grey level.
 
-    To within a grey level: what white and black differ by in the model's input, over 255.
+    A grey level is 1/255 of the difference of white and black in the model's input.
     """
     if not encoder.on_device:
         return
@@ -167,41 +187,47 @@ def on_device(encoder: DualEncoder) -> None:
     pictures = images()
     expected = encoder.preprocess(pictures)
     canvas = lay(pictures)
-    found = encoder.preprocess_on_device(canvas.images.to(encoder.device), canvas.sizes)
-    if found.shape != expected.shape or found.dtype != expected.dtype:
+    actual = encoder.preprocess_on_device(canvas.images.to(encoder.device), canvas.sizes)
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise BrokenPromiseError(
-            f"images are preprocessed on the device to {found.dtype} {list(found.shape)}, by"
+            f"images are preprocessed on the device to {actual.dtype} {list(actual.shape)}, by"
             f" preprocess to {expected.dtype} {list(expected.shape)}"
         )
     black, white = encoder.preprocess([np.full((224, 224), grey, np.uint8) for grey in (0, 255)])
     level = (white - black).abs().max().item() / 255
-    apart = (found - expected).abs().flatten(1).amax(1) / level
-    if not apart.max() <= 1 + TOLERANCE:
+    difference = (actual - expected).abs().flatten(1).amax(1) / level
+    if not difference.max() <= 1 + TOLERANCE:
         raise BrokenPromiseError(
-            f"images preprocessed on the device are {apart.max():.3g} grey levels from those of"
-            f" preprocess (number {int(apart.argmax())}); at most 1 is allowed"
+            f"images preprocessed on the device are {difference.max():.3g} grey levels from those"
+            f" of preprocess (number {int(difference.argmax())}); at most 1 is allowed"
         )
 
 
 def described(encoder: DualEncoder) -> None:
-    """The encoder says what it is: fingerprint, text policy, details, as plain values."""
-    if not (isinstance(encoder.fingerprint, str) and len(encoder.fingerprint) >= 8):  # noqa: PLR2004
-        raise BrokenPromiseError(f"fingerprint is {encoder.fingerprint!r}, no hash as text")
+    """Check the fingerprint, the text policy and the details of an encoder."""
+    value = encoder.fingerprint
+    if not (isinstance(value, str) and len(value) >= MIN_FINGERPRINT_LENGTH):
+        raise BrokenPromiseError(
+            f"fingerprint is {value!r}, not a hash of at least {MIN_FINGERPRINT_LENGTH} characters"
+        )
     if not encoder.text_policy.sections or encoder.text_policy.max_tokens < 1:
-        raise BrokenPromiseError(f"text_policy is {encoder.text_policy}; it names what is read")
+        raise BrokenPromiseError(
+            f"text_policy is {encoder.text_policy}; it needs a section and max_tokens of at least 1"
+        )
     for key, value in encoder.details.items():
         if not (isinstance(key, str) and isinstance(value, str)):
-            raise BrokenPromiseError(f"details hold {key!r}: {value!r}; both are text")
+            raise BrokenPromiseError(f"details have {key!r}: {value!r}; both must be strings")
 
 
 def _require_close(
-    what: str, how: str, found: NDArray[np.float32], expected: NDArray[np.float32]
+    what: str, how: str, actual: NDArray[np.float32], expected: NDArray[np.float32]
 ) -> None:
-    apart = np.abs(found - expected).reshape(len(found), -1).max(axis=1)
-    if apart.max() > TOLERANCE:
+    """Raise BrokenPromiseError if rows differ by more than :data:`TOLERANCE`."""
+    difference = np.abs(actual - expected).reshape(len(actual), -1).max(axis=1)
+    if difference.max() > TOLERANCE:
         raise BrokenPromiseError(
-            f"{what} embedded {how} differ by {apart.max():.2g} (number {int(apart.argmax())});"
-            f" at most {TOLERANCE:g} is allowed"
+            f"{what} embedded {how} differ by {difference.max():.2g} (number"
+            f" {int(difference.argmax())}); at most {TOLERANCE:g} is allowed"
         )
 
 
@@ -220,37 +246,78 @@ CHECKS: dict[str, Callable[[DualEncoder], None]] = {
         described,
     )
 }
-"""Every promise that an encoder can be held to by itself, by name."""
+"""All checks of a loaded encoder, by name."""
 
 IN_ANY_PRECISION: dict[str, Callable[[DualEncoder, str], None]] = {
     check.__name__: check for check in (shapes, finite, deterministic)
 }
-"""Those that 16 bits leave room for: no tolerance is finer than what 16 bits can tell apart."""
+"""Checks that also apply in 16 bits; the others have a finer tolerance than 16 bits resolve."""
 
 
 def fingerprint(load: Callable[[Path | None], DualEncoder], folder: Path) -> str:
-    """The fingerprint is the same for the same weights and another one for others.
+    """Check that equal weights have equal fingerprints, and other weights another one.
 
     Args:
-        load: Loads the encoder, from its own checkpoint or from another.
-        folder: Where a changed checkpoint may be written.
+        load: Loads the encoder from its own checkpoint (None) or from another one.
+        folder: Folder for a checkpoint with changed weights.
 
     Returns:
-        Why the second half could not be seen; empty where it was.
+        Reason why the second half could not be checked; empty if it was.
 
     Raises:
         BrokenPromiseError: The fingerprint does not follow the weights.
     """
-    from robustness._perturb import perturbed
-
     first, again = load(None), load(None)
     if first.fingerprint != again.fingerprint:
         raise BrokenPromiseError("loaded twice, the same weights have two fingerprints")
     if first.checkpoint is None:
-        return "the encoder names no checkpoint file, so its weights cannot be changed"
-    changed = perturbed(first.checkpoint, folder)
+        return "the encoder has no checkpoint file, so its weights cannot be changed"
+    changed = _write_changed(first.checkpoint, folder)
     if changed is None:
-        return f"{first.checkpoint.name} has a form that is not rewritten here"
+        return (
+            f"{first.checkpoint.name} is neither a safetensors file nor a file of tensors, so its"
+            " weights cannot be changed"
+        )
     if load(changed).fingerprint == first.fingerprint:
         raise BrokenPromiseError("other weights have the same fingerprint")
     return ""
+
+
+def _write_changed(checkpoint: Path, folder: Path) -> Path | None:
+    """Write a copy of a checkpoint with all floating-point weights scaled.
+
+    Args:
+        checkpoint: safetensors, or a file of tensors that torch reads with
+            ``weights_only=True``; nothing in it is executed.
+        folder: Folder of the copy, which has the same name.
+
+    Returns:
+        The copy, or None if the file has another format.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file, save_file
+
+    copy = folder / checkpoint.name
+    try:
+        with safe_open(checkpoint, "pt") as file:
+            metadata = file.metadata()
+        save_file(_scaled(load_file(checkpoint)), copy, metadata)
+    except (SafetensorError, OSError):
+        try:
+            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
+            return None
+        torch.save(_scaled(content), copy)
+    return copy
+
+
+def _scaled(content: Any) -> Any:
+    """Scale the floating-point tensors in nested dictionaries."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        return content * WEIGHT_SCALE if content.is_floating_point() else content
+    if isinstance(content, dict):
+        return {key: _scaled(value) for key, value in content.items()}
+    return content

@@ -1,7 +1,7 @@
-"""The interface every model implements, and the loader that finds one by name.
+"""Encoder interface of a model, and loading by an importable name.
 
-Heavy libraries are imported where they are used: this module is read at pytest's
-collection, which must not import torch.
+torch is imported inside functions: pytest imports this module at collection, which must not
+import torch.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TextPolicy:
-    """Which text of a report a model reads; recorded in every result.
+    """Text of a report that a model reads; recorded in every result.
 
     Attributes:
-        sections: The report sections, in the order they are joined by a space.
-        max_tokens: How many tokens the model reads at most, its special tokens included.
-        truncation: What happens beyond that, in a few words.
+        sections: Names of report sections, joined by a space in this order.
+        max_tokens: Maximum number of tokens, special tokens included.
+        truncation: Short description of what happens to longer texts.
     """
 
     sections: tuple[str, ...]
@@ -41,27 +41,30 @@ class TextPolicy:
     truncation: str
 
     def text(self, report: Report) -> str:
-        """The text of ``report`` under this policy; empty where the report has none."""
+        """Return the text of ``report`` under this policy; empty if it has none of the sections."""
         return report.text(self.sections)
 
 
 class DualEncoder(ABC):
-    """Two encoders with one embedding space: radiographs in, reports in, vectors out.
+    """An image encoder and a text encoder with a common embedding space.
 
-    An embedding depends on its own input alone: not on the batch around it, its
-    order or its padding. Implementations put their modules in eval mode and compute
-    without gradients.
+    Subclass it for a model under test. The contract, checked by :mod:`robustness.conformance`:
+
+    - An embedding depends on its own input alone, not on the batch, its order or its padding.
+      Put the modules in eval mode and compute without gradients.
+    - Embeddings are finite, the same each time, float32 and, if compared by cosine, of unit norm.
+    - Any image size and any text, including the empty one, can be embedded.
 
     Attributes:
-        fingerprint: A hash of the weights and of everything else that shapes an
-            embedding; two encoders with equal fingerprints embed alike.
-        text_policy: Which text of a report the model reads.
+        fingerprint: Hash of the weights and of everything else that affects an embedding. The
+            embedding store uses it as a key: encoders with equal fingerprints share embeddings.
+        text_policy: Text of a report that the model reads.
         embedding_dim: D, the length of an embedding.
-        device: Where the model runs, as torch names it.
-        details: Facts for the result: the weights' SHA-256, the source, the licence.
-        checkpoint: The file the weights were read from, where there is one.
-        folder: The folder that holds all else the model was read from, where there is one.
-        on_device: Whether :meth:`preprocess_on_device` is offered; False unless a model says so.
+        device: Torch device of the model, such as ``cuda:0``.
+        details: Facts for the results, as strings: SHA-256 of the weights, source, licence.
+        checkpoint: File that the weights were read from, or None.
+        folder: Folder with everything else that the model was read from, or None.
+        on_device: True if :meth:`preprocess_on_device` is implemented.
     """
 
     fingerprint: str
@@ -75,25 +78,26 @@ class DualEncoder(ABC):
 
     @abstractmethod
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Turns decoded radiographs into the model's input.
+        """Convert decoded images to the model's input.
 
         Args:
-            images: uint8 ``[height, width]`` each, 0 black; sizes may differ.
+            images: uint8 ``[height, width]`` each, 0 is black. Sizes may differ.
 
         Returns:
             float32 ``[B, ...]`` on the model's device.
         """
 
     def preprocess_on_device(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-        """The same as :meth:`preprocess`, to within a grey level, without leaving the device.
+        """Convert images to the model's input without leaving the device.
 
-        Optional: a model that offers it sets ``on_device``, and is then given its images so on
-        a GPU, where they are occluded too. All others are given arrays everywhere.
+        Optional: set ``on_device`` to True to offer it. It is then used on a GPU, where the
+        images are also perturbed. The result must equal that of :meth:`preprocess` to within one
+        grey level.
 
         Args:
-            images: uint8 ``[B, H, W]``, 0 black, on the model's device. Image ``i`` lies at the
-                top left of ``images[i]``; what is beyond it is of no account and may be anything.
-            sizes: Height and width of each image.
+            images: uint8 ``[B, H, W]``, 0 is black, on the model's device. Image ``i`` is at the
+                top left of ``images[i]``; the values outside it are undefined.
+            sizes: Height and width of each image, in pixels.
 
         Returns:
             float32 ``[B, ...]`` on the model's device.
@@ -102,17 +106,31 @@ class DualEncoder(ABC):
 
     @abstractmethod
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Embeds preprocessed images: float32 ``[B, D]``, rows of unit L2 norm."""
+        """Embed preprocessed images.
+
+        Args:
+            pixels: Result of :meth:`preprocess`, float32 ``[B, ...]``.
+
+        Returns:
+            float32 ``[B, D]``, rows of unit L2 norm.
+        """
 
     @abstractmethod
     def encode_reports(self, texts: Sequence[str]) -> Tensor:
-        """Embeds report texts: float32 ``[B, D]``, rows of unit L2 norm."""
+        """Embed report texts.
+
+        Args:
+            texts: B texts; each may be empty or longer than the model reads.
+
+        Returns:
+            float32 ``[B, D]``, rows of unit L2 norm.
+        """
 
     def computing_in(self, precision: str) -> AbstractContextManager[object]:
-        """Where a run computes in 16 bits, what both ``encode_*`` are called within.
+        """Return a context in which both ``encode_*`` methods compute in 16 bits.
 
-        Autocast, unless a model has a better way. What they return may be of 16 bits here; it is
-        brought back to float32 and, where it is compared by cosine, to unit norm.
+        The default is autocast. Embeddings may be returned in 16 bits; the caller converts them
+        to float32 and, if they are compared by cosine, restores their unit norm.
 
         Args:
             precision: ``bfloat16`` or ``float16``.
@@ -122,40 +140,39 @@ class DualEncoder(ABC):
         return torch.autocast(torch.device(self.device).type, dtype=getattr(torch, precision))
 
     def score(self, images: Tensor, reports: Tensor) -> Tensor:
-        """Scores every image with every report; the cosine, unless a model overrides this.
+        """Score every image against every report, by cosine unless overridden.
 
-        A model that scores otherwise, by cross attention say, returns from ``encode_*``
-        whatever its scores are computed from, flattened to rows; those rows need no unit
-        norm then.
+        A model with another score, such as cross attention, overrides this method. Its
+        ``encode_*`` methods return the inputs of the score, flattened to rows of any norm.
 
         Args:
             images: float32 ``[B, D]``, from :meth:`encode_images`.
             reports: float32 ``[M, D]``, from :meth:`encode_reports`.
 
         Returns:
-            float32 ``[B, M]``; higher is a better match.
+            float32 ``[B, M]``; a higher score is a better match.
         """
         return images @ reports.T
 
     @property
     def name(self) -> str:
-        """The name of the model's class, for errors."""
+        """Class name of the model, for error messages."""
         return type(self).__name__
 
     @property
     def scores_by_cosine(self) -> bool:
-        """Whether :meth:`score` is the cosine that this class defines."""
+        """True if :meth:`score` is not overridden."""
         return type(self).score is DualEncoder.score
 
 
-STATED = {
+REQUIRED_ATTRIBUTES = {
     "fingerprint": str,
     "text_policy": TextPolicy,
     "embedding_dim": int,
     "device": str,
     "details": dict,
 }
-"""What every encoder states of itself, by the name of the attribute."""
+"""Required attributes of an encoder, with their types."""
 
 
 def load(
@@ -165,26 +182,25 @@ def load(
     device: str = "cpu",
     **options: Any,
 ) -> DualEncoder:
-    """Loads a model by the importable name of its loader.
+    """Load a model by the importable name of its loader.
 
     Args:
-        loader: ``package.module:function``; the function takes ``weights``, ``device``
-            and the options, and returns a :class:`DualEncoder`.
-        weights: The checkpoint, where it is not the loader's default.
-        device: A torch device such as ``cpu`` or ``cuda:0``.
-        **options: Passed on to the loader.
+        loader: ``package.module:function``. The function takes ``weights``, ``device`` and the
+            options as keywords, and returns a :class:`DualEncoder`.
+        weights: Checkpoint; None for the loader's default.
+        device: Torch device such as ``cpu`` or ``cuda:0``.
+        **options: Passed to the loader.
 
     Raises:
-        LoaderError: The name is malformed or nothing importable, or the loader takes no
-            such option or returns something else than a DualEncoder that states all
-            of :data:`STATED`.
-        WeightsNotFoundError: The checkpoint is not there.
+        LoaderError: The name is malformed or cannot be imported, the loader does not take an
+            option, or it does not return a DualEncoder with all of :data:`REQUIRED_ATTRIBUTES`.
+        WeightsNotFoundError: The checkpoint does not exist.
         WeightsError: The checkpoint cannot be used; raised by the loader.
     """
     module_name, colon, function_name = loader.partition(":")
     if not (module_name and colon and function_name):
         raise LoaderError(
-            f"model loader {loader!r} is no importable name; write package.module:function,"
+            f"model loader {loader!r} is not an importable name; write package.module:function,"
             " such as models.phantom:load"
         )
     try:
@@ -192,7 +208,7 @@ def load(
     except ImportError as error:
         raise LoaderError(
             f"model loader {loader!r}: module {module_name!r} cannot be imported ({error});"
-            " install the package that holds it, or correct the name"
+            " install its package or correct the name"
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -203,8 +219,8 @@ def load(
         inspect.signature(function).bind(weights=weights, device=device, **options)
     except TypeError as error:
         raise LoaderError(
-            f"model loader {loader!r} does not take what it is given: {error}; it takes weights,"
-            " device and the options of its own"
+            f"model loader {loader!r} cannot be called: {error}; it must take weights, device and"
+            " its own options"
         ) from error
     try:
         encoder = function(weights=weights, device=device, **options)
@@ -212,7 +228,7 @@ def load(
         if weights is None or str(error.filename) != str(weights):
             raise
         raise WeightsNotFoundError(
-            f"model loader {loader!r}: weights {str(weights)!r} are not there; name the checkpoint"
+            f"model loader {loader!r}: weights file {str(weights)!r} not found; name the checkpoint"
             " with --robustness-weights"
         ) from error
     if not isinstance(encoder, DualEncoder):
@@ -220,21 +236,21 @@ def load(
             f"model loader {loader!r} returned {type(encoder).__name__}, not a DualEncoder;"
             " subclass robustness.encoder.DualEncoder"
         )
-    _see_stated(loader, encoder)
+    _check_attributes(loader, encoder)
     return encoder
 
 
-def _see_stated(loader: str, encoder: DualEncoder) -> None:
-    """Sees that an encoder states of itself what results and the store rest on."""
-    for name, kind in STATED.items():
+def _check_attributes(loader: str, encoder: DualEncoder) -> None:
+    """Raise LoaderError if a required attribute is missing or has another type."""
+    for name, kind in REQUIRED_ATTRIBUTES.items():
         if isinstance(getattr(encoder, name, None), kind):
             continue
-        wrong = (
-            f"whose {name} is {repr(getattr(encoder, name))[:60]}, no {kind.__name__}"
+        problem = (
+            f"whose {name} is {repr(getattr(encoder, name))[:60]}, not a {kind.__name__}"
             if hasattr(encoder, name)
             else f"without {name}"
         )
         raise LoaderError(
-            f"model loader {loader!r} returned a {type(encoder).__name__} {wrong}; set it, as"
-            " robustness.encoder.DualEncoder says"
+            f"model loader {loader!r} returned a {type(encoder).__name__} {problem}; set it as"
+            " documented in robustness.encoder.DualEncoder"
         )

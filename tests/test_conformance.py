@@ -169,7 +169,7 @@ def test_the_fingerprint_must_follow_the_weights(tmp_path):
         fingerprint(loading(lambda state: "constant"), folder)
     with pytest.raises(BrokenPromiseError, match="loaded twice, the same weights have two"):
         fingerprint(loading(lambda state: f"load {next(count)}"), folder)
-    assert "names no checkpoint file" in fingerprint(lambda weights: toy(), folder)
+    assert "has no checkpoint file" in fingerprint(lambda weights: toy(), folder)
 
 
 def test_a_model_that_scores_by_a_matrix():
@@ -257,7 +257,7 @@ def test_an_option_that_the_example_does_not_take(example):
     )
     assert outcome.ret == 1
     text = outcome.stdout.str()
-    assert "does not take what it is given: got an unexpected keyword argument 'size'" in text
+    assert "cannot be called: got an unexpected keyword argument 'size'" in text
     assert "Traceback" not in text
 
 

@@ -99,7 +99,7 @@ def test_a_model_by_its_family_s_name(repository, pytester, tmp_path):
         "-m", "conformance", f"--robustness-models={name}", "-rs"
     )
     conformance.assert_outcomes(passed=10, skipped=1)
-    assert "names no checkpoint file" in said(conformance)
+    assert "has no checkpoint file" in said(conformance)
     outcome = repository.gate(f"--robustness-models={name}", run=pytester.runpytest_subprocess)
     assert outcome.ret == 1, "random weights are at chance"
     assert_no_traceback(said(outcome))

@@ -124,7 +124,7 @@ def test_a_checkpoint_that_is_not_there_is_no_bug_of_the_loader(repository, pyte
     outcome = repository.gate(asked, "--robustness-weights=my_loader:load=nowhere.pt")
     assert outcome.ret == 1
     assert_no_traceback(said(outcome))
-    assert "nowhere.pt' are not there; name the checkpoint with" in said(outcome)
+    assert "nowhere.pt' not found; name the checkpoint with" in said(outcome)
     assert repository.results()["reason"] == "weights_absent"
 
 

@@ -189,7 +189,7 @@ def test_short_entry(sabotaged, own):
 
 def test_stale_entry(sabotaged, own):
     store = change_entry(own, lambda array: array + np.float32(1e-3))
-    assert "embeddings of images do not match Turned" in sabotaged.caught(store)
+    assert "embeddings of images do not match PhantomEncoder" in sabotaged.caught(store)
 
 
 def test_stale_level(sabotaged, own):

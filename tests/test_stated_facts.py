@@ -57,8 +57,8 @@ def test_what_is_stated_otherwise_than_it_is_meant_is_named(name, value, shown):
         load(f"{__name__}:made", facts={**SOUND, name: value})
     kind = {"text_policy": "TextPolicy", "embedding_dim": "int", "details": "dict"}.get(name, "str")
     assert str(caught.value) == (
-        f"model loader '{__name__}:made' returned a Stated whose {name} is {shown}, no {kind}; set"
-        " it, as robustness.encoder.DualEncoder says"
+        f"model loader '{__name__}:made' returned a Stated whose {name} is {shown}, not a {kind};"
+        " set it as documented in robustness.encoder.DualEncoder"
     )
 
 
