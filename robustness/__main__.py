@@ -1,4 +1,4 @@
-"""``python -m robustness``: what is not a test."""
+"""Command line of ``python -m robustness``."""
 
 from __future__ import annotations
 
@@ -14,32 +14,35 @@ from robustness.commands import COMMANDS
 from robustness.errors import GateError, UsageError
 
 INTERRUPTED = 128 + signal.SIGINT
-NOT_READ = 128 + 13
-"""What a shell shows of a program that SIGPIPE ended; Windows has no such signal."""
+BROKEN_PIPE = 128 + 13
+"""Exit status of a program that SIGPIPE ended; Windows has no such signal."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every error here is said."""
+    """A parser that reports an error in one line, as all commands do."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command.
+    """Run a command.
 
     Args:
-        arguments: The command line without the program; by default this process's.
+        arguments: The arguments; by default those of this process.
 
     Returns:
-        The exit status: 0; 2 where the command was asked for in a way that cannot work; 1
-        where it failed; 130 where it was interrupted, 141 where its output is not read.
+        The exit status: 0 for success, 1 for a failure, 2 for invalid arguments, 130 for an
+        interrupt, 141 for a closed output.
 
     Raises:
-        SystemExit: The command line is malformed (status 2), or asks for help (0).
+        SystemExit: The command line is malformed (status 2) or contains ``--help`` (0).
     """
     parser = _Parser(
-        prog="python -m robustness", description="What is not a test; tests run with pytest."
+        prog="python -m robustness",
+        description="Inspect evaluation sets and results. To run the gate itself, use:"
+        " pytest -m robustness",
+        epilog="python -m robustness COMMAND --help shows the options of a command.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
@@ -54,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         _close_output()
-        return NOT_READ
+        return BROKEN_PIPE
     except OSError as error:  # such as a full disk behind the output
         _close_output()
         return _failed(f"{parser.prog} {given.command}: {error}", 1)
@@ -67,13 +70,13 @@ def _failed(message: str, status: int) -> int:
 
 
 def _close_output() -> None:
-    """Drops what is not written yet: Python would try again at its end, and complain."""
+    """Discard buffered output: Python would try to write it again at exit, and report that."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A letter that a terminal lacks is no reason to end with half of the text.
+        # Replace characters that the terminal cannot show, rather than fail halfway.
         sys.stdout.reconfigure(errors="replace")
     sys.exit(main())

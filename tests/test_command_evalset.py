@@ -1,4 +1,4 @@
-"""``python -m robustness evalset``: its text says what its JSON says, whatever the set holds."""
+"""``python -m robustness evalset``: text that agrees with the JSON, and broken images."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from table_files import pixels, write_rows
 
 from robustness import evalset
 from robustness.__main__ import main
-from robustness.commands._description import MOST_COLUMNS, MOST_LABELS, columns, fit, text
-from robustness.commands._evalset import NARROWEST, WIDEST
+from robustness.commands._description import MAX_LABELS, MAX_UNREAD, text
+from robustness.commands._evalset import MAX_WIDTH, MIN_WIDTH
 from robustness.errors import EvaluationSetError
 from robustness.evalset import EvaluationSet, Exclusion, Pair, Report, Unread
 from robustness.evalset._describe import describe
+from robustness.wording import columns, fit
 
 WORDS = ["reports", "min", "median", "mean", "p95", "max"]
 
@@ -35,7 +36,7 @@ def made(*pairs, excluded=(), unread=()):
 
 
 def rows_of(lines):
-    """The numbers of each row by the words before them."""
+    """Return the numbers of each row by its label."""
     found = {}
     for line in lines:
         name, *numbers = re.split(r"  +", line.strip())
@@ -44,13 +45,13 @@ def rows_of(lines):
 
 
 @pytest.mark.parametrize("spec", ["phantom:96", "open_i"])
-def test_the_text_says_what_the_json_says(spec, open_i, store, capsys):
+def test_the_text_agrees_with_the_json(spec, open_i, store, capsys):
     spec = f"open_i:{open_i}" if spec == "open_i" else spec
     assert main(["evalset", spec, "--json", "--store", str(store)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert main(["evalset", spec, "--store", str(store)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= WIDEST
+    assert max(map(len, lines)) <= MAX_WIDTH
     rows = rows_of(lines)
     assert lines[0] == f"evaluation set {spec}"
     assert lines[1] == f"fingerprint {told['fingerprint']}"
@@ -76,9 +77,9 @@ def test_the_text_says_what_the_json_says(spec, open_i, store, capsys):
             "-" if v is None else str(v) if isinstance(v, int) else f"{v:.1f}" for v in expected
         ]
         assert rows[section.replace("+", " and ")] == shown
-    for name, each in list(told["labels"].items())[:MOST_LABELS]:
+    for name, each in list(told["labels"].items())[:MAX_LABELS]:
         assert rows[name] == [str(each["count"]), f"{100 * each['fraction']:.1f}"]
-    more = len(told["labels"]) - MOST_LABELS
+    more = len(told["labels"]) - MAX_LABELS
     assert any(line.startswith(f"  and {more} more names") for line in lines) == (more > 0)
     assert rows["labelled"] == [str(told["labelled"])]
     assert rows["with nothing named"][0] == str(told["without_findings"])
@@ -86,24 +87,24 @@ def test_the_text_says_what_the_json_says(spec, open_i, store, capsys):
     assert rows["not labelled"] == [str(told["without_labels"])]
 
 
-def test_numbers_stand_below_one_another():
+def test_numbers_are_aligned():
     many = [pair(str(i), view="PA", findings=f"text {i}") for i in range(120)]
-    lines = text(describe(made(*many, pair("a", view="lateral", findings="x"))), WIDEST)
+    lines = text(describe(made(*many, pair("a", view="lateral", findings="x"))), MAX_WIDTH)
     at = lines.index(next(line for line in lines if line.startswith("views")))
     assert lines[at : at + 3] == ["views      images", "  PA          120", "  lateral       1"]
 
 
 def test_a_set_without_labels_says_so():
-    lines = text(describe(made(pair("a", findings="x"))), WIDEST)
+    lines = text(describe(made(pair("a", findings="x"))), MAX_WIDTH)
     assert "labels: this set has none" in lines
     assert "no text repeats" in lines
     assert "  (not stated)       1" in lines
-    labelled = text(describe(made(pair("a", findings="x", labels=frozenset()))), WIDEST)
+    labelled = text(describe(made(pair("a", findings="x", labels=frozenset()))), MAX_WIDTH)
     assert "labels: this set has none" not in labelled
     assert rows_of(labelled)["with nothing named"] == ["1", "100.0"]
 
 
-@given(st.text(max_size=300), st.text(max_size=90), st.integers(NARROWEST, WIDEST))
+@given(st.text(max_size=300), st.text(max_size=90), st.integers(MIN_WIDTH, MAX_WIDTH))
 def test_no_text_widens_or_breaks_a_line(long, label, width):
     pairs = [pair(i, view=long, findings=long, labels=frozenset({label})) for i in "ab"]
     unread = (Unread(long), Unread(f"{label} ", "study"))
@@ -119,10 +120,10 @@ def test_wide_letters_take_two_columns():
     assert fit("ab\x1b[2Jc\n", 20) == "ab\N{REPLACEMENT CHARACTER}[2Jc\N{REPLACEMENT CHARACTER}"
 
 
-def test_columns_that_are_not_read_are_told_near_misses_first():
+def test_unread_columns_are_listed_spelling_mistakes_first():
     near = (Unread("patient_id", "patient"), Unread("Stduy", "study"))
     several = (Unread("split"), near[0], Unread("\x1b[2J"), near[1])
-    lines = text(describe(made(pair("a", findings="x"), unread=several)), WIDEST)
+    lines = text(describe(made(pair("a", findings="x"), unread=several)), MAX_WIDTH)
     at = lines.index("columns not read: 4")
     assert lines[at : at + 6] == [
         "columns not read: 4",
@@ -132,12 +133,14 @@ def test_columns_that_are_not_read_are_told_near_misses_first():
         "  \N{REPLACEMENT CHARACTER}[2J",
         "",
     ]
-    many = (*(Unread(f"c{i}") for i in range(MOST_COLUMNS + 1)), Unread("x" * 300, "view"))
-    lines = text(describe(made(pair("a", findings="x"), unread=many)), NARROWEST)
-    at = lines.index(f"columns not read: {MOST_COLUMNS + 2}")
+    many = (*(Unread(f"c{i}") for i in range(MAX_UNREAD + 1)), Unread("x" * 300, "view"))
+    lines = text(describe(made(pair("a", findings="x"), unread=many)), MIN_WIDTH)
+    at = lines.index(f"columns not read: {MAX_UNREAD + 2}")
     assert lines[at + 1] == f"  {'x' * 29}… - did you mean 'view'?"
-    assert lines[at + MOST_COLUMNS + 1] == "  and 2 more; --json lists all"
-    assert "columns not read" not in "".join(text(describe(made(pair("a", findings="x"))), WIDEST))
+    assert lines[at + MAX_UNREAD + 1] == "  and 2 more; --json lists all"
+    assert "columns not read" not in "".join(
+        text(describe(made(pair("a", findings="x"))), MAX_WIDTH)
+    )
 
 
 # --- every image, decoded ----------------------------------------------------------------
@@ -145,7 +148,7 @@ def test_columns_that_are_not_read_are_told_near_misses_first():
 
 @pytest.fixture
 def partly_broken(tmp_path):
-    """A table of five images, two of which cannot be read, and one that is no image at all."""
+    """Write a table of 600 images, one of them truncated and one not an image."""
     for i in range(600):
         PilImage.fromarray(pixels(i)).save(tmp_path / f"{i}.png")
     whole = (tmp_path / "7.png").read_bytes()
@@ -180,32 +183,34 @@ def test_every_image_that_cannot_be_decoded_is_listed(partly_broken, tmp_path, m
     assert sorted(tmp_path.iterdir()) == before, "nothing is written"
 
 
-def test_where_every_image_can_be_decoded_it_is_said(capsys):
+def test_a_set_without_broken_images_is_reported(capsys):
     assert main(["evalset", "phantom:3", "--decode"]) == 0
     assert capsys.readouterr().out.endswith("\n\nimages that cannot be decoded: none of 3\n")
     assert main(["evalset", "phantom:3", "--decode", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["not_decoded"] == {}
 
 
-def test_without_all_its_images_a_set_is_not_drawn(partly_broken, tmp_path, capsys):
+def test_a_set_with_broken_images_is_not_drawn(partly_broken, tmp_path, capsys):
     sheet = tmp_path / "sheet.png"
     drawing = ["--contact-sheet", str(sheet), "--images", "2"]
     command = ["evalset", f"manifest:{partly_broken}", *drawing]
     assert main([*command, "--decode"]) == 1
-    assert capsys.readouterr().err == f"contact sheet {sheet} is not drawn: see the images\n"
+    assert capsys.readouterr().err == (
+        f"contact sheet {sheet} was not written: 2 images cannot be decoded\n"
+    )
     assert not sheet.exists()
     assert main(["evalset", "phantom:3", "--decode", "--contact-sheet", str(sheet)]) == 0
     assert sheet.exists()
 
 
-def test_progress_is_told_of_every_image_that_is_decoded_and_all_cores_decode():
+def test_progress_advances_with_every_image_and_all_cores_decode():
     from threading import Barrier
 
     from robustness.environment import cores
-    from robustness.evalset._decodable import AT_ONCE, undecodable
+    from robustness.evalset._decodable import MAX_PENDING, undecodable
 
     together = Barrier(cores(), timeout=60)
-    loaded = made(*(pair(str(i), findings="x") for i in range(AT_ONCE // cores() * cores())))
+    loaded = made(*(pair(str(i), findings="x") for i in range(MAX_PENDING // cores() * cores())))
 
     def decode(own):
         together.wait()
@@ -218,18 +223,18 @@ def test_progress_is_told_of_every_image_that_is_decoded_and_all_cores_decode():
     assert sum(told) == len(loaded)
 
 
-# --- where views are kept ----------------------------------------------------------------
+# --- the cache of views ----------------------------------------------------------------
 
 
-def test_a_store_that_cannot_be_used_is_named_by_this_commands_option(tmp_path, capsys):
+def test_a_store_error_names_the_option_of_this_command(tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     assert main(["evalset", "phantom:1", "--store", str(tmp_path / "file")]) == 1
-    said = capsys.readouterr().err
-    assert "cannot be used" in said
-    assert said.endswith("with --store\n")
+    message = capsys.readouterr().err
+    assert "cannot be used" in message
+    assert message.endswith("with --store\n")
 
 
-def test_a_store_is_used_where_it_is_named_or_there(tmp_path, open_i, monkeypatch, capsys):
+def test_a_store_is_used_if_it_is_named_or_exists(tmp_path, open_i, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     asked = []
 

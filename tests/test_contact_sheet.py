@@ -1,4 +1,4 @@
-"""The contact sheet of ``python -m robustness evalset``: what it shows, and where."""
+"""The contact sheet of ``python -m robustness evalset``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from robustness.evalset import EvaluationSet, Pair, Report, _sheet
 from robustness.evalset._sheet import (
     ACCENT,
     DIM,
+    MAX_IMAGES,
     MIDDLE,
-    MOST_IMAGES,
     THUMBNAIL,
     Grid,
     contact_sheet,
@@ -35,16 +35,16 @@ def small(pixels):
     return np.asarray(image, dtype=float).ravel()
 
 
-def likeness(page, grid, place, decoded):
-    """How an image correlates with what the page shows at a place."""
+def likeness(page, grid, index, decoded):
+    """Return the correlation of an image with the page at an index."""
     height, width = decoded.shape
     scale = THUMBNAIL / max(height, width)
-    box = grid.box(place, round(width * scale), round(height * scale))
+    box = grid.box(index, round(width * scale), round(height * scale))
     return np.corrcoef(small(np.asarray(page.crop(box).convert("L"))), small(decoded))[0, 1]
 
 
 def made(shapes, *, report="Clear.", labels=None, value=255):
-    """Flat images of some heights and widths."""
+    """Return a set of flat images of the given heights and widths."""
     pairs = [
         Pair(f"image-{i}", f"s{i}", "p", "PA", Report(findings=report), f"{h} {w}", labels)
         for i, (h, w) in enumerate(shapes)
@@ -58,7 +58,7 @@ def made(shapes, *, report="Clear.", labels=None, value=255):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Every text that is drawn, with where it stands and its colour."""
+    """Collect every text that is drawn, with its box and colour."""
     texts = []
     real = ImageDraw.ImageDraw.text
 
@@ -71,7 +71,7 @@ def drawn(monkeypatch):
     return texts
 
 
-# --- what it shows ---------------------------------------------------------------------
+# --- content ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("spec", "name"), [("phantom:40", "sheet.JPG"), ("open_i", "sheet.png")])
@@ -95,7 +95,7 @@ def test_each_place_shows_its_image(tmp_path, open_i, store, spec, name, capsys)
     assert (like.argmax(axis=1) == np.arange(9)).all()
 
 
-def test_what_is_known_stands_beneath_each(drawn):
+def test_every_image_has_a_caption(drawn):
     loaded = evalset.load("phantom:12")
     contact_sheet(loaded, 12)
     assert drawn[0][0] == "phantom:12"
@@ -122,12 +122,12 @@ def test_what_is_known_stands_beneath_each(drawn):
         assert said == report or len(said) > 60
 
 
-def test_a_set_without_labels_has_none_said(drawn):
+def test_captions_of_a_set_without_labels(drawn):
     contact_sheet(made([(8, 8)]), 1)
     assert [text for text, *_ in drawn[2:]] == ["image-0", "PA · 8 x 8", "Clear."]
 
 
-def test_labels_that_are_many_leave_room_for_the_report(drawn):
+def test_many_labels_leave_room_for_the_report(drawn):
     names = frozenset(f"finding number {i}" for i in range(30))
     contact_sheet(made([(8, 8)], labels=names, report="Something is seen. " * 99), 1)
     texts = [text for text, *_ in drawn[2:]]
@@ -138,7 +138,7 @@ def test_labels_that_are_many_leave_room_for_the_report(drawn):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 24])
-def test_nothing_is_drawn_over_anything_else(drawn, count):
+def test_texts_and_images_do_not_overlap(drawn, count):
     long = "Unremarkable " * 80 + "Pneumonoultramicroscopicsilicovolcanoconiosis" * 3
     loaded = made([(30, 40)] * count, report=long, labels=frozenset({"y" * 90, "z z " * 40}))
     page = contact_sheet(loaded, count)
@@ -166,13 +166,13 @@ def test_images_keep_their_shape(shape):
     assert abs((columns.min() + columns.max()) / 2 - 119.5) <= 0.5
 
 
-def test_progress_is_told_of_every_image():
+def test_progress_advances_with_every_image():
     told = []
     contact_sheet(made([(4, 4)] * 7), 5, told.append)
     assert told == [1] * 5
 
 
-@given(st.integers(1, 3000), st.integers(1, MOST_IMAGES))
+@given(st.integers(1, 3000), st.integers(1, MAX_IMAGES))
 def test_images_are_spread_evenly(total, count):
     indexes = _sheet.spread(total, count)
     assert len(indexes) == min(total, count)
@@ -182,8 +182,8 @@ def test_images_are_spread_evenly(total, count):
     assert np.ptp(gaps) <= 1
 
 
-@given(st.integers(1, MOST_IMAGES))
-def test_a_page_is_of_a_size_that_can_be_looked_at(count):
+@given(st.integers(1, MAX_IMAGES))
+def test_the_page_size_is_limited(count):
     width, height = Grid(count).size
     assert max(width, height) < 10_000
     right, bottom = (max(Grid(count).corner(i)[axis] for i in range(count)) for axis in (0, 1))
@@ -192,17 +192,17 @@ def test_a_page_is_of_a_size_that_can_be_looked_at(count):
     assert len({Grid(count).corner(i) for i in range(count)}) == count
 
 
-# --- its letters -----------------------------------------------------------------------
+# --- text -----------------------------------------------------------------------
 
 
 @given(st.text(max_size=60))
-def test_only_letters_that_the_font_has_are_drawn(text):
+def test_only_letters_of_the_font_are_drawn(text):
     unknown = bytes(FONT.getmask("\uffff"))
     for letter in set(_sheet.drawable(text)) | {"…"}:
         assert letter == " " or bytes(FONT.getmask(letter)) != unknown
 
 
-def test_letters_are_spelled_as_near_as_can_be():
+def test_other_letters_are_replaced_by_similar_ones():
     said = "Größe 3–5 cm, œdème; “Łódź” 2×2\nÅ · ½ 漢"  # noqa: RUF001
     assert _sheet.drawable(said) == 'Grosse 3-5 cm, oedeme; "Lodz" 2x2 A · 1/2 ?'
 
@@ -216,7 +216,7 @@ def test_a_text_is_cut_to_its_width(text, width):
 
 
 @given(st.text(st.sampled_from("ab cW.,"), max_size=200), st.integers(30, 200), st.integers(1, 5))
-def test_lines_hold_the_text_in_order(text, width, lines):
+def test_wrapped_lines_keep_the_text(text, width, lines):
     wrapped = _sheet.wrap(text, width, FONT, lines)
     assert len(wrapped) <= lines
     assert all(FONT.getlength(line) <= width for line in wrapped)
@@ -224,25 +224,27 @@ def test_lines_hold_the_text_in_order(text, width, lines):
         assert " ".join(wrapped) == " ".join(text.split())
 
 
-# --- mistakes --------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--contact-sheet", "x.gif"], r"the suffix is '.gif'; allowed are .png, .jpg, .jpeg"),
         (["--contact-sheet", "x"], r"the suffix is ''; allowed are .png, .jpg, .jpeg"),
         (["--contact-sheet", "."], r"contact sheet . is a folder"),
         (["--contact-sheet", "dir.png"], r"contact sheet dir.png is a folder"),
-        (["--contact-sheet", "none/x.png"], r"no folder none; make it"),
-        (["--contact-sheet", "file/x.png"], r"no folder file; make it"),
+        (["--contact-sheet", "none/x.png"], r"folder none not found; create it"),
+        (["--contact-sheet", "file/x.png"], r"folder file not found; create it"),
         (["--contact-sheet", "x.png", "--images", "0"], r"--images is 0; allowed is 1 to 400"),
         (["--contact-sheet", "x.png", "--images", "-3"], r"--images is -3; allowed is 1 to 400"),
         (["--contact-sheet", "x.png", "--images", "401"], r"--images is 401; allowed is 1 to"),
-        (["--images", "4"], r"name its file with --contact-sheet"),
+        (["--images", "4"], r"name the file with --contact-sheet"),
     ],
 )
-def test_mistakes_are_told_before_the_set_is_read(tmp_path, monkeypatch, capsys, arguments, said):
+def test_invalid_options_are_reported_before_the_set_is_read(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     Path("dir.png").mkdir()
     Path("file").touch()
@@ -250,7 +252,7 @@ def test_mistakes_are_told_before_the_set_is_read(tmp_path, monkeypatch, capsys,
     assert main(["evalset", "phantom:4", *arguments]) == 2
     out, err = capsys.readouterr()
     assert not out
-    assert said in err
+    assert message in err
     assert len(err.splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dir.png", "file"]
 
@@ -284,7 +286,7 @@ def test_an_image_that_cannot_be_decoded_leaves_no_sheet(tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
-def test_pillow_without_letters_is_named(monkeypatch, tmp_path, capsys):
+def test_pillow_without_freetype_is_an_error(monkeypatch, tmp_path, capsys):
     def missing(_size):
         raise ImportError("The _imagingft C module is not installed")
 

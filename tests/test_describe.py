@@ -1,4 +1,4 @@
-"""What ``python -m robustness evalset --json`` says of a set, against independent counts."""
+"""``python -m robustness evalset --json`` against independent counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from robustness import evalset
 from robustness.__main__ import main
 from robustness.evalset import EvaluationSet, Exclusion, Pair, Report
-from robustness.evalset._describe import MOST_FREQUENT, describe
+from robustness.evalset._describe import MAX_TEXTS, describe
 
 KEYS = [
     *("spec", "fingerprint", "studies", "images", "patients", "views", "excluded"),
@@ -61,7 +61,7 @@ def made(*pairs, excluded=()):
 
 @pytest.fixture(scope="module")
 def studies(open_i):
-    """What the sample's XML says, read anew: sections, images, labels of each study."""
+    """Read sections, images and labels of each study from the XML of the sample."""
     found = {}
     for path in (open_i / "ecgen-radiology").glob("*.xml"):
         root = ET.parse(path).getroot()
@@ -76,94 +76,94 @@ def studies(open_i):
     return found
 
 
-def test_the_indiana_collection_is_counted_as_its_reports_say(open_i, store, studies, capsys):
-    """With every view and image, so that nothing hangs on how a view is told."""
-    told = described(capsys, f"open_i:{open_i},view=all,images=all", "--store", str(store))
+def test_the_indiana_collection_is_counted_like_its_reports(open_i, store, studies, capsys):
+    """All views and images, so that the result does not depend on the view."""
+    result = described(capsys, f"open_i:{open_i},view=all,images=all", "--store", str(store))
     bodies = {
         s: f"{sections['findings']} {sections['impression']}"
         for s, (sections, _, _) in studies.items()
     }
-    kept = {s for s, body in bodies.items() if body.strip() and studies[s][1]}
-    images = {s: len(studies[s][1]) for s in kept}
-    assert told["studies"] == told["patients"] == told["reports"] == len(kept)
-    assert told["images"] == sum(images.values()) == sum(told["views"].values())
-    assert set(told["views"]) == {"frontal", "lateral"}
-    assert sum(told["excluded"].values()) == (
-        len(studies) - len(kept) + sum(len(studies[s][1]) for s in set(studies) - kept)
+    included = {s for s, body in bodies.items() if body.strip() and studies[s][1]}
+    images = {s: len(studies[s][1]) for s in included}
+    assert result["studies"] == result["patients"] == result["reports"] == len(included)
+    assert result["images"] == sum(images.values()) == sum(result["views"].values())
+    assert set(result["views"]) == {"frontal", "lateral"}
+    assert sum(result["excluded"].values()) == (
+        len(studies) - len(included) + sum(len(studies[s][1]) for s in set(studies) - included)
     )
 
-    alike = Counter(" ".join(bodies[s].lower().split()) for s in kept)
+    alike = Counter(" ".join(bodies[s].lower().split()) for s in included)
     assert all(text.isascii() for text in alike)
-    assert told["distinct_texts"] == len(alike)
-    assert told["repeated_reports"] == sum(
-        any(" ".join(bodies[o].lower().split()) == mine for o in kept - {s})
-        for s in kept
+    assert result["distinct_texts"] == len(alike)
+    assert result["repeated_reports"] == sum(
+        any(" ".join(bodies[o].lower().split()) == mine for o in included - {s})
+        for s in included
         for mine in [" ".join(bodies[s].lower().split())]
     )
-    most = [alike[" ".join(each["text"].lower().split())] for each in told["frequent_texts"]]
-    assert [each["reports"] for each in told["frequent_texts"]] == most
-    assert most == sorted(alike.values(), reverse=True)[:MOST_FREQUENT]
+    most = [alike[" ".join(each["text"].lower().split())] for each in result["frequent_texts"]]
+    assert [each["reports"] for each in result["frequent_texts"]] == most
+    assert most == sorted(alike.values(), reverse=True)[:MAX_TEXTS]
 
     for section in SECTIONS:
-        texts = [studies[s][0].get(section, "") for s in kept]
-        assert told["length"][section] == words(texts), section
-    assert told["length"]["findings+impression"] == words([bodies[s] for s in kept])
+        texts = [studies[s][0].get(section, "") for s in included]
+        assert result["length"][section] == words(texts), section
+    assert result["length"]["findings+impression"] == words([bodies[s] for s in included])
 
-    labelled = {s for s in kept if studies[s][2] is not None}
+    labelled = {s for s in included if studies[s][2] is not None}
     names = Counter(n for s in labelled for n in studies[s][2] for _ in range(images[s]))
     total = sum(images[s] for s in labelled)
-    assert told["labelled"] == total
-    assert told["without_labels"] == told["images"] - total
-    assert told["label_sets"] == len({frozenset(studies[s][2]) for s in labelled})
-    assert {n: each["count"] for n, each in told["labels"].items()} == names
-    for each in told["labels"].values():
+    assert result["labelled"] == total
+    assert result["without_labels"] == result["images"] - total
+    assert result["label_sets"] == len({frozenset(studies[s][2]) for s in labelled})
+    assert {n: each["count"] for n, each in result["labels"].items()} == names
+    for each in result["labels"].values():
         assert each["fraction"] == pytest.approx(each["count"] / total)
 
 
 def test_every_study_and_image_is_counted_or_excluded(open_i, store, studies, capsys):
-    told = described(capsys, f"open_i:{open_i}", "--store", str(store))
-    excluded = told["excluded"]
+    result = described(capsys, f"open_i:{open_i}", "--store", str(store))
+    excluded = result["excluded"]
     of_studies = sum(n for reason, n in excluded.items() if reason.startswith("study "))
-    assert told["studies"] + of_studies == len(studies)
-    assert told["images"] + sum(excluded.values()) - of_studies == sum(
+    assert result["studies"] + of_studies == len(studies)
+    assert result["images"] + sum(excluded.values()) - of_studies == sum(
         len(images) for _, images, _ in studies.values()
     )
-    assert told["images"] == told["studies"]
-    assert told["views"] == {"frontal": told["images"]}
+    assert result["images"] == result["studies"]
+    assert result["views"] == {"frontal": result["images"]}
 
 
-# --- phantoms, and sets made for a purpose -----------------------------------------------
+# --- phantoms and synthetic sets -----------------------------------------------
 
 
 def test_phantoms_are_counted(capsys):
-    told = described(capsys, "phantom:64:3")
+    result = described(capsys, "phantom:64:3")
     pairs = evalset.load("phantom:64:3").pairs
-    assert list(told) == KEYS
-    assert told["spec"] == "phantom:64:3"
-    assert told["fingerprint"] == evalset.load("phantom:64:3").fingerprint
-    assert told["images"] == told["studies"] == told["patients"] == told["labelled"] == 64
-    assert told["views"] == Counter(p.view for p in pairs)
-    assert told["excluded"] == told["columns_not_read"] == {}
-    assert told["without_labels"] == 0
-    assert told["without_findings"] == sum(p.labels == frozenset() for p in pairs) > 0
-    for name, each in told["labels"].items():
+    assert list(result) == KEYS
+    assert result["spec"] == "phantom:64:3"
+    assert result["fingerprint"] == evalset.load("phantom:64:3").fingerprint
+    assert result["images"] == result["studies"] == result["patients"] == result["labelled"] == 64
+    assert result["views"] == Counter(p.view for p in pairs)
+    assert result["excluded"] == result["columns_not_read"] == {}
+    assert result["without_labels"] == 0
+    assert result["without_findings"] == sum(p.labels == frozenset() for p in pairs) > 0
+    for name, each in result["labels"].items():
         assert each == {
             "count": sum(name in p.labels for p in pairs),
             "fraction": pytest.approx(sum(name in p.labels for p in pairs) / 64),
         }
-    assert list(told["length"]) == [*SECTIONS, "findings+impression"]
-    assert all(list(each) == WORDS for each in told["length"].values())
-    assert told["length"]["findings"] == words([p.report.findings for p in pairs])
-    assert told["length"]["comparison"] == {"reports": 0, **dict.fromkeys(WORDS[1:])}
+    assert list(result["length"]) == [*SECTIONS, "findings+impression"]
+    assert all(list(each) == WORDS for each in result["length"].values())
+    assert result["length"]["findings"] == words([p.report.findings for p in pairs])
+    assert result["length"]["comparison"] == {"reports": 0, **dict.fromkeys(WORDS[1:])}
 
 
-def test_labels_that_are_as_frequent_stand_in_a_fixed_order():
-    """A frozenset has another order in every process."""
+def test_equally_frequent_labels_have_a_fixed_order():
+    """The order of a frozenset differs between processes."""
     names = frozenset(f"finding {i}" for i in range(40))
-    told = describe(
+    result = describe(
         made(pair("a", labels=frozenset({"often"})), pair("b", labels=names | {"often"}))
     )
-    assert list(told["labels"]) == ["often", *sorted(names)]
+    assert list(result["labels"]) == ["often", *sorted(names)]
 
 
 REPORT = st.tuples(
@@ -173,20 +173,20 @@ REPORT = st.tuples(
 
 @given(st.lists(REPORT, min_size=1, max_size=12))
 def test_a_repeated_report_is_one_whose_text_another_study_has(rows):
-    told = describe(made(*(pair(str(i), s, findings=t) for i, (s, t) in enumerate(rows))))
+    result = describe(made(*(pair(str(i), s, findings=t) for i, (s, t) in enumerate(rows))))
     reports = {(study, report.strip().lower()) for study, report in rows}
-    assert told["reports"] == len(reports)
-    assert told["studies"] == len({study for study, _ in reports})
-    assert told["distinct_texts"] == len({report for _, report in reports})
-    assert told["repeated_reports"] == sum(
+    assert result["reports"] == len(reports)
+    assert result["studies"] == len({study for study, _ in reports})
+    assert result["distinct_texts"] == len({report for _, report in reports})
+    assert result["repeated_reports"] == sum(
         any(report == other and study != another for another, other in reports)
         for study, report in reports
     )
-    assert sum(each["reports"] for each in told["frequent_texts"]) == told["repeated_reports"]
+    assert sum(each["reports"] for each in result["frequent_texts"]) == result["repeated_reports"]
 
 
 def test_images_of_one_study_share_a_report_and_a_patient():
-    told = describe(
+    result = describe(
         made(
             *(
                 pair(f"i{i}", "s1", patient="p", view="PA", findings="No  CHANGE.")
@@ -197,11 +197,11 @@ def test_images_of_one_study_share_a_report_and_a_patient():
             excluded=[Exclusion("a", "few"), Exclusion("b", "many"), Exclusion("c", "many")],
         )
     )
-    assert [told[key] for key in ("images", "studies", "patients", "reports")] == [5, 3, 2, 3]
-    assert (told["distinct_texts"], told["repeated_reports"]) == (2, 2)
-    assert told["frequent_texts"] == [{"text": "No CHANGE.", "reports": 2}]
-    assert told["views"] == {"PA": 3, "": 2}
-    assert list(told["excluded"].items()) == [("many", 2), ("few", 1)]
-    assert told["length"]["undivided"]["reports"] == 1
-    assert told["length"]["findings+impression"]["reports"] == 3
-    assert told["length"]["findings+impression"]["max"] == 3
+    assert [result[key] for key in ("images", "studies", "patients", "reports")] == [5, 3, 2, 3]
+    assert (result["distinct_texts"], result["repeated_reports"]) == (2, 2)
+    assert result["frequent_texts"] == [{"text": "No CHANGE.", "reports": 2}]
+    assert result["views"] == {"PA": 3, "": 2}
+    assert list(result["excluded"].items()) == [("many", 2), ("few", 1)]
+    assert result["length"]["undivided"]["reports"] == 1
+    assert result["length"]["findings+impression"]["reports"] == 3
+    assert result["length"]["findings+impression"]["max"] == 3

@@ -1,6 +1,6 @@
-"""The commands of ``python -m robustness``, a module each.
+"""The commands of ``python -m robustness``, one module per command.
 
-A module has ``register``, which adds its subparser, and ``run``, which does the work.
+A module has ``register``, which adds the subparser, and ``run``, which runs the command.
 """
 
 from __future__ import annotations
@@ -10,4 +10,4 @@ from robustness.commands import _evalset, _fetch, _schema, _table
 __all__ = ["COMMANDS"]
 
 COMMANDS = (_table, _evalset, _fetch, _schema)
-"""In the order that ``--help`` lists them."""
+"""In the order of ``--help``."""

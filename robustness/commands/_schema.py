@@ -1,4 +1,4 @@
-"""``schema``: the JSON Schema of ``thresholds.yaml``, for editors that complete by one."""
+"""``schema``: print the JSON Schema of ``thresholds.yaml``, for completion in editors."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import sys
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command to the subparsers of ``python -m robustness``."""
-    parser = commands.add_parser("schema", help="the JSON Schema of thresholds.yaml")
+    """Add the command to the subparsers of ``python -m robustness``."""
+    parser = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of thresholds.yaml",
+        description="Print the JSON Schema of thresholds.yaml, for validation and completion in"
+        " an editor.",
+    )
     parser.set_defaults(run=run)
 
 
 def run(_given: argparse.Namespace) -> int:
-    """Prints the schema; returns the exit status."""
+    """Print the schema and return the exit status."""
     from robustness.thresholds import schema
 
     sys.stdout.write(json.dumps(schema(), indent=2) + "\n")

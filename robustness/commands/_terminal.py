@@ -1,4 +1,4 @@
-"""The terminal of a command: its error output, where progress is shown."""
+"""The terminal of a command: standard error, which shows progress."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from contextlib import contextmanager, suppress
 
 
 class Terminal:
-    """Standard error, as :mod:`robustness.progress` draws on it."""
+    """Standard error as the stream of a progress bar."""
 
     def write(self, text: str) -> None:
-        """Writes text."""
+        """Write text."""
         sys.stderr.write(text)
 
     def flush(self) -> None:
-        """Shows what was written."""
+        """Flush the stream."""
         sys.stderr.flush()
 
     def isatty(self) -> bool:
-        """Whether a person watches."""
+        """Return True if the stream is a terminal."""
         return sys.stderr.isatty()
 
     def columns(self) -> int:
-        """The width of the terminal, also where the command's output goes elsewhere."""
+        """Return the width of the terminal, even if standard output is redirected."""
         with suppress(OSError, ValueError):
             return os.get_terminal_size(sys.stderr.fileno()).columns or 80
         return 80
 
 
 @contextmanager
-def saying(what: str) -> Iterator[None]:
-    """Shows what takes a while and cannot say how far it is; the line is gone when it is done.
+def status_line(text: str) -> Iterator[None]:
+    """Show a line during work without a progress bar, and erase it afterwards.
 
     Args:
-        what: A line; cut where the terminal is narrower.
+        text: The line; cut to the width of the terminal.
     """
     terminal = Terminal()
     if not terminal.isatty():
         yield
         return
-    line = what[: terminal.columns() - 1]
+    line = text[: terminal.columns() - 1]
     terminal.write(line)
     terminal.flush()
     try:

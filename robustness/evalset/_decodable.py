@@ -1,4 +1,4 @@
-"""Which images of a set cannot be decoded, found out before anything is measured on it."""
+"""Find the images of an evaluation set that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from robustness.environment import cores
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import EvaluationSet, Pair
 
-AT_ONCE = 256
-"""Images that are begun before the first of them is waited for."""
+MAX_PENDING = 256
+"""Images in the thread pool at once."""
 
 
 def undecodable(evalset: EvaluationSet, advance: Callable[[int], object]) -> dict[str, str]:
-    """Decodes every image of a set, on all the cores, and keeps none.
+    """Decode every image of a set on all cores, and return the failures.
 
     Args:
         evalset: The set; its ``decode`` is called from several threads.
-        advance: Is told of every image that is done.
+        advance: Called with 1 after every image.
 
     Returns:
-        Why an image cannot be decoded, by its id, of those that cannot, in the set's order.
+        The error message by image id, of images that cannot be decoded, in the order of the set.
     """
 
-    def why(pair: Pair) -> str:
+    def error_message(pair: Pair) -> str:
         try:
             evalset.decode(pair)
         except EvaluationSetError as error:
             return str(error)
         return ""
 
-    found: dict[str, str] = {}
+    failures: dict[str, str] = {}
     with ThreadPoolExecutor(cores(), thread_name_prefix="decode") as pool:
-        for start in range(0, len(evalset), AT_ONCE):
-            pairs = evalset.pairs[start : start + AT_ONCE]
-            for pair, reason in zip(pairs, pool.map(why, pairs), strict=True):
-                if reason:
-                    found[pair.image_id] = reason
+        for start in range(0, len(evalset), MAX_PENDING):
+            pairs = evalset.pairs[start : start + MAX_PENDING]
+            for pair, message in zip(pairs, pool.map(error_message, pairs), strict=True):
+                if message:
+                    failures[pair.image_id] = message
                 advance(1)
-    return found
+    return failures

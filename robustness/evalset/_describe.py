@@ -1,4 +1,4 @@
-"""What an evaluation set holds, in numbers: no image is decoded for it."""
+"""Statistics of an evaluation set; no image is decoded."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 from robustness.evalset._base import BODY, SECTIONS, EvaluationSet, Report
 from robustness.evalset._text import normalise
 
-MOST_FREQUENT = 5
-"""Texts that repeat are listed up to this many, the most frequent first."""
+MAX_TEXTS = 5
+"""Repeated texts to list."""
 
 BOTH = "+".join(BODY)
-"""The name of the text that models are given and that repetitions are counted in."""
+"""Name of the text that models encode and in which repetitions are counted."""
 
 
 def describe(evalset: EvaluationSet) -> dict[str, Any]:
-    """Counts what an evaluation set holds.
+    """Count the studies, images, reports and labels of an evaluation set.
 
-    A report is a study's text: its findings and impression, joined as
-    :meth:`~robustness.evalset.Report.text` joins them. Images of one study share it. Two
-    texts are the same where :func:`~robustness.evalset.normalise` makes them equal. Words
-    are what stands between white space.
+    A report is the findings and impression of a study, joined by
+    :meth:`~robustness.evalset.Report.text`. The images of a study share it. Two texts are the
+    same if :func:`~robustness.evalset.normalise` makes them equal. Words are separated by white
+    space.
 
     Args:
         evalset: The set.
@@ -33,24 +33,23 @@ def describe(evalset: EvaluationSet) -> dict[str, Any]:
         JSON values:
 
         - ``spec``, ``fingerprint``: of the set.
-        - ``studies``, ``images``, ``patients``: how many; where a collection names no
-          patients, a study stands for its own.
-        - ``views``: images by view, the most frequent first; ``""`` where none is stated.
-        - ``excluded``: items left out, by reason, the most frequent first.
-        - ``columns_not_read``: of a table, each with the column that its name is near to and that
-          the table lacks; None where there is none.
-        - ``reports``: how many, ``distinct_texts``: how many different ones among them,
-          ``repeated_reports``: how many have the same text as another study's.
-        - ``frequent_texts``: the first :data:`MOST_FREQUENT` texts that repeat, each
-          ``{"text", "reports"}``, worded as in the first report that has it.
+        - ``studies``, ``images``, ``patients``: numbers; without patient ids, each study counts
+          as one patient.
+        - ``views``: images by view, most frequent first; ``""`` if not stated.
+        - ``excluded``: items by reason of exclusion, most frequent first.
+        - ``columns_not_read``: of a table; for each the missing column with a similar name, or
+          None.
+        - ``reports``: number of reports; ``distinct_texts``: number of different texts;
+          ``repeated_reports``: reports with the same text as another study's.
+        - ``frequent_texts``: the :data:`MAX_TEXTS` most frequent repeated texts, each
+          ``{"text", "reports"}``, in the wording of the first report.
         - ``length``: words by section, and of findings and impression together; each
-          ``{"reports", "min", "median", "mean", "p95", "max"}`` over the reports where it is
-          not empty, the numbers None where there is none. ``p95`` interpolates linearly.
-        - ``labels``: ``{"count", "fraction"}`` by name, the most frequent first: images, and
-          their share of the labelled ones. ``labelled``: images of which the collection says
-          what they show, ``without_findings``: those of them where it names nothing,
-          ``without_labels``: images of which it says nothing, ``label_sets``: how many
-          different combinations there are.
+          ``{"reports", "min", "median", "mean", "p95", "max"}`` over reports with a text, None
+          if there are none. ``p95`` is interpolated linearly.
+        - ``labels``: ``{"count", "fraction"}`` by name, most frequent first: images, and their
+          fraction of the labelled images. ``labelled``: images with labels, including an empty
+          list; ``without_findings``: images with an empty list; ``without_labels``: images
+          without labels; ``label_sets``: number of different combinations.
     """
     reports = _reports(evalset)
     return {
@@ -69,7 +68,7 @@ def describe(evalset: EvaluationSet) -> dict[str, Any]:
 
 
 def _reports(evalset: EvaluationSet) -> list[tuple[str, Report]]:
-    """Each study's reports with their normalised texts; a manifest's study may have several."""
+    """Return normalised text and report of each study; a study of a manifest may have several."""
     reports: dict[tuple[str, str], Report] = {}
     for pair in evalset.pairs:
         reports.setdefault((pair.study_id, normalise(pair.report.text(BODY))), pair.report)
@@ -79,14 +78,14 @@ def _reports(evalset: EvaluationSet) -> list[tuple[str, Report]]:
 def _repetition(reports: list[tuple[str, Report]]) -> dict[str, Any]:
     texts = _by_count(text for text, _ in reports)
     repeated = [(text, count) for text, count in texts if count > 1]
-    # Of several wordings the first: a dictionary keeps the last of equal keys.
+    # Reversed, because a dictionary keeps the last of equal keys.
     wording = {text: " ".join(report.text(BODY).split()) for text, report in reversed(reports)}
     return {
         "reports": len(reports),
         "distinct_texts": len(texts),
         "repeated_reports": sum(count for _, count in repeated),
         "frequent_texts": [
-            {"text": wording[text], "reports": count} for text, count in repeated[:MOST_FREQUENT]
+            {"text": wording[text], "reports": count} for text, count in repeated[:MAX_TEXTS]
         ],
     }
 
@@ -116,17 +115,17 @@ def _words(texts: list[str]) -> dict[str, float | None]:
 
 
 def _labels(evalset: EvaluationSet) -> dict[str, Any]:
-    known = [pair.labels for pair in evalset.pairs if pair.labels is not None]
-    counts = _by_count(name for labels in known for name in sorted(labels))
+    labelled = [pair.labels for pair in evalset.pairs if pair.labels is not None]
+    counts = _by_count(name for labels in labelled for name in sorted(labels))
     return {
-        "labels": {n: {"count": count, "fraction": count / len(known)} for n, count in counts},
-        "labelled": len(known),
-        "without_findings": sum(not labels for labels in known),
-        "without_labels": len(evalset) - len(known),
-        "label_sets": len(set(known)),
+        "labels": {n: {"count": count, "fraction": count / len(labelled)} for n, count in counts},
+        "labelled": len(labelled),
+        "without_findings": sum(not labels for labels in labelled),
+        "without_labels": len(evalset) - len(labelled),
+        "label_sets": len(set(labelled)),
     }
 
 
 def _by_count(names: Iterable[str]) -> list[tuple[str, int]]:
-    """Each name with how often it stands there, the most frequent first, then as they come."""
+    """Count each name; most frequent first, then in order of appearance."""
     return Counter(names).most_common()

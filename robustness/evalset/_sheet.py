@@ -1,4 +1,4 @@
-"""A contact sheet: some of a set's images on one page, each with what is known of it."""
+"""Contact sheet: a page of images of an evaluation set, with captions."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from robustness.evalset._base import BODY, EvaluationSet, Pair
 from robustness.wording import counted
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-"""File formats by suffix."""
+"""Pillow formats by file suffix."""
 
-MOST_IMAGES = 400
+MAX_IMAGES = 400
 
 THUMBNAIL = 240
-"""Pixels of a thumbnail's longer side."""
+"""Pixels of the longer side of a thumbnail."""
 
 MARGIN, GAP = 32, 24
 HEADER = 84
-TEXT, LINE = 8, 18
-"""Pixels from an image to the text beneath it, and from one line to the next."""
+CAPTION_GAP, LINE = 8, 18
+"""Pixels from an image to its caption, and from one line to the next."""
 
-LINES, LABEL_LINES = 8, 2
-"""Lines beneath an image, and how many of them its labels may take."""
+MAX_LINES, MAX_LABEL_LINES = 8, 2
+"""Lines of a caption, and lines for labels among them."""
 
-FEWEST_COLUMNS = 4
-"""The page is at least so wide, or its heading would be cut."""
+MIN_COLUMNS = 4
+"""Minimum width of the page in images, so that its heading fits."""
 
 PAGE, FRAME = "#16181c", "#30353d"
 BRIGHT, MIDDLE, DIM, ACCENT = "#f2f4f7", "#c5cad3", "#8d95a3", "#6cc3d5"
 
-SPELLED = str.maketrans(
+SUBSTITUTES = str.maketrans(
     {"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "Ae", "œ": "oe"}
     | {"×": "x", "⁄": "/"}  # noqa: RUF001
     | dict.fromkeys("–—−‐‑", "-")  # noqa: RUF001
     | dict.fromkeys("‘’‚", "'")  # noqa: RUF001
     | dict.fromkeys("“”„", '"')
 )
-"""What the font has no letter for, and that taking accents away does not mend."""
+"""Replacements for letters that the font lacks, besides letters with accents."""
 
 
 class Font(Protocol):
-    """What tells how wide a text is drawn."""
+    """A font that can measure text."""
 
     def getlength(self, text: str, /) -> float:
-        """Pixels from the text's beginning to where the next would begin."""
+        """Return the width of a text in pixels."""
         ...
 
 
@@ -69,72 +69,80 @@ class _Fonts:
             fonts = [ImageFont.load_default(size) for size in (24, 15, 14)]
         except ImportError as error:
             raise GateError(
-                "a contact sheet needs Pillow with FreeType, and Pillow here has none; install"
-                " Pillow's own wheel with pip"
+                "a contact sheet needs Pillow with FreeType, and this Pillow has none; install the"
+                " wheel: pip install --force-reinstall pillow"
             ) from error
         return cls(*(font for font in fonts if isinstance(font, ImageFont.FreeTypeFont)))
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where everything stands on a page of ``count`` images."""
+    """Layout of a page of ``count`` images."""
 
     count: int
 
     @property
     def columns(self) -> int:
-        """Images a row, so that the page is a little wider than it is high."""
-        return min(self.count, max(FEWEST_COLUMNS, math.ceil(math.sqrt(1.5 * self.count))))
+        """Images per row; the page becomes a little wider than high."""
+        return min(self.count, max(MIN_COLUMNS, math.ceil(math.sqrt(1.5 * self.count))))
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the page in pixels."""
-        columns, rows = max(self.columns, FEWEST_COLUMNS), -(-self.count // self.columns)
+        columns, rows = max(self.columns, MIN_COLUMNS), -(-self.count // self.columns)
         across, down = self._pitch
         return 2 * MARGIN + columns * across - GAP, HEADER + rows * down - GAP + MARGIN
 
     @property
     def _pitch(self) -> tuple[int, int]:
-        return THUMBNAIL + GAP, THUMBNAIL + TEXT + LINES * LINE + GAP
+        return THUMBNAIL + GAP, THUMBNAIL + CAPTION_GAP + MAX_LINES * LINE + GAP
 
-    def corner(self, place: int) -> tuple[int, int]:
-        """Left and top of the square that holds the image at a place, from 0."""
-        row, column = divmod(place, self.columns)
+    def corner(self, index: int) -> tuple[int, int]:
+        """Return left and top of the square of an image.
+
+        Args:
+            index: Index of the image on the page, from 0.
+        """
+        row, column = divmod(index, self.columns)
         across, down = self._pitch
         return MARGIN + column * across, HEADER + row * down
 
-    def box(self, place: int, width: int, height: int) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of a thumbnail of that size, in the middle of its square."""
-        left, top = self.corner(place)
+    def box(self, index: int, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return left, top, right and bottom of a thumbnail, centred in its square."""
+        left, top = self.corner(index)
         x, y = left + (THUMBNAIL - width) // 2, top + (THUMBNAIL - height) // 2
         return x, y, x + width, y + height
 
 
 def spread(total: int, count: int) -> list[int]:
-    """At most ``count`` of the indexes below ``total``, evenly spread, the first being 0.
+    """Return up to ``count`` indexes below ``total``, evenly spread from 0.
 
     Args:
-        total: How many there are.
-        count: How many are wanted, from 1.
+        total: Number of items.
+        count: Number of indexes, from 1.
+
+    Example:
+        >>> spread(10, 4)
+        [0, 2, 5, 7]
     """
     count = min(total, count)
-    return [place * total // count for place in range(count)]
+    return [step * total // count for step in range(count)]
 
 
 def contact_sheet(
     evalset: EvaluationSet, count: int, advance: Callable[[int], object] = lambda _done: None
 ) -> PilImage.Image:
-    """Draws some of a set's images on one page, evenly spread over the set.
+    """Draw images on one page, evenly spread over the set.
 
-    Beneath each stand its id, view and decoded size, its labels, and how its report begins.
+    A caption has the image id, view and decoded size, the labels and the start of the report.
 
     Args:
         evalset: The set; its ``decode`` is called from several threads.
-        count: Images at most, from 1 to :data:`MOST_IMAGES`.
-        advance: Told of every image that is decoded.
+        count: Maximum number of images, from 1 to :data:`MAX_IMAGES`.
+        advance: Called with 1 after every image.
 
     Returns:
-        The page, RGB.
+        The page, in RGB.
 
     Raises:
         EvaluationSetError: An image cannot be decoded.
@@ -154,25 +162,25 @@ def contact_sheet(
     labelled = any(pair.labels is not None for pair in evalset.pairs)
     pairs = [evalset.pairs[index] for index in indexes]
     with ThreadPoolExecutor() as pool:
-        for place, (image, size) in enumerate(pool.map(lambda p: _thumbnail(evalset, p), pairs)):
-            left, top = grid.corner(place)
-            box = grid.box(place, *image.size)
+        for index, (image, size) in enumerate(pool.map(lambda p: _thumbnail(evalset, p), pairs)):
+            left, top = grid.corner(index)
+            box = grid.box(index, *image.size)
             page.paste(image, box[:2])
             draw.rectangle((box[0] - 1, box[1] - 1, box[2], box[3]), outline=FRAME)
-            lines = _caption(pairs[place], size, fonts, labelled=labelled)
+            lines = _caption(pairs[index], size, fonts, labelled=labelled)
             for row, (text, colour) in enumerate(lines):
-                at = (left, top + THUMBNAIL + TEXT + row * LINE)
+                at = (left, top + THUMBNAIL + CAPTION_GAP + row * LINE)
                 draw.text(at, text, colour, fonts.strong if row == 0 else fonts.plain)
             advance(1)
     return page
 
 
 def encode(page: PilImage.Image, suffix: str) -> bytes:
-    """The content of an image file.
+    """Encode the page as an image file.
 
     Args:
-        page: What it shows.
-        suffix: One of :data:`FORMATS`.
+        page: The page.
+        suffix: A key of :data:`FORMATS`.
     """
     file = io.BytesIO()
     page.save(file, FORMATS[suffix], quality=92)
@@ -180,17 +188,21 @@ def encode(page: PilImage.Image, suffix: str) -> bytes:
 
 
 def drawable(text: str) -> str:
-    """A text in the letters that Pillow's own font has: ASCII and few others.
+    """Reduce a text to the letters of Pillow's built-in font: ASCII and a few others.
 
-    Accents are left out, and what has no likeness is a question mark.
+    Accents are removed; other letters become a question mark.
+
+    Example:
+        >>> drawable("Größe: 3 cm")
+        'Grosse: 3 cm'
     """
-    apart = unicodedata.normalize("NFKD", " ".join(text.split())).translate(SPELLED)
-    letters = (letter for letter in apart if not unicodedata.combining(letter))
+    decomposed = unicodedata.normalize("NFKD", " ".join(text.split())).translate(SUBSTITUTES)
+    letters = (letter for letter in decomposed if not unicodedata.combining(letter))
     return "".join(c if " " <= c <= "~" or c in "·°±" else "?" for c in letters)
 
 
 def cut(text: str, width: int, font: Font) -> str:
-    """A text of at most so many pixels; cut between words if it can be, with an ellipsis."""
+    """Cut a text to a width in pixels, between words if possible, and add an ellipsis."""
     if font.getlength(text) <= width:
         return text
     low, high = 0, len(text)
@@ -198,27 +210,27 @@ def cut(text: str, width: int, font: Font) -> str:
         middle = (low + high) // 2
         fits = font.getlength(text[:middle].rstrip() + "…") <= width
         low, high = (middle, high) if fits else (low, middle)
-    kept = text[:low]
-    if text[low] != " " and " " in kept:
-        kept = kept.rpartition(" ")[0]
-    return kept.rstrip(" ,.;:") + "…"
+    start = text[:low]
+    if text[low] != " " and " " in start:
+        start = start.rpartition(" ")[0]
+    return start.rstrip(" ,.;:") + "…"
 
 
 def wrap(text: str, width: int, font: Font, lines: int) -> list[str]:
-    """A text in lines of at most so many pixels; the last is cut where it goes on."""
+    """Break a text into lines of a width in pixels; the last line is cut if needed."""
     words = text.split()
     wrapped: list[str] = []
     while words and len(wrapped) < lines - 1:
-        taken = 1
-        while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
-            taken += 1
-        wrapped.append(cut(" ".join(words[:taken]), width, font))
-        words = words[taken:]
+        count = 1
+        while count < len(words) and font.getlength(" ".join(words[: count + 1])) <= width:
+            count += 1
+        wrapped.append(cut(" ".join(words[:count]), width, font))
+        words = words[count:]
     return [*wrapped, cut(" ".join(words), width, font)] if words else wrapped
 
 
 def _thumbnail(evalset: EvaluationSet, pair: Pair) -> tuple[PilImage.Image, tuple[int, int]]:
-    """An image reduced or enlarged to the side of a thumbnail, and the size it had."""
+    """Return an image resized to a thumbnail, and its decoded size."""
     image = PilImage.fromarray(evalset.decode(pair))
     scale = THUMBNAIL / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
@@ -228,7 +240,7 @@ def _thumbnail(evalset: EvaluationSet, pair: Pair) -> tuple[PilImage.Image, tupl
 def _caption(
     pair: Pair, size: tuple[int, int], fonts: _Fonts, *, labelled: bool
 ) -> list[tuple[str, str]]:
-    """Lines of text with their colours."""
+    """Return the lines of a caption with their colours."""
     view = f"{drawable(pair.view) or 'view not stated'} · {size[0]} x {size[1]}"
     lines = [
         (cut(drawable(pair.image_id), THUMBNAIL, fonts.strong), BRIGHT),
@@ -236,10 +248,10 @@ def _caption(
     ]
     if pair.labels:
         names = drawable(", ".join(sorted(pair.labels)))
-        lines += [(t, ACCENT) for t in wrap(names, THUMBNAIL, fonts.plain, LABEL_LINES)]
+        lines += [(t, ACCENT) for t in wrap(names, THUMBNAIL, fonts.plain, MAX_LABEL_LINES)]
     elif labelled:
         lines.append(("no labels" if pair.labels is None else "no finding is named", DIM))
-    # More than this is never shown, and a report may be long.
+    # A caption never shows more, and a report may be long.
     report = drawable(pair.report.text(BODY)[:1000])
-    left = LINES - len(lines)
+    left = MAX_LINES - len(lines)
     return lines + [(text, MIDDLE) for text in wrap(report, THUMBNAIL, fonts.plain, left)]
