@@ -54,8 +54,8 @@ class Replicates:
             confidence: The level of the interval, 0 to 1.
 
         Example:
-            >>> Replicates(0.5, np.linspace(0.0, 1.0, 41)).estimate(confidence=0.9)
-            Estimate(value=0.5, low=0.05, high=0.95)
+            >>> Replicates(20.0, np.arange(41.0)).estimate(confidence=0.9)
+            Estimate(value=20.0, low=2.0, high=38.0)
         """
         ordered = np.sort(self.resampled)
         if np.isnan(ordered).any() or np.isnan(self.value):

@@ -1,12 +1,12 @@
-"""Embeddings of the models under test, and how they are held against those of a reference."""
+"""Embeddings of the models under test, and their comparison with a reference."""
 
 from __future__ import annotations
 
 TOLERANCE = 5e-5
-"""How far a component of an embedding may be from the reference's."""
+"""Maximum absolute difference of an embedding component from the reference."""
 
 SHOWS = 1e-3
-"""A mistake moves some component of an embedding by more than this."""
+"""A preprocessing or loading mistake changes some component by more than this."""
 
 
 def embed(encoder, images):
@@ -18,12 +18,12 @@ def unit(rows):
 
 
 def distance(ours, theirs):
-    """The largest absolute difference of two tensors."""
+    """Return the largest absolute difference of two tensors."""
     return (ours - theirs).abs().max().item()
 
 
 def check_contract(encoder, images, texts):
-    """What every encoder promises: shapes, norms, nothing of the batch in an embedding."""
+    """Check the encoder contract: shapes, norms, independence from the batch."""
     import torch
 
     for embed_all, inputs in (

@@ -1,6 +1,6 @@
-"""What ranx says of a fixed problem without ties: computed once, since ranx brings numba.
+"""Results of ranx on a fixed problem without ties; computed once, since ranx requires numba.
 
-Made with ranx 0.3.21 by ``pip install ranx && python tests/ranx_values.py``.
+Generated with ranx 0.3.21 by ``pip install ranx && python tests/ranx_values.py``.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ VALUES = {
 
 
 def problem():
-    """Scores, right answers, and gains in quarters, from bits that no version of numpy changes.
+    """Return scores, positives and gains, from raw bits that do not depend on numpy's version.
 
     Returns:
-        float32 ``[Q, G]``, no two of a row alike; the right items of each query, one to
-        five; int64 ``[Q, G]``, 0 to 4.
+        float32 ``[Q, G]``, without ties in a row; the positives of each query, one to five;
+        int64 ``[Q, G]``, 0 to 4.
     """
     bits = np.random.Philox(key=5).random_raw((3, QUERIES, GALLERY))
     scores = bits[0].argsort(axis=1).astype(np.float32)
-    right = [row.argsort()[: 1 + q % 5].tolist() for q, row in enumerate(bits[1])]
-    for row, items in zip(scores, right, strict=True):
+    positives = [row.argsort()[: 1 + q % 5].tolist() for q, row in enumerate(bits[1])]
+    for row, items in zip(scores, positives, strict=True):
         row[items] += 10.5
     # Two of five items have no gain.
     gains = np.maximum(bits[2] % 10, 5).astype(np.int64) - 5
-    return scores, right, gains
+    return scores, positives, gains
 
 
 def by_ranx():
-    """The metrics by name, means over the queries."""
+    """Return ranx's metrics by name, means over the queries."""
     from ranx import Qrels, Run, evaluate
 
-    scores, right, gains = problem()
+    scores, positives, gains = problem()
     run = Run(
         {f"q{q}": {f"d{i}": float(s) for i, s in enumerate(row)} for q, row in enumerate(scores)}
     )
-    same = Qrels({f"q{q}": {f"d{i}": 1 for i in items} for q, items in enumerate(right)})
+    same = Qrels({f"q{q}": {f"d{i}": 1 for i in items} for q, items in enumerate(positives)})
     graded = Qrels(
         {f"q{q}": {f"d{i}": int(g) for i, g in enumerate(row) if g} for q, row in enumerate(gains)}
     )
@@ -60,9 +60,9 @@ def by_ranx():
         "mrr",
         *(f"{name}@{k}" for name in ("hit_rate", "recall", "precision") for k in (1, 5, 10)),
     ]
-    found = evaluate(same, run, names)
-    found |= evaluate(graded, run, [f"ndcg@{k}" for k in (1, 5, 10)])
-    return {name: float(value) for name, value in found.items()}
+    values = evaluate(same, run, names)
+    values |= evaluate(graded, run, [f"ndcg@{k}" for k in (1, 5, 10)])
+    return {name: float(value) for name, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Retention, and the areas and half losses of curves, to the edges of what they are defined for."""
+"""Retention, area under the curve and level of half loss, including edge cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustness.metrics import retention
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))
-def test_retention_is_undone_by_what_it_is_of(values, clean, chance):
+def test_retention_can_be_inverted(values, clean, chance):
     kept = retention(np.array(values), clean, chance)
     assert kept.shape == (len(values),)
     if clean - chance <= 1e-9:
@@ -38,8 +38,8 @@ def test_area_under_curve():
     st.lists(st.integers(0, 100), min_size=2, max_size=9, unique=True).map(sorted),
     st.integers(0, 2**32 - 1),
 )
-def test_area_is_scipy_s_over_the_width(levels, seed):
-    """Also where the first level is not 0."""
+def test_area_equals_scipys_divided_by_the_width(levels, seed):
+    """Also if the first level is not 0."""
     levels = [level / 100 for level in levels]
     curves = np.random.default_rng(seed).random((3, 2, len(levels)))
     area = area_under_curve(levels, curves)
@@ -47,7 +47,7 @@ def test_area_is_scipy_s_over_the_width(levels, seed):
     assert area_under_curve(levels, curves[0, 0]) == pytest.approx(area[0, 0])
 
 
-def test_the_area_over_one_level_is_unknown_curve_by_curve():
+def test_the_area_over_one_level_is_nan_for_each_curve():
     area = area_under_curve([0.3], np.ones((3, 2, 1)))
     assert area.shape == (3, 2)
     assert np.isnan(area).all()
@@ -73,14 +73,14 @@ def test_level_of_half_loss():
 
 
 def half_loss_by_steps(levels, curve):
-    """The first of a hundred thousand small steps, and the levels, where half is lost."""
+    """Return the first of 100,000 small steps, and the levels, at which half is lost."""
     at = np.union1d(np.linspace(0, levels[-1], 100_001), levels)
     lost = np.interp(at, levels, curve) <= curve[0] / 2 + 1e-12
     return at[np.argmax(lost)] if lost.any() else np.inf
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(sorted), st.data())
-def test_half_loss_is_that_of_walking_the_curve(levels, data):
+def test_half_loss_equals_a_fine_search(levels, data):
     levels = [0, *(level / 100 for level in levels)]
     tenths = st.lists(st.integers(0, 10), min_size=len(levels) - 1, max_size=len(levels) - 1)
     curve = [data.draw(st.integers(1, 10)) / 10, *(v / 10 for v in data.draw(tenths))]
@@ -92,9 +92,9 @@ def test_half_loss_is_that_of_walking_the_curve(levels, data):
     ("curve", "expected"),
     [
         ([1.0, 0.9, 0.5], 0.4),  # half at the last level is half
-        ([1.0, 1.0, 1.0], np.inf),  # nothing is lost, and nothing is divided by it
+        ([1.0, 1.0, 1.0], np.inf),  # nothing is lost, and no division by zero
         ([1.0, 0.0, 0.0], 0.1),
-        ([0.0, 0.5, 0.5], np.nan),  # there was nothing to lose
+        ([0.0, 0.5, 0.5], np.nan),  # nothing to lose
         ([0.0, 0.0, 0.0], np.nan),
     ],
 )
@@ -103,18 +103,18 @@ def test_half_loss_at_the_edges(curve, expected):
     assert found == pytest.approx(expected, nan_ok=True)
 
 
-def test_one_level_tells_of_no_loss():
+def test_half_loss_of_one_level_is_nan():
     assert np.isnan(level_of_half_loss([0.0], [0.8])).all()
 
 
-def test_a_half_that_is_lost_but_for_rounding_is_lost():
-    """A third, in six decimals, and half of it."""
+def test_half_loss_allows_for_rounding():
+    """One third to six decimals, and half of it."""
     assert level_of_half_loss([0, 0.4, 0.8], [0.333333, 0.166667, 0.1]) == pytest.approx(0.4)
     assert level_of_half_loss([0, 0.4], [0.333333, 0.16667]) == np.inf
 
 
 def test_curves_of_a_models_records():
-    """An interval of four replicates ends at the least and the greatest."""
+    """The interval of four replicates is their minimum and maximum."""
     levels = [0, 0.2, 0.4]
     grey = ([1.0, 0.8, 0.6], [[1.0, 0.9, 0.7], [1.0, 0.5, 0.4], [0.9, 0.8, 0.8], [0.8, 0.4, 0.0]])
     black = ([0.8, 0.4, 0.0], [[0.8, 0.4, 0.2], [0.8, 0.6, 0.2], [0.6, 0.0, 0.0], [1.0, 0.2, 0.0]])

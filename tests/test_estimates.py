@@ -1,4 +1,4 @@
-"""Metrics with intervals, against studies drawn again by hand and against scipy."""
+"""Metrics with intervals, against explicit resampling of studies and against scipy."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SEED = 11
 DIRECTIONS = ("image_to_report", "report_to_image")
 
 
-def made(seed=0, *, images=IMAGES, alone=False, unlabelled=0.25):
-    """A collection: its studies, which text came with which image, and labels.
+def collection(seed=0, *, images=IMAGES, alone=False, unlabelled=0.25):
+    """Return a random collection: studies, matching of texts to images, and labels.
 
     Args:
-        seed: Of everything in it.
-        images: How many.
-        alone: Whether each image is a study, and has a text, of its own.
-        unlabelled: The share of images without labels.
+        seed: Seed of the collection.
+        images: Number of images.
+        alone: True if each image has its own study and its own text.
+        unlabelled: The fraction of images without labels.
     """
     rng = np.random.default_rng(seed)
     studies = [f"s{i}" for i in (range(images) if alone else rng.integers(0, images // 2, images))]
@@ -40,7 +40,7 @@ def made(seed=0, *, images=IMAGES, alone=False, unlabelled=0.25):
 
 
 def ranked(matching, labels, seed=0, *, values=9):
-    """Rankings by scores from 0 to values - 1: ties abound."""
+    """Return rankings by integer scores from 0 to values - 1, with frequent ties."""
     rng = np.random.default_rng(seed)
     images, texts = len(matching.text_of_image), len(matching.texts)
     scores = rng.integers(0, values, (images, texts)).astype(np.float32)
@@ -50,14 +50,14 @@ def ranked(matching, labels, seed=0, *, values=9):
         ("image_to_report", scores, matching.reports_of_image),
         ("report_to_image", scores.T, matching.images_of_report),
     ):
-        watcher = relevance[direction].collector()
-        counts = rank_counts(by, np.eye(by.shape[1], dtype=np.float32), right, on_tile=watcher)
-        found[direction] = Ranked(counts, watcher.gains(), relevance[direction].queries.index)
+        collector = relevance[direction].collector()
+        counts = rank_counts(by, np.eye(by.shape[1], dtype=np.float32), right, on_tile=collector)
+        found[direction] = Ranked(counts, collector.gains(), relevance[direction].queries.index)
     return found
 
 
 def drawn(studies, replicates):
-    """Of each resample the images it holds, one by one."""
+    """Yield the images of each resample."""
     names, of_image = np.unique(studies, return_inverse=True)
     counts = np.random.Generator(np.random.Philox(key=SEED)).multinomial(
         len(names), [1 / len(names)] * len(names), size=replicates
@@ -67,15 +67,15 @@ def drawn(studies, replicates):
 
 
 def shares(matching, direction):
-    """Which query each image stands for, and how much of it is the image's."""
+    """Return the query of each image, and the image's share of it."""
     text = matching.text_of_image
     if direction == "image_to_report":
         return np.arange(len(text)), [Fraction(1)] * len(text)
     return text, [Fraction(1, int((text == own).sum())) for own in text]
 
 
-def middle(values, weights):
-    """The weighted median by definition, in fractions: half the weight lies on each side."""
+def weighted_median(values, weights):
+    """Return the weighted median by definition: half of the weight is on each side."""
     rows = sorted(zip(values, weights, strict=True))
     half = sum(weights) / 2
     low = next(v for i, (v, _) in enumerate(rows) if sum(w for _, w in rows[: i + 1]) >= half)
@@ -84,7 +84,7 @@ def middle(values, weights):
 
 
 @pytest.fixture
-def few(monkeypatch):
+def few_replicates(monkeypatch):
     monkeypatch.setattr(estimates, "REPLICATES", 60)
     return 60
 
@@ -93,30 +93,30 @@ def few(monkeypatch):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_metrics_by_labels_are_means_over_the_drawn_images_that_have_labels(few, direction):
-    studies, matching, labels = made()
+def test_label_metrics_are_means_over_the_drawn_labelled_images(few_replicates, direction):
+    studies, matching, labels = collection()
     found = ranked(matching, labels)
     named = Estimator(matching, studies, SEED).replicates(found)[direction]
     query, weights = shares(matching, direction)
-    place = found[direction].labelled.tolist()
-    assert 0 < len(place) < len(found[direction].counts)
+    index = found[direction].labelled.tolist()
+    assert 0 < len(index) < len(found[direction].counts)
     for name, values in metrics.per_labelled_query(found[direction].gains).items():
         assert named[name].value == pytest.approx(values.mean())
         expected = []
-        for images in drawn(studies, few):
-            known = [i for i in images if query[i] in place]
-            mine = [float(weights[i]) * values[place.index(query[i])] for i in known]
-            expected.append(sum(mine) / float(sum(weights[i] for i in known)))
+        for images in drawn(studies, few_replicates):
+            labelled = [i for i in images if query[i] in index]
+            terms = [float(weights[i]) * values[index.index(query[i])] for i in labelled]
+            expected.append(sum(terms) / float(sum(weights[i] for i in labelled)))
         assert named[name].resampled == pytest.approx(expected), name
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_other_metrics_are_means_over_all_the_drawn_images(few, direction):
-    studies, matching, labels = made(1)
+def test_other_metrics_are_means_over_all_the_drawn_images(few_replicates, direction):
+    studies, matching, labels = collection(1)
     found = ranked(matching, labels)
     named = Estimator(matching, studies, SEED).replicates(found)
     query, weights = shares(matching, direction)
-    resamples = list(drawn(studies, few))
+    resamples = list(drawn(studies, few_replicates))
     for name, values in metrics.per_query(found[direction].counts).items():
         assert named[direction][name].value == pytest.approx(values.mean())
         expected = [
@@ -132,16 +132,16 @@ def test_other_metrics_are_means_over_all_the_drawn_images(few, direction):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_median_ranks_are_medians_of_the_drawn_images(few, direction, seed):
-    studies, matching, labels = made(seed)
+def test_median_ranks_are_medians_of_the_drawn_images(few_replicates, direction, seed):
+    studies, matching, labels = collection(seed)
     found = ranked(matching, labels, seed)
     named = Estimator(matching, studies, SEED).replicates(found)[direction]
     query, weights = shares(matching, direction)
     ranks = metrics.ranks(found[direction].counts)
     assert named["median_rank"].value == np.median(ranks)
     expected = [
-        middle([ranks[query[i]] for i in images], [weights[i] for i in images])
-        for images in drawn(studies, few)
+        weighted_median([ranks[query[i]] for i in images], [weights[i] for i in images])
+        for images in drawn(studies, few_replicates)
     ]
     assert named["median_rank"].resampled.tolist() == expected
 
@@ -149,7 +149,7 @@ def test_median_ranks_are_medians_of_the_drawn_images(few, direction, seed):
 @pytest.mark.parametrize("name", ["precision@5", "ndcg@10"])
 def test_intervals_agree_with_scipy(monkeypatch, name):
     monkeypatch.setattr(estimates, "REPLICATES", 10_000)
-    studies, matching, labels = made(2, images=200, alone=True)
+    studies, matching, labels = collection(2, images=200, alone=True)
     found = ranked(matching, labels, values=1000)
     ours = Estimator(matching, studies, SEED).replicates(found)["image_to_report"][name].estimate()
     labelled = np.zeros(200)
@@ -174,7 +174,7 @@ def test_intervals_agree_with_scipy(monkeypatch, name):
 
 
 def test_a_resample_without_labels_makes_the_interval_unknown():
-    studies, matching, _ = made(3, alone=True)
+    studies, matching, _ = collection(3, alone=True)
     labels = [frozenset("a"), frozenset("b"), *[None] * (IMAGES - 2)]
     named = Estimator(matching, studies, SEED).replicates(ranked(matching, labels))
     estimate = named["image_to_report"]["ndcg@10"].estimate()
@@ -183,8 +183,8 @@ def test_a_resample_without_labels_makes_the_interval_unknown():
     assert np.isfinite(named["image_to_report"]["hit@10"].estimate().low)
 
 
-def test_one_study_makes_every_interval_unknown_and_no_value():
-    studies, matching, labels = made(3, unlabelled=0)
+def test_one_study_makes_intervals_unknown_but_not_values():
+    studies, matching, labels = collection(3, unlabelled=0)
     of_one = Estimator(matching, ["s"] * IMAGES, SEED).replicates(ranked(matching, labels))
     named = Estimator(matching, studies, SEED).replicates(ranked(matching, labels))
     chance = chances(ranked(matching, labels))
@@ -200,8 +200,8 @@ def test_one_study_makes_every_interval_unknown_and_no_value():
 # --- chance and retention ------------------------------------------------------------------
 
 
-def test_chance_is_what_equal_scores_give():
-    studies, matching, labels = made(4)
+def test_chance_equals_identical_scores():
+    studies, matching, labels = collection(4)
     chance = chances(ranked(matching, labels))
     guessing = Estimator(matching, studies, SEED).replicates(ranked(matching, labels, values=1))
     for direction in DIRECTIONS:
@@ -210,12 +210,12 @@ def test_chance_is_what_equal_scores_give():
             assert value == pytest.approx(guessing[direction][name].value), name
 
 
-def test_retention_is_taken_resample_by_resample():
-    studies, matching, labels = made(5)
+def test_retention_is_computed_per_resample():
+    studies, matching, labels = collection(5)
     estimator = Estimator(matching, studies, SEED)
     of_clean, of_found = ranked(matching, labels, 1), ranked(matching, labels, 2)
     clean, found = (estimator.replicates(r)["image_to_report"] for r in (of_clean, of_found))
-    # Chance far below, so that no resample of the clean metric comes near it.
+    # A low chance level, so that no resample of the clean metric is near it.
     chance = dict.fromkeys(chances(of_clean)["image_to_report"], 0.01)
     made_of = estimates.estimates(found, clean, chance)
     assert set(made_of) == set(metrics.RANGES)
@@ -225,14 +225,14 @@ def test_retention_is_taken_resample_by_resample():
         assert estimate.value == pytest.approx(
             (found[name].value - 0.01) / (clean[name].value - 0.01)
         )
-        # The 25th from either end, or its neighbour: 0.025 is no binary number.
+        # The 25th from either end, or its neighbour: 0.025 has no exact binary representation.
         ordered = np.sort(kept)
         assert min(abs(estimate.low - ordered[24:26])) < 1e-12
         assert min(abs(estimate.high - ordered[974:976])) < 1e-12
 
 
 def test_without_label_rankings_their_metrics_are_unknown_and_the_others_are_not():
-    studies, matching, labels = made(6)
+    studies, matching, labels = collection(6)
     bare = {
         direction: Ranked(own.counts, None, np.zeros(0, dtype=np.int64))
         for direction, own in ranked(matching, labels).items()
@@ -251,7 +251,7 @@ def test_without_label_rankings_their_metrics_are_unknown_and_the_others_are_not
 
 
 def test_the_median_of_no_observation_is_unknown():
-    """As the mean of none is: a value out of thin air would narrow the interval."""
+    """As for the mean: an arbitrary value would narrow the interval."""
     from robustness.statistics import Bootstrap
 
     values, weights = np.array([1.0, 5.0, 5.0]), np.array([0.0, 1.0, 1.0])

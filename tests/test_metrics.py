@@ -1,4 +1,4 @@
-"""Metrics against enumeration of every way to break the ties, and against scipy."""
+"""Metrics against enumeration of all tie-breaks, and against scipy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 
 def rank_counts_of(scores, positives):
-    """Counts of a score matrix, through queries that pick its columns."""
+    """Return the rank counts of a score matrix, with the identity matrix as the gallery."""
     from robustness.ranking import rank_counts
 
     scores = np.asarray(scores, dtype=np.float32)
@@ -20,21 +20,21 @@ def rank_counts_of(scores, positives):
 
 @st.composite
 def small_rankings(draw):
-    """One query over at most 7 items with scores 0 to 2, so that ties abound."""
+    """Draw one query over at most 7 items with scores 0 to 2, so that ties are frequent."""
     scores = draw(st.lists(st.integers(0, 2), min_size=1, max_size=7))
-    right = draw(st.sets(st.integers(0, len(scores) - 1), min_size=1))
-    return scores, sorted(right)
+    positives = draw(st.sets(st.integers(0, len(scores) - 1), min_size=1))
+    return scores, sorted(positives)
 
 
-def all_tie_breaks(scores, right):
-    """The ranks of the positives in every order that the scores allow, equally likely."""
+def all_tie_breaks(scores, positives):
+    """Return the ranks of the positives in every order that the scores allow, equally likely."""
     outcomes = [[]]
     above = 0
     for value in sorted(set(scores), reverse=True):
         level = [i for i, score in enumerate(scores) if score == value]
-        mine = sum(i in right for i in level)
-        places = [[above + 1 + p for p in c] for c in combinations(range(len(level)), mine)]
-        outcomes = [found + more for found in outcomes for more in places]
+        tied = sum(i in positives for i in level)
+        choices = [[above + 1 + p for p in c] for c in combinations(range(len(level)), tied)]
+        outcomes = [ranks + more for ranks in outcomes for more in choices]
         above += len(level)
     return outcomes
 
@@ -44,9 +44,9 @@ def all_tie_breaks(scores, right):
 def test_metrics_are_the_mean_over_every_tie_break(ranking, k):
     from robustness import metrics
 
-    scores, right = ranking
-    outcomes = all_tie_breaks(scores, right)
-    counts = rank_counts_of([scores], [right])
+    scores, positives = ranking
+    outcomes = all_tie_breaks(scores, positives)
+    counts = rank_counts_of([scores], [positives])
     hit = np.mean([min(ranks) <= k for ranks in outcomes])
     assert metrics.hit_at(counts, k) == pytest.approx(hit)
     recall = np.mean([np.mean([rank <= k for rank in ranks]) for ranks in outcomes])
@@ -59,25 +59,25 @@ def test_metrics_are_the_mean_over_every_tie_break(ranking, k):
 
 @settings(max_examples=100)
 @given(small_rankings(), st.integers(1, 8))
-def test_chance_is_what_equal_scores_give(ranking, k):
+def test_chance_equals_identical_scores(ranking, k):
     from robustness import metrics
 
-    scores, right = ranking
-    chance = metrics.chance_counts(rank_counts_of([scores], [right]))
-    equal = rank_counts_of([[0] * len(scores)], [right])
+    scores, positives = ranking
+    chance = metrics.chance_counts(rank_counts_of([scores], [positives]))
+    equal = rank_counts_of([[0] * len(scores)], [positives])
     assert metrics.hit_at(chance, k) == pytest.approx(metrics.hit_at(equal, k))
     assert metrics.recall_at(chance, k) == pytest.approx(metrics.recall_at(equal, k))
     assert metrics.mean_reciprocal_rank(chance) == metrics.mean_reciprocal_rank(equal)
 
 
-@pytest.mark.parametrize(("gallery", "right", "k"), [(50, 1, 10), (50, 7, 10), (480, 30, 5)])
-def test_chance_of_a_hit_is_hypergeometric(gallery, right, k):
+@pytest.mark.parametrize(("gallery", "positives", "k"), [(50, 1, 10), (50, 7, 10), (480, 30, 5)])
+def test_chance_of_a_hit_is_hypergeometric(gallery, positives, k):
     from scipy.stats import hypergeom
 
     from robustness import metrics
 
-    counts = rank_counts_of([[0] * gallery], [range(right)])
-    expected = hypergeom.sf(0, gallery, right, k)
+    counts = rank_counts_of([[0] * gallery], [range(positives)])
+    expected = hypergeom.sf(0, gallery, positives, k)
     assert metrics.hit_at(counts, k) == pytest.approx(expected)
 
 
@@ -102,7 +102,7 @@ def test_a_cutoff_beyond_the_gallery_finds_everything():
 
 
 @pytest.mark.parametrize("function", ["hit_at", "recall_at"])
-def test_a_cutoff_below_one_is_named(function):
+def test_a_cutoff_below_one_is_rejected(function):
     from robustness import metrics
 
     with pytest.raises(ValueError, match="cutoff k is 0; it must be at least 1"):

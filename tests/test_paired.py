@@ -1,4 +1,4 @@
-"""The paired comparison of one case: answers, clusters, intervals."""
+"""Paired comparison: answers, clusters, intervals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def answers(ranks):
 
 
 def one_way(baseline, candidate, clusters=None):
-    """A comparison in one direction from ranks; every query its own cluster, unless given."""
+    """Compare ranks in one direction; by default every query is its own cluster."""
     clusters = np.arange(len(baseline)) if clusters is None else np.asarray(clusters)
     return compare_answers(
         {"image_to_report": answers(baseline)},
@@ -47,7 +47,7 @@ def one_way(baseline, candidate, clusters=None):
 
 
 def two_ways(rng, n=60, texts=45):
-    """Ranks both ways with texts that several images share."""
+    """Return random answers of two models in both directions; some texts have several images."""
     text = np.concatenate([np.arange(texts), rng.integers(0, texts, n - texts)])
     sizes = dict(zip(WAYS, (n, texts), strict=True))
     models = [{d: answers(rng.integers(1, 40, m)) for d, m in sizes.items()} for _ in range(2)]
@@ -56,7 +56,7 @@ def two_ways(rng, n=60, texts=45):
     return *models, query_clusters(matching.text_of_image, patients)
 
 
-# --- one value a query -----------------------------------------------------------------
+# --- one value per query -----------------------------------------------------------------
 
 
 @given(st.integers(0, 4), st.integers(0, 4), st.integers(1, 3))
@@ -67,7 +67,7 @@ def test_log_rank_is_the_mean_over_all_orders_of_the_ties(greater, equal, tied):
     assert found.tolist() == pytest.approx([np.mean(np.log(firsts))], abs=1e-12)
 
 
-def test_log_rank_where_every_item_scores_alike_is_that_of_guessing():
+def test_log_rank_of_identical_scores_equals_guessing():
     found = log_ranks(counts([0], [999], [1], 1000))
     assert found.tolist() == pytest.approx([np.log(np.arange(1, 1001)).mean()])
 
@@ -78,11 +78,11 @@ def test_answers_of_counts():
     assert found.log_rank[:3].tolist() == pytest.approx(np.log([1, 10, 11]).tolist())
 
 
-def test_patients_are_joined_where_they_share_a_text():
+def test_patients_who_share_a_text_are_joined():
     texts = ["clear", "clear", "mass", "line", "line", "tube"]
     patients = ["a", "b", "b", "c", "c", "d"]
     found = query_clusters(match(texts, list("abbcde"), "identical_text").text_of_image, patients)
-    # a and b share "clear", and with b comes "mass"; c and d are alone.
+    # a and b share "clear", and b also has "mass"; c and d share nothing.
     assert found["image_to_report"].tolist() == [0, 0, 0, 1, 1, 2]
     assert found["report_to_image"].tolist() == [0, 0, 1, 2]
 
@@ -119,7 +119,7 @@ def test_statistic_is_the_mean_of_the_directions_means():
     assert found.p == sign_flip_test(terms, together)
 
 
-def test_the_fall_that_costs_half_of_the_hits():
+def test_the_rise_that_costs_half_of_the_hits():
     baseline, candidate, clusters = two_ways(np.random.default_rng(10))
     found = compare_answers(baseline, candidate, clusters)
     assert found.baseline_hit == pytest.approx(np.mean([baseline[d].hit.mean() for d in WAYS]))
@@ -132,7 +132,7 @@ def test_the_fall_that_costs_half_of_the_hits():
 
 
 def test_p_is_the_share_of_swaps_of_whole_clusters():
-    """A dozen clusters: candidate and baseline trade their answers, all 4096 ways."""
+    """All 4096 swaps of candidate and baseline in twelve clusters."""
     rng = np.random.default_rng(1)
     sizes = dict(zip(WAYS, (20, 15), strict=True))
     clusters = {
@@ -156,7 +156,7 @@ def test_p_is_the_share_of_swaps_of_whole_clusters():
     assert found.flip_standard_error == pytest.approx(np.std(shifts))
 
 
-def test_equal_models_show_no_change():
+def test_identical_models_show_no_change():
     baseline, _, clusters = two_ways(np.random.default_rng(2))
     found = compare_answers(baseline, baseline, clusters)
     assert (found.p, found.drop, found.log_rank_rise, found.standard_error) == (1, 0, 0, 0)
@@ -184,7 +184,7 @@ def test_standard_error_is_the_jackknife_over_clusters():
     assert found.standard_error == pytest.approx(jackknife)
 
 
-def test_ten_alike_queries_of_a_patient_say_no_more_than_one():
+def test_ten_identical_queries_of_a_patient_are_no_more_than_one():
     rng = np.random.default_rng(5)
     baseline, candidate = rng.integers(1, 21, (2, 100))
     once = one_way(baseline, candidate)
@@ -194,7 +194,7 @@ def test_ten_alike_queries_of_a_patient_say_no_more_than_one():
     assert many.p == pytest.approx(once.p, rel=1e-9)
 
 
-def test_one_cluster_says_nothing():
+def test_one_cluster_has_no_standard_error():
     found = one_way([1, 1, 1], [50, 50, 50], [7, 7, 7])
     assert found.p == 0.5
     assert found.standard_error == math.inf
@@ -213,8 +213,8 @@ def test_limits_solve_the_score_equation():
         )
 
 
-def test_no_change_seen_excludes_no_more_than_its_n_can():
-    """Tango's (1998) score limit where no pair is discordant: z^2 / (n + z^2)."""
+def test_the_interval_without_any_change_depends_on_n():
+    """Tango's (1998) score limit without discordant pairs: z^2 / (n + z^2)."""
     found = one_way(np.ones(200), np.ones(200))
     z = 1.959963984540054
     assert found.limits()[1] == pytest.approx(z**2 / (200 + z**2), rel=0.02)
@@ -243,15 +243,15 @@ def test_limits_cover_the_true_drop(lost, gained, n, confidence):
         low, high = found.limits(confidence)
         inside += times * (low <= lost - gained <= high)
     assert inside / 20_000 >= confidence - 0.003
-    # Wider than they need be, above all for rare losses; elsewhere not by much.
+    # The limits are conservative, above all for rare losses, elsewhere only slightly.
     assert inside / 20_000 <= (0.99 if gained else 1)
 
 
-# --- what is refused ---------------------------------------------------------------------
+# --- invalid input ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("who", "direction", "what", "value", "message"),
+    ("model", "direction", "field", "value", "message"),
     [
         ("baseline", 0, "log_rank", np.nan, "baseline image_to_report log rank of query 3 is nan"),
         (
@@ -266,15 +266,15 @@ def test_limits_cover_the_true_drop(lost, gained, n, confidence):
         ("candidate", 0, "hit", 1.5, "candidate image_to_report hit@10 of query 3 is 1.5"),
     ],
 )
-def test_a_value_that_cannot_be_is_named(who, direction, what, value, message):
+def test_an_invalid_value_is_reported(model, direction, field, value, message):
     baseline, candidate, clusters = two_ways(np.random.default_rng(8))
-    answer = {"baseline": baseline, "candidate": candidate}[who][WAYS[direction]]
-    getattr(answer, what)[3] = value
+    answer = {"baseline": baseline, "candidate": candidate}[model][WAYS[direction]]
+    getattr(answer, field)[3] = value
     with pytest.raises(ValueError, match=re.escape(message)):
         compare_answers(baseline, candidate, clusters)
 
 
-def test_other_queries_and_other_directions_are_named():
+def test_mismatched_queries_and_directions_are_reported():
     baseline, candidate, clusters = two_ways(np.random.default_rng(9))
     short = candidate | {"image_to_report": answers(np.ones(59))}
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""The smallest drop that is seen, against scipy's root of its own equation; two clusters."""
+"""The smallest detectable drop, against scipy's root of its equation; two clusters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustness.ranking import rank_counts
 
 
 def comparison(n, worse, seed=0):
-    """Ranks from 1 on, of which a share is pushed back by up to nine places."""
+    """Compare random ranks of which a fraction is worsened by up to nine."""
     rng = np.random.default_rng(seed)
     before = rng.geometric(0.15, n).astype(float)
     after = before + rng.integers(1, 10, n) * (rng.random(n) < worse)
@@ -50,14 +50,14 @@ def test_the_smallest_drop_is_the_root_of_its_equation(n, worse, cases, alpha, m
         assert drop == pytest.approx(root, rel=1e-6)
 
 
-def test_what_is_rarely_asked_of_power_is_refused():
+def test_invalid_power_is_rejected():
     for power in (0, 1, -0.5, math.nan):
-        with pytest.raises(ValueError, match="it is between 0 and 1"):
+        with pytest.raises(ValueError, match="it must be between 0 and 1"):
             smallest_drop(comparison(50, 0.0), cases=1, power=power)
 
 
 def test_two_clusters_have_an_error():
-    """The jackknife of two means is half their distance."""
+    """The jackknife standard error of two means is half their distance."""
     one, other = np.array([1.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0])
     log_rank = np.log([1.0, 2.0, 30.0])
     found = compare_answers(

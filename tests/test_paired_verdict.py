@@ -1,4 +1,4 @@
-"""What comparisons mean: regressions, non-inferiority, the smallest drop that is seen."""
+"""Decisions: regression, non-inferiority, the smallest detectable drop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAY = "image_to_report"
 
 
 def comparison(baseline, candidate):
-    """One direction, from log ranks; every query is its own cluster."""
+    """Compare log ranks in one direction; every query is its own cluster."""
     both = [
         Answers(np.asarray(x), (x <= math.log(10.5)).astype(float)) for x in (baseline, candidate)
     ]
@@ -38,16 +38,16 @@ FOUND = replace(comparison(np.zeros(500), np.zeros(500)), drop=0.02, standard_er
     [
         (ALPHA, MARGIN + 1e-9, True),
         (ALPHA, MARGIN, False),  # a drop of the margin is allowed
-        (ALPHA + 1e-9, 0.5, False),  # a large drop that chance explains
-        (0.0, 0.009, False),  # a sure change that does not matter
+        (ALPHA + 1e-9, 0.5, False),  # a large drop that is not significant
+        (0.0, 0.009, False),  # a significant change within the margin
         (0.0, -0.5, False),
     ],
 )
-def test_a_regression_is_sure_and_matters(p, drop, fails):
+def test_a_regression_is_significant_and_beyond_the_margin(p, drop, fails):
     assert regressed(replace(FOUND, adjusted_p=p, drop=drop)) is fails
 
 
-def test_level_and_margin_are_the_callers():
+def test_level_and_margin_are_parameters():
     found = replace(FOUND, adjusted_p=0.02, drop=0.02)
     assert regressed(found, alpha=0.05)
     assert not regressed(found, alpha=0.05, margin=0.02)
@@ -61,12 +61,12 @@ def test_adjusting_is_holm_over_the_cases_of_a_run():
     assert [found.p for found in adjusted] == p
 
 
-def test_a_p_value_that_was_not_adjusted_decides_nothing():
+def test_an_unadjusted_p_value_is_rejected():
     with pytest.raises(ValueError, match="not adjusted"):
         regressed(FOUND)
 
 
-def test_non_inferior_where_the_upper_limit_of_all_cases_is_below_the_margin():
+def test_non_inferior_if_the_upper_limit_of_all_cases_is_below_the_margin():
     found = replace(FOUND, drop=0.0, standard_error=0.002, sum_squared_weights=1e-4)
     # One-sided at .05 / 32: z is 2.955.
     high = found.limits(1 - 0.1 / 32)[1]
@@ -78,17 +78,17 @@ def test_non_inferior_where_the_upper_limit_of_all_cases_is_below_the_margin():
 
 
 @pytest.mark.parametrize(("n", "passes"), [(100, False), (800, False), (1000, True)])
-def test_what_too_few_queries_cannot_exclude_is_not_excluded(n, passes):
-    """No query changed. Were the drop 1 point, n = 800 would show none in .0003 of the runs;
-    .05 / 32 are allowed, so there is room, but not for n = 600."""
+def test_too_few_queries_do_not_exclude_the_margin(n, passes):
+    """No query changed. If the true drop were 1 point, n = 800 would show no change in .0003
+    of the runs; .05 / 32 is allowed, so there is slack, but not enough for n = 600."""
     found = comparison(np.zeros(n), np.zeros(n))
     assert non_inferior(found, cases=32) is passes
     if passes:
         assert (1 - MARGIN) ** n < 0.05 / 32
 
 
-def test_a_drop_of_the_margin_passes_as_seldom_as_promised():
-    """Non-inferiority at the edge, rare losses and balanced changes: at most alpha pass."""
+def test_a_drop_of_the_margin_passes_with_probability_alpha_at_most():
+    """At a true drop of the margin, at most alpha pass (rare losses and balanced changes)."""
     rng = np.random.default_rng(0)
     for lost, gained in ((0.01, 0.0), (0.03, 0.02), (0.11, 0.10)):
         samples = rng.multinomial(2000, [lost, gained, 1 - lost - gained], 40_000)
@@ -105,33 +105,33 @@ def test_a_drop_of_the_margin_passes_as_seldom_as_promised():
 
 
 @pytest.mark.parametrize(("n", "noise"), [(500, 0.3), (1000, 0.05), (1000, 0.6), (1500, 0.3)])
-def test_the_smallest_drop_is_seen_about_as_often_as_asked(n, noise):
-    """Two models whose log ranks scatter alike, and a share of the candidate's fall.
+def test_the_smallest_drop_is_detected_with_about_the_given_power(n, noise):
+    """Two models with equal log rank noise; a fraction of the candidate's log ranks rises.
 
-    .8 asked for, .7 to .92 found: the normal approximation, the bound of the joint
+    The power is .8; .7 to .92 is accepted: normal approximation, the bound on the joint
     probability, and 150 runs (standard error .033).
     """
     rng = np.random.default_rng(n)
     cutoff = math.log(10.5)
 
-    def pair(share, fall, n=n):
+    def pair(share, rise, n=n):
         truth, scatter = rng.exponential(1.5, n), rng.normal(0, noise, (2, n))
-        fallen = fall * (rng.random(n) < share)
-        return np.maximum(truth + scatter[0], 0), np.maximum(truth + scatter[1] + fallen, 0)
+        risen = rise * (rng.random(n) < share)
+        return np.maximum(truth + scatter[0], 0), np.maximum(truth + scatter[1] + risen, 0)
 
     alike = comparison(*pair(0, 0))
     drop = smallest_drop(alike, cases=32)
     share = 2 * drop / alike.baseline_hit
     before, after = (ranks <= cutoff for ranks in pair(share, alike.half_loss_rise, 10**6))
     assert before.mean() - after.mean() == pytest.approx(drop, rel=0.1)
-    seen = 0
+    detected = 0
     for _ in range(150):
         found = comparison(*pair(share, alike.half_loss_rise))
-        seen += found.p <= ALPHA / 32 and found.drop > MARGIN
-    assert 0.7 <= seen / 150 <= 0.92
+        detected += found.p <= ALPHA / 32 and found.drop > MARGIN
+    assert 0.7 <= detected / 150 <= 0.92
 
 
-def test_the_smallest_drop_shrinks_with_n_and_grows_with_what_is_asked():
+def test_the_smallest_drop_shrinks_with_n_and_grows_with_strictness():
     rng = np.random.default_rng(1)
     few, many = (
         comparison(x, np.abs(x + rng.normal(0, 0.3, len(x))))
@@ -145,8 +145,8 @@ def test_the_smallest_drop_shrinks_with_n_and_grows_with_what_is_asked():
     assert smallest_drop(few, cases=32, margin=0) < drop
 
 
-def test_the_smallest_drop_of_equal_models_is_not_the_margin():
-    """No change seen is no proof that n sees any: 22 patients must fall."""
+def test_the_smallest_drop_of_identical_models_exceeds_the_margin():
+    """An unchanged run does not imply high power: 22 patients must get worse."""
     found = comparison(np.zeros(200), np.zeros(200))
     assert smallest_drop(found, cases=32) > 11 / 200
     assert smallest_drop(comparison(np.zeros(20), np.zeros(20)), cases=32) == math.inf
@@ -155,25 +155,25 @@ def test_the_smallest_drop_of_equal_models_is_not_the_margin():
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("setting", "message"),
     [
         ({"alpha": 0.0}, "alpha is 0.0"),
         ({"alpha": 0.5}, "alpha is 0.5"),
         ({"alpha": 1.0}, "alpha is 1.0"),
         ({"alpha": math.nan}, "alpha is nan"),
         ({"margin": -0.01}, "margin is -0.01"),
-        ({"margin": 1.0}, "margin is 1.0; it is a fraction"),
+        ({"margin": 1.0}, "margin is 1.0; it must be a fraction"),
         ({"margin": math.nan}, "margin is nan"),
     ],
 )
-def test_settings_out_of_range_are_refused(asked, message):
+def test_settings_out_of_range_are_rejected(setting, message):
     for decide in (regressed, non_inferior, smallest_drop):
         cases = {} if decide is regressed else {"cases": 32}
         with pytest.raises(ValueError, match=message):
-            decide(replace(FOUND, adjusted_p=0.5), **cases, **asked)
+            decide(replace(FOUND, adjusted_p=0.5), **cases, **setting)
 
 
-def test_there_is_a_case_and_a_power():
+def test_zero_cases_and_invalid_power_are_rejected():
     for decide in (non_inferior, smallest_drop):
         with pytest.raises(ValueError, match="0 cases"):
             decide(FOUND, cases=0)

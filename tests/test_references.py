@@ -1,12 +1,12 @@
 """Metrics against trec_eval and ranx, bootstrap intervals against scipy on the same resamples.
 
 Without ties the three agree to the last digits. With ties they do not: trec_eval puts the
-item whose name sorts last first, ranx whatever its sort leaves first, and this project takes
-the mean over every order. So ties are compared with trec_eval's mean over every way to name
-the items.
+item whose name sorts last first, ranx the item its sort happens to put first, and this
+project takes the mean over all orders. So ties are compared with trec_eval's mean over all
+assignments of names to the items.
 
-Elsewhere: sign flips beside ``scipy.stats.permutation_test`` (``test_signflip.py``), Wilson's
-limit beside ``scipy.stats.binomtest`` (``test_thresholds_update.py``), ties enumerated
+Elsewhere: sign flips against ``scipy.stats.permutation_test`` (``test_signflip.py``), Wilson's
+limit against ``scipy.stats.binomtest`` (``test_thresholds_update.py``), ties enumerated
 (``test_metrics.py``, ``test_topk.py``), ranks (``test_ranking_references.py``).
 """
 
@@ -32,24 +32,24 @@ from robustness.topk import expected_gains, ideal_gains
 KS = (1, 5, 10)
 
 
-def ours(scores, right, gains):
-    """This project's metrics of each query, by trec_eval's names.
+def ours(scores, positives, gains):
+    """Return this project's per-query metrics under trec_eval's names.
 
     Args:
         scores: ``[Q, G]``.
-        right: The right items of each query.
+        positives: The positives of each query.
         gains: ``[Q, G]``, graded, 0 to 1.
     """
     scores, gains = np.asarray(scores, np.float32), np.asarray(gains, np.float64)
-    counts = rank_counts(scores, np.eye(scores.shape[1], dtype=np.float32), right)
+    counts = rank_counts(scores, np.eye(scores.shape[1], dtype=np.float32), positives)
     same = np.zeros_like(gains)
-    for row, items in zip(same, right, strict=True):
+    for row, items in zip(same, positives, strict=True):
         row[items] = 1
-    at_places = expected_gains(
+    at_ranks = expected_gains(
         torch.from_numpy(scores), torch.from_numpy(np.stack([same, gains])), 10
     )
-    places = TopGains(
-        *at_places.numpy(),
+    top_gains = TopGains(
+        *at_ranks.numpy(),
         ideal=ideal_gains(torch.from_numpy(gains), 10).numpy(),
         mean_binary=same.mean(1),
         mean_graded=gains.mean(1),
@@ -59,24 +59,24 @@ def ours(scores, right, gains):
     for k in KS:
         named[f"success_{k}"] = metrics.hits(counts, k)
         named[f"recall_{k}"] = metrics.recalls(counts, k)
-        named[f"P_{k}"] = metrics.precisions(places, k)
-        named[f"ndcg_cut_{k}"] = metrics.ndcgs(places, k)
+        named[f"P_{k}"] = metrics.precisions(top_gains, k)
+        named[f"ndcg_cut_{k}"] = metrics.ndcgs(top_gains, k)
     return named
 
 
-def trec_eval(scores, right, gains, names=None):
-    """The same by trec_eval; gains are whole numbers there, so in quarters here.
+def trec_eval(scores, positives, gains, names=None):
+    """Return trec_eval's per-query metrics; its gains are integers, so ours are in quarters.
 
     Args:
         scores: ``[Q, G]``.
-        right: The right items of each query.
+        positives: The positives of each query.
         gains: ``[Q, G]``, graded.
-        names: What each query calls its items, ``[Q, G]``; ``d00``, ``d01``, ... where not given.
+        names: Names of each query's items, ``[Q, G]``; by default ``d00``, ``d01``, ...
     """
     scores = np.asarray(scores)
     if names is None:
         names = [[f"d{i:02}" for i in range(scores.shape[1])]] * len(scores)
-    rows = list(zip(names, scores.tolist(), right, np.asarray(gains).tolist(), strict=True))
+    rows = list(zip(names, scores.tolist(), positives, np.asarray(gains).tolist(), strict=True))
     run = {f"q{q:03}": dict(zip(ids, row, strict=True)) for q, (ids, row, _, _) in enumerate(rows)}
     same = {
         f"q{q:03}": {name: int(i in set(items)) for i, name in enumerate(ids)}
@@ -100,16 +100,18 @@ def trec_eval(scores, right, gains, names=None):
 
 @st.composite
 def problems(draw, *, ties):
-    """Scores, right items and gains in quarters, for up to 20 queries and 30 items."""
+    """Draw scores, positives and gains in quarters, for up to 20 queries and 30 items."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     queries, items = draw(st.integers(1, 20)), draw(st.integers(1, 5 if ties else 30))
     scores = rng.permuted(np.tile(np.arange(items), (queries, 1)), axis=1)
     if ties:
         scores = rng.integers(0, 3, (1, items))
-    right = [rng.choice(items, rng.integers(1, items + 1), replace=False).tolist() for _ in scores]
+    positives = [
+        rng.choice(items, rng.integers(1, items + 1), replace=False).tolist() for _ in scores
+    ]
     gains = rng.integers(0, 5, scores.shape) / 4
     gains[np.arange(len(gains)), rng.integers(0, items, len(gains))] = 1
-    return scores, right, gains
+    return scores, positives, gains
 
 
 # --- trec_eval and ranx ------------------------------------------------------------------
@@ -117,7 +119,7 @@ def problems(draw, *, ties):
 
 @settings(max_examples=60)
 @given(problems(ties=False))
-def test_without_ties_every_query_is_as_trec_eval_has_it(problem):
+def test_without_ties_every_query_agrees_with_trec_eval(problem):
     mine, theirs = ours(*problem), trec_eval(*problem)
     assert mine.keys() == theirs.keys()
     for name, values in theirs.items():
@@ -127,26 +129,26 @@ def test_without_ties_every_query_is_as_trec_eval_has_it(problem):
 @settings(max_examples=25)
 @given(problems(ties=True))
 def test_with_ties_a_query_is_the_mean_of_trec_eval_over_all_names(problem):
-    """Five items have 120 names: trec_eval orders a tie by them."""
-    scores, right, gains = problem
+    """Five items can be named in 120 ways; trec_eval orders a tie by name."""
+    scores, positives, gains = problem
     names = [[f"d{i}" for i in order] for order in permutations(range(scores.shape[1]))]
-    repeated = ([part[0]] * len(names) for part in (scores, right, gains))
+    repeated = ([part[0]] * len(names) for part in (scores, positives, gains))
     theirs = trec_eval(*repeated, names=names)
     for name, (value,) in ours(*problem).items():
         assert value == pytest.approx(theirs[name].mean(), abs=1e-9), name
 
 
-def test_a_tie_is_no_hit_or_miss_by_name():
-    """trec_eval gives the tied item whose name sorts last the better rank."""
+def test_the_order_of_a_tie_does_not_depend_on_names():
+    """trec_eval ranks the tied item whose name sorts last first."""
     tied = ([[1, 1]], [[0]], [[1, 0]])
     assert trec_eval(*tied)["success_1"] == [0]
     assert trec_eval(*tied, names=[["d1", "d0"]])["success_1"] == [1]
     assert ours(*tied)["success_1"] == [0.5]
 
 
-def test_a_fixed_problem_is_as_ranx_has_it():
-    scores, right, gains = ranx_values.problem()
-    mine = ours(scores, right, gains / 4)
+def test_a_fixed_problem_agrees_with_ranx():
+    scores, positives, gains = ranx_values.problem()
+    mine = ours(scores, positives, gains / 4)
     names = {"mrr": "recip_rank", "hit_rate": "success", "precision": "P", "ndcg": "ndcg_cut"}
     for name, value in ranx_values.VALUES.items():
         metric, _, k = name.partition("@")
@@ -157,11 +159,11 @@ def test_a_fixed_problem_is_as_ranx_has_it():
 # --- scipy ---------------------------------------------------------------------------------
 
 R = 1001
-"""Of 1001 resamples the 2.5 % and 97.5 % points are the 26th and 976th, however it is defined."""
+"""With 1001 resamples the 2.5 % and 97.5 % points are the 26th and 976th by any definition."""
 
 
-class _Given(np.random.Generator):
-    """Draws what it is given: scipy's resamples are then the project's own."""
+class _FixedDraws(np.random.Generator):
+    """Generator that returns given draws, so that scipy uses this project's resamples."""
 
     def __init__(self, draws):
         super().__init__(np.random.Philox(0))
@@ -173,7 +175,7 @@ class _Given(np.random.Generator):
 
 
 def same_resamples(bootstrap):
-    """The project's resamples, as the indexes of the studies that each one draws."""
+    """Return the project's resamples as indexes of the drawn studies."""
     return np.array([np.repeat(np.arange(len(row)), row.astype(int)) for row in bootstrap._counts])
 
 
@@ -185,7 +187,7 @@ def by_scipy(bootstrap, columns, statistic):
         vectorized=True,
         n_resamples=R,
         method="percentile",
-        rng=_Given(same_resamples(bootstrap)),
+        rng=_FixedDraws(same_resamples(bootstrap)),
     )
 
 
@@ -200,7 +202,7 @@ def agree(replicates, theirs):
 @pytest.mark.parametrize("n", [20, 151])
 def test_the_bootstrap_of_a_mean_and_a_median_is_scipy_s(n):
     values = np.random.default_rng(n).exponential(size=n)
-    # Zero-padded names sort as the studies stand.
+    # Zero-padded names sort in the order of the studies.
     bootstrap = Bootstrap([f"s{i:03}" for i in range(n)], seed=3, replicates=R)
     agree(bootstrap.mean(values), by_scipy(bootstrap, (values,), np.mean))
     agree(bootstrap.median(values), by_scipy(bootstrap, (values,), np.median))
@@ -230,8 +232,8 @@ def test_a_difference_of_replicates_is_scipy_s_paired_bootstrap():
     assert mine == pytest.approx(theirs.bootstrap_distribution, rel=1e-9, abs=1e-12)
 
 
-def test_resamples_are_as_scipy_s_in_law():
-    """How often one study is drawn is binomial, over all the resamples."""
+def test_resamples_have_the_binomial_distribution():
+    """The number of times one study is drawn, over all resamples."""
     bootstrap = Bootstrap([f"s{i:02}" for i in range(30)], seed=8, replicates=20_000)
     drawn = np.array([(row == 0).sum() for row in same_resamples(bootstrap)])
     expected = stats.binom.pmf(range(5), 30, 1 / 30)

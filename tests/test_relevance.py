@@ -1,4 +1,4 @@
-"""Label agreement along whole rankings, against its definition with Python's sets."""
+"""Gains by label agreement over whole rankings, against their definition with Python sets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAMES = ("edema", "fracture", "mass", "nodule")
 SETS = st.frozensets(st.sampled_from(NAMES))
 
 
-def watched(ranking, queries, gallery, **options):
-    """The gains that one direction's ranking ends with; any positive will do for the ranks."""
-    watcher = ranking.collector()
+def collected(ranking, queries, gallery, **options):
+    """Return the gains of one direction; they do not depend on the positives."""
+    collector = ranking.collector()
     positives = np.zeros(len(queries), dtype=int)
-    rank_counts(queries, gallery, positives, on_tile=watcher, **options)
-    return watcher.gains()
+    rank_counts(queries, gallery, positives, on_tile=collector, **options)
+    return collector.gains()
 
 
 def bits(gains):
@@ -33,18 +33,18 @@ def bits(gains):
 
 
 def by_scores(labels, text_of_image, scores):
-    """The gains of both directions where images and texts score so: small whole numbers."""
+    """Return the gains of both directions for a matrix of small integer scores."""
     scores = np.asarray(scores, dtype=np.float32)
     found = label_rankings(labels, np.asarray(text_of_image), depth=10, device="cpu")
     return {
-        direction: watched(found[direction], by, np.eye(by.shape[1], dtype=np.float32))
+        direction: collected(found[direction], by, np.eye(by.shape[1], dtype=np.float32))
         for direction, by in zip(DIRECTIONS, (scores, scores.T), strict=True)
     }
 
 
 @st.composite
 def collections(draw, largest=5, values=3):
-    """Labels of images (some have none), the text of each, and scores with many ties."""
+    """Draw labels of images (some have none), the text of each, and scores with many ties."""
     images = draw(st.integers(2, largest))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     _, text = np.unique(rng.integers(0, images, images), return_inverse=True)
@@ -54,7 +54,7 @@ def collections(draw, largest=5, values=3):
 
 
 def large_collection(seed, images=60, dimensions=24):
-    """Embeddings on a grid of quarters (scores are exact), a fifth of the images unlabelled."""
+    """Return embeddings on a grid of quarters (exact scores), 20 % of the images unlabelled."""
     rng = np.random.default_rng(seed)
     _, text = np.unique(rng.integers(0, images // 2, images), return_inverse=True)
     labels = [
@@ -72,7 +72,7 @@ def large_collection(seed, images=60, dimensions=24):
 # --- agreement -----------------------------------------------------------------------------
 
 
-def test_the_example_of_the_docstring():
+def test_label_sets_by_hand():
     sets = LabelSets.of([frozenset({"edema", "fracture"}), None, frozenset({"edema"})])
     assert sets.of_image.tolist() == [0, -1, 1]
     assert sets.agreement(np.array([0])).tolist() == [[[1, 0]], [[1, 0.5]]]
@@ -88,7 +88,7 @@ def test_agreement_is_equality_and_the_jaccard_index(labels):
     assert (found == found.transpose(0, 2, 1)).all()
 
 
-def test_what_has_no_finding_agrees_with_its_like_alone():
+def test_an_empty_label_set_agrees_only_with_another_empty_one():
     sets = LabelSets.of([frozenset(), frozenset({"mass"})])
     assert sets.agreement(np.array([0])).tolist() == [[[1, 0]], [[1, 0]]]
     assert LabelSets.of([frozenset()]).agreement(np.array([0])).tolist() == [[[1]], [[1]]]
@@ -98,20 +98,20 @@ def test_what_has_no_finding_agrees_with_its_like_alone():
 
 
 def test_a_text_of_several_images_by_hand():
-    """Text 0 came with images 0 and 1, text 1 with 2, text 2 with an image without labels."""
+    """Text 0 has images 0 and 1, text 1 has image 2, text 2 has an unlabelled image."""
     one, two = frozenset({"mass"}), frozenset({"mass", "edema"})
     scores = [[3, 1, 9], [1, 3, 9], [3, 1, 9], [9, 9, 9]]
     found = by_scores([one, two, two, None], [0, 0, 1, 2], scores)
     to_report = found["image_to_report"]
     assert to_report.gallery_size == 2
-    assert to_report.same[:, :3].tolist() == [[0.5, 0, 0], [1, 0.5, 0], [0.5, 1, 0]]
-    assert to_report.overlap[:, :2].tolist() == [[0.75, 0.5], [1, 0.75], [0.75, 1]]
+    assert to_report.binary[:, :3].tolist() == [[0.5, 0, 0], [1, 0.5, 0], [0.5, 1, 0]]
+    assert to_report.graded[:, :2].tolist() == [[0.75, 0.5], [1, 0.75], [0.75, 1]]
     to_image = found["report_to_image"]
     assert to_image.gallery_size == 3
-    # Images 0 and 2 tie for text 0, at 1/2 and 1/2 of the same, 3/4 and 3/4 of the overlap.
-    assert to_image.same[0, :4].tolist() == [0.5, 0.5, 0.5, 0]
-    assert to_image.overlap[0, :3].tolist() == [0.75, 0.75, 0.75]
-    assert to_image.same[1, :3].tolist() == [1, 0.5, 0.5]
+    # Images 0 and 2 tie for text 0, both with binary gain 1/2 and graded gain 3/4.
+    assert to_image.binary[0, :4].tolist() == [0.5, 0.5, 0.5, 0]
+    assert to_image.graded[0, :3].tolist() == [0.75, 0.75, 0.75]
+    assert to_image.binary[1, :3].tolist() == [1, 0.5, 0.5]
 
 
 @settings(max_examples=60, deadline=None)
@@ -140,8 +140,8 @@ def test_larger_rankings_agree_with_scikit_learn(seed):
     found = label_rankings(labels, text, depth=10, device="cpu")
     images, texts, gains = gains_of(labels, text)
     scores = (of_images.astype(float) @ of_texts.T.astype(float))[np.ix_(images, texts)]
-    to_report = watched(found["image_to_report"], of_images, of_texts)
-    to_image = watched(found["report_to_image"], of_texts, of_images)
+    to_report = collected(found["image_to_report"], of_images, of_texts)
+    to_image = collected(found["report_to_image"], of_texts, of_images)
     for k in (1, 3, 10):
         expected = [ndcg_like_scikit_learn(g, s, k) for g, s in zip(gains[1], scores, strict=True)]
         assert metrics.ndcgs(to_report, k) == pytest.approx(expected, abs=1e-8)
@@ -154,7 +154,7 @@ def test_larger_rankings_agree_with_scikit_learn(seed):
 
 @given(collections(largest=20, values=50))
 @settings(max_examples=50, deadline=None)
-def test_metrics_keep_their_bounds(collection):
+def test_metrics_stay_in_their_ranges(collection):
     for gains in by_scores(*collection).values():
         for name, values in metrics.per_labelled_query(gains).items():
             low, high = metrics.RANGES[name]
@@ -162,43 +162,43 @@ def test_metrics_keep_their_bounds(collection):
             assert (values <= high).all(), name
 
 
-def test_perfect_retrieval_has_ndcg_one_and_the_worst_the_least():
+def test_perfect_retrieval_has_ndcg_one_and_the_worst_the_lowest():
     labels, text, of_images, of_texts = large_collection(4)
     found = label_rankings(labels, text, depth=10, device="cpu")["image_to_report"]
     images, texts, gains = gains_of(labels, text)
     scores = torch.zeros(len(of_images), len(of_texts))
     scores[np.ix_(images, texts)] = torch.from_numpy(gains[1]).float()
-    own = np.arange(len(of_images), dtype=np.float32)[:, None]
-    places = np.arange(len(of_texts), dtype=np.float32)[:, None]
+    image_ids = np.arange(len(of_images), dtype=np.float32)[:, None]
+    text_ids = np.arange(len(of_texts), dtype=np.float32)[:, None]
 
     def score(sign):
-        def picked(queries, gallery):
+        def look_up(queries, gallery):
             return sign * scores[queries[:, 0].long()][:, gallery[:, 0].long()]
 
-        return picked
+        return look_up
 
     best, worst = (
-        metrics.per_labelled_query(watched(found, own, places, score=score(sign)))
+        metrics.per_labelled_query(collected(found, image_ids, text_ids, score=score(sign)))
         for sign in (1, -1)
     )
     for k in metrics.LABEL_CUTOFFS:
-        # Texts of one agreement may differ by a grain, and float32 scores then tie.
+        # Texts of equal relevance may differ by a grain, and float32 scores then tie.
         assert best[f"ndcg@{k}"] == pytest.approx(1, abs=1e-9)
         lowest = [ndcg_like_scikit_learn(gain, -gain, k) for gain in gains[1]]
         assert worst[f"ndcg@{k}"] == pytest.approx(lowest, abs=1e-8)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_equal_scores_give_chance_to_the_last_bit(direction):
+def test_identical_scores_are_bitwise_equal_to_chance(direction):
     labels, text, of_images, of_texts = large_collection(5)
     rows = {"image_to_report": (of_images, of_texts), "report_to_image": (of_texts, of_images)}
     queries, gallery = rows[direction]
     ranking = label_rankings(labels, text, depth=10, device="cpu")[direction]
-    equal = watched(ranking, np.ones_like(queries), np.ones_like(gallery))
-    assert bits(equal) == bits(metrics.chance_gains(watched(ranking, queries, gallery)))
+    equal = collected(ranking, np.ones_like(queries), np.ones_like(gallery))
+    assert bits(equal) == bits(metrics.chance_gains(collected(ranking, queries, gallery)))
 
 
-# --- what must change nothing --------------------------------------------------------------
+# --- invariance --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -209,12 +209,16 @@ def test_tiles_of_any_size_give_the_same_bits(direction):
     sides = (of_images, of_texts, images, texts)
     if direction == "report_to_image":
         sides = (of_texts, of_images, texts, images)
-    queries, gallery, asking, answering = sides
-    whole = bits(watched(LabelRanking(sets, asking, answering, depth=10), queries, gallery))
+    queries, gallery, query_labels, gallery_labels = sides
+    whole = bits(
+        collected(LabelRanking(sets, query_labels, gallery_labels, depth=10), queries, gallery)
+    )
     for tile_bytes in (1, 1000, 3000, 16_000, 10**6):
         for tile_rows in (None, 1, 7, 31):
-            ranking = LabelRanking(sets, asking, answering, depth=10, tile_bytes=tile_bytes)
-            found = watched(ranking, queries, gallery, tile_rows=tile_rows)
+            ranking = LabelRanking(
+                sets, query_labels, gallery_labels, depth=10, tile_bytes=tile_bytes
+            )
+            found = collected(ranking, queries, gallery, tile_rows=tile_rows)
             assert bits(found) == whole, (tile_bytes, tile_rows)
 
 
@@ -223,7 +227,7 @@ def test_tiles_of_any_size_give_the_same_bits(direction):
 def test_permuting_the_gallery_changes_no_bit(direction, seed):
     labels, text, of_images, of_texts = large_collection(seed)
     rng = np.random.default_rng(seed)
-    # Off the grid: products are rounded, and equal rows alone tie.
+    # Off the grid: products are rounded, and only equal rows tie.
     of_images += 0.01 * rng.standard_normal(24).astype(np.float32)
     images, texts = rng.permutation(len(of_images)), rng.permutation(len(of_texts))
     before, after = (
@@ -239,12 +243,12 @@ def test_permuting_the_gallery_changes_no_bit(direction, seed):
     for own, (of_image, *rows) in ((labels, before), (moved, after)):
         ranking = label_rankings(own, of_image, depth=10, device="cpu")[direction]
         queries, gallery = rows if direction == "image_to_report" else reversed(rows)
-        found.append(bits(watched(ranking, queries, gallery)))
+        found.append(bits(collected(ranking, queries, gallery)))
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_permuting_queries_permutes_what_is_found(direction):
+def test_permuting_queries_permutes_the_gains(direction):
     labels, text, of_images, of_texts = large_collection(7)
     rng = np.random.default_rng(7)
     images, texts = rng.permutation(len(of_images)), rng.permutation(len(of_texts))
@@ -254,14 +258,14 @@ def test_permuting_queries_permutes_what_is_found(direction):
     )[direction]
     if direction == "image_to_report":
         order = images
-        old = watched(before, of_images, of_texts)
-        new = watched(after, of_images[images], of_texts[texts])
+        old = collected(before, of_images, of_texts)
+        new = collected(after, of_images[images], of_texts[texts])
     else:
         order = texts
-        old = watched(before, of_texts, of_images)
-        new = watched(after, of_texts[texts], of_images[images])
-    place = before.queries.index.tolist()
-    at = [place.index(i) for i in order if i in place]
+        old = collected(before, of_texts, of_images)
+        new = collected(after, of_texts[texts], of_images[images])
+    labelled = before.queries.index.tolist()
+    at = [labelled.index(i) for i in order if i in labelled]
     for name in ("binary", "graded", "ideal", "mean_binary", "mean_graded"):
         assert getattr(new, name).tobytes() == getattr(old, name)[at].tobytes(), name
 
@@ -278,5 +282,5 @@ def test_permuting_queries_permutes_what_is_found(direction):
         [frozenset()] * 3,
     ],
 )
-def test_labels_that_tell_nothing_apart_make_no_ranking(labels):
+def test_fewer_than_two_label_sets_give_no_ranking(labels):
     assert label_rankings(labels, np.arange(3), depth=10, device="cpu") == {}

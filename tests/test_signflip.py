@@ -17,12 +17,12 @@ from robustness.paired._signflip import _fraction_up_to, whole_steps
 
 
 def alone(values):
-    """Every difference its own cluster."""
+    """Test with every difference as its own cluster."""
     return sign_flip_test(values, range(len(values)))
 
 
 def enumerated(values):
-    """The share of all the 2^C signs that give as large a sum: unrounded, ties counted."""
+    """Return the fraction of all 2^C sign patterns with at least the observed sum, unrounded."""
     sums = np.zeros(1)
     for size in np.abs(values):
         sums = np.concatenate([sums + size, sums - size])
@@ -31,7 +31,7 @@ def enumerated(values):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_as_enumeration_where_few_clusters_differ(seed):
+def test_as_enumeration_of_few_clusters(seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(0.4, 1, int(rng.integers(1, 16))) * 10.0 ** rng.integers(-8, 8)
     assert alone(values) == pytest.approx(enumerated(values), rel=1e-12)
@@ -46,7 +46,7 @@ def test_as_enumeration_of_a_million_signs(worse):
 
 
 def test_as_enumeration_of_log_ranks_with_their_ties():
-    """The rounded sums to the last bit; log 2 + log 3 may part from log 6, and no more."""
+    """Bitwise for the rounded sums; log 2 + log 3 may differ from log 6 by rounding."""
     rng = np.random.default_rng(2)
     for _ in range(20):
         before, after = rng.integers(1, 7, (2, 14))
@@ -76,7 +76,7 @@ def test_as_scipys_permutation_test():
 @pytest.mark.parametrize(
     ("worse", "n"), [(1, 1), (3, 5), (50, 100), (83, 100), (300, 510), (1760, 3000)]
 )
-def test_binomial_where_all_sizes_are_equal(worse, n):
+def test_binomial_if_all_sizes_are_equal(worse, n):
     from scipy import stats
 
     values = np.where(np.arange(n) < worse, 0.37, -0.37)
@@ -86,11 +86,11 @@ def test_binomial_where_all_sizes_are_equal(worse, n):
 
 @pytest.mark.parametrize("z", [3, 4, 5, 6])
 def test_tails_to_1e_9_on_a_lattice_in_whole_numbers(z):
-    """Sizes 1 to 8: shares of subsets counted with Python's own integers."""
+    """Sizes 1 to 8: subsets counted with Python integers."""
     rng = np.random.default_rng(z)
     sizes = rng.integers(1, 9, 120)
     signs = rng.choice([-1, 1], 120)
-    # Signs turn up until the sum is z standard deviations out.
+    # Flip signs to + until the sum is z standard deviations above 0.
     for i in range(120):
         if (signs * sizes).sum() >= z * math.sqrt((sizes**2).sum()):
             break
@@ -106,7 +106,7 @@ def test_tails_to_1e_9_on_a_lattice_in_whole_numbers(z):
     assert alone(signs * sizes * 0.1) == pytest.approx(exact, rel=1e-12)
 
 
-def test_as_random_flips_where_nothing_can_be_enumerated():
+def test_as_random_flips_of_many_clusters():
     """2^20 flips of 300 log rank differences, at p near 1e-3: within four standard errors."""
     rng = np.random.default_rng(4)
     values = np.log(rng.integers(1, 60, 300) / rng.integers(1, 60, 300))
@@ -124,7 +124,7 @@ def test_as_random_flips_where_nothing_can_be_enumerated():
 
 @pytest.mark.parametrize("n", [100, 600])
 def test_rounding_to_steps_moves_small_p_values_by_a_few_percent(n):
-    """Beside steps four times as fine."""
+    """Compared with steps four times as fine."""
     rng = np.random.default_rng(n)
     values = np.log(rng.integers(1, 60, n) / rng.integers(1, 60, n))
     values += 4.0 * values.std() / math.sqrt(n) - values.mean()
@@ -139,7 +139,7 @@ def test_rounding_to_steps_moves_small_p_values_by_a_few_percent(n):
 
 
 def test_level_is_kept_at_every_alpha():
-    """All 2^10 flips of one sample: at most alpha of them have p <= alpha."""
+    """Of all 2^10 flips of one sample, at most a fraction alpha has p <= alpha."""
     sizes = np.random.default_rng(6).exponential(size=10)
     p = np.array([alone(sizes * signs) for signs in itertools.product((-1, 1), repeat=10)])
     for alpha in np.unique(p):
@@ -158,14 +158,14 @@ def test_the_extremes():
 
 def test_clusters_flip_as_a_whole():
     values = [0.1, 0.2, -0.3, 1.0, 1.0, 1.0]
-    # The first cancels but for a rounding; the second is one cluster of three.
+    # The first cancels up to rounding; the second is one cluster of three.
     assert sign_flip_test(values, list("aaabbb")) == 0.5
     assert sign_flip_test(values, list("aaabcd")) == 0.125
     assert sign_flip_test(values[:3], list("aaa")) == 1
 
 
 @pytest.mark.parametrize("n", range(40, 60))
-def test_sizes_in_the_ratio_of_small_numbers_keep_it(n):
+def test_sizes_in_ratios_of_small_integers_keep_them(n):
     steps = whole_steps(0.1 * np.repeat([3, 4, 5, 6], n))
     assert (steps.reshape(4, n) * 3 == steps[0] * np.array([[3], [4], [5], [6]])).all()
 
@@ -189,19 +189,19 @@ def test_zeros_change_nothing():
     st.lists(st.integers(-50, 50), min_size=1, max_size=30),
     st.randoms(use_true_random=False),
 )
-def test_order_names_and_scale_do_not_count(values, random):
+def test_invariant_to_order_names_and_scale(values, random):
     p = alone(np.array(values, dtype=float))
     shuffled = list(values)
     random.shuffle(shuffled)
     names = [f"patient {i}" for i in range(len(values))]
     assert sign_flip_test(shuffled, names) == p
     assert alone(np.array(values) * 2.0**-20) == p
-    # Of a sum and its opposite, both count where they are equal, so the two exceed 1.
+    # Sums equal to the observed one count on both sides, so the two p-values exceed 1.
     assert p + alone(-np.array(values, dtype=float)) >= 1
 
 
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=20), st.integers(0, 19))
-def test_a_sign_turned_worse_never_raises_p(values, at):
+def test_a_worse_sign_never_raises_p(values, at):
     at %= len(values)
     worse = list(values)
     worse[at] = abs(worse[at])
@@ -218,7 +218,7 @@ def test_a_sign_turned_worse_never_raises_p(values, at):
         ([np.inf, 0.0], [0, 1], "difference 0 is inf"),
     ],
 )
-def test_what_is_no_difference_is_refused(values, clusters, message):
+def test_invalid_differences_are_rejected(values, clusters, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         sign_flip_test(values, clusters)
 
@@ -227,7 +227,7 @@ def test_what_is_no_difference_is_refused(values, clusters, message):
 
 
 def closed_test(p):
-    """The adjusted p of the closed test with Bonferroni in every intersection."""
+    """Return the adjusted p-values of the closed test with Bonferroni in every intersection."""
     m = len(p)
     subsets = [s for k in range(1, m + 1) for s in itertools.combinations(range(m), k)]
     return [max(min(1, len(s) * min(p[j] for j in s)) for s in subsets if i in s) for i in range(m)]
@@ -238,8 +238,8 @@ def test_holm_is_the_closed_test(p):
     assert holm(p).tolist() == pytest.approx(closed_test(p), rel=1e-12)
 
 
-def test_holm_as_statsmodels_has_it():
-    """``multipletests(method="holm")``: sorted, times m - arange(m), running maximum, cut."""
+def test_holm_as_in_statsmodels():
+    """``multipletests(method="holm")``: sorted, times m - arange(m), running maximum, capped."""
     p = np.random.default_rng(8).random(32) ** 3
     order = np.argsort(p)
     theirs = np.maximum.accumulate(p[order] * np.arange(32, 0, -1))
@@ -248,7 +248,7 @@ def test_holm_as_statsmodels_has_it():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_holm_keeps_order_and_ties_and_lies_between_p_and_bonferroni(p):
+def test_holm_keeps_order_and_ties_and_is_between_p_and_bonferroni(p):
     p = np.array(p)
     adjusted = holm(p)
     assert (adjusted >= p).all()
@@ -263,6 +263,6 @@ def test_holm_keeps_order_and_ties_and_lies_between_p_and_bonferroni(p):
     ("p", "message"),
     [([0.1, np.nan], "p-value 1 is nan"), ([-0.1], "p-value 0 is -0.1"), ([2], "0 is 2.0")],
 )
-def test_holm_refuses_what_is_no_p_value(p, message):
+def test_holm_rejects_invalid_p_values(p, message):
     with pytest.raises(ValueError, match=message):
         holm(p)

@@ -1,4 +1,4 @@
-"""Bootstrap intervals against scipy and against their own promise."""
+"""Bootstrap intervals against scipy and against their nominal coverage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from robustness.statistics import Bootstrap, Replicates
 
 
-def test_interval_agrees_with_scipy_where_every_study_has_one_image():
+def test_interval_agrees_with_scipy_if_every_study_has_one_image():
     from scipy import stats
 
     values = np.random.default_rng(0).random(300)
@@ -25,24 +25,24 @@ def test_interval_agrees_with_scipy_where_every_study_has_one_image():
 
 
 def test_studies_of_many_images_widen_the_interval():
-    """Ten equal images of a study say no more than one."""
+    """Ten equal images of a study are no more information than one."""
     values = np.repeat(np.random.default_rng(0).random(50), 10)
     clustered = Bootstrap(np.repeat(np.arange(50), 10).astype(str).tolist(), seed=0).mean(values)
-    apart = Bootstrap([str(i) for i in range(500)], seed=0).mean(values)
-    wide, narrow = (e.high - e.low for e in (clustered.estimate(), apart.estimate()))
+    unclustered = Bootstrap([str(i) for i in range(500)], seed=0).mean(values)
+    wide, narrow = (e.high - e.low for e in (clustered.estimate(), unclustered.estimate()))
     assert wide / narrow == pytest.approx(np.sqrt(10), rel=0.15)
 
 
-def test_95_percent_of_the_intervals_hold_the_truth():
+def test_95_percent_of_the_intervals_cover_the_truth():
     rng = np.random.default_rng(3)
     studies = np.repeat(np.arange(100), 2).astype(str).tolist()
-    held = 0
+    covered = 0
     for trial in range(300):
         values = (np.repeat(rng.random(100), 2) < 0.7).astype(float)
         estimate = Bootstrap(studies, seed=trial, replicates=400).mean(values).estimate()
-        held += estimate.low <= 0.7 <= estimate.high
-    # Three standard errors of a share of 300 about .95, less the method's known shortfall.
-    assert held / 300 > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 300) - 0.01
+        covered += estimate.low <= 0.7 <= estimate.high
+    # Three standard errors of a fraction of 300 below .95, and the method's known undercoverage.
+    assert covered / 300 > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 300) - 0.01
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 3)), min_size=1, max_size=12))
@@ -64,7 +64,7 @@ def test_resampled_medians_are_medians_of_the_resamples():
     assert bootstrap.median(values).resampled == pytest.approx(expected)
 
 
-def test_weights_enter_the_mean():
+def test_the_mean_is_weighted():
     values, weights = np.array([1.0, 2.0, 4.0]), np.array([1.0, 1.0, 2.0])
     mean = Bootstrap(["a", "b", "c"], seed=0).mean(values, weights)
     assert mean.value == pytest.approx(11 / 4)
@@ -91,7 +91,7 @@ def test_an_unknown_value_makes_the_interval_unknown():
     assert np.isnan([estimate.value, estimate.low, estimate.high]).all()
 
 
-def test_an_infinite_resample_is_an_open_end():
+def test_an_infinite_resample_gives_an_infinite_limit():
     resampled = np.concatenate([np.linspace(0.3, 0.4, 90), np.full(10, np.inf)])
     estimate = Replicates(0.35, resampled).estimate()
     assert estimate.high == np.inf
@@ -104,17 +104,17 @@ def test_a_thousand_resamples_are_drawn():
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
 def test_one_study_has_no_interval(statistic):
-    """Every resample of it is it: no spread would look like certainty."""
+    """All its resamples are identical: zero width would look like certainty."""
     of = getattr(Bootstrap(["a", "a"], seed=0, replicates=7), statistic)
-    found = of(np.array([0.0, 1.0]))
-    assert found.resampled.shape == (7,)
-    assert found.estimate().value == 0.5
-    assert np.isnan([found.estimate().low, found.estimate().high]).all()
+    replicates = of(np.array([0.0, 1.0]))
+    assert replicates.resampled.shape == (7,)
+    assert replicates.estimate().value == 0.5
+    assert np.isnan([replicates.estimate().low, replicates.estimate().high]).all()
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
-def test_one_study_that_counts_has_no_interval(statistic):
-    """Also where studies without weight lie beside it, and a resample holds the one."""
+def test_one_study_with_weight_has_no_interval(statistic):
+    """Also if there are other studies without weight and a resample contains the one."""
     values, weights = np.array([0.0, 1.0, 9.0, 9.0]), np.array([1.0, 2.0, 0.0, 0.0])
     for seed in range(9):
         bootstrap = Bootstrap(["a", "a", "b", "c"], seed=seed, replicates=1)
@@ -124,6 +124,6 @@ def test_one_study_that_counts_has_no_interval(statistic):
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
-def test_two_studies_have_one(statistic):
+def test_two_studies_have_an_interval(statistic):
     found = getattr(Bootstrap(["a", "a", "b"], seed=0), statistic)(np.array([0.0, 0.0, 1.0]))
     assert (found.estimate().low, found.estimate().high) == (0, 1)

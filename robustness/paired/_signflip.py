@@ -1,6 +1,6 @@
 """Exact one-sided sign-flip (randomisation) test, and Holm's step-down.
 
-Holm over 32 comparisons needs p-values near 1e-5, out of reach of random flips. So none are
+Holm over 32 comparisons needs p-values near 1e-7, out of reach of random flips. So none are
 drawn: the statistic is rounded to integer steps, and the distribution of the integer sum under
 all sign flips is counted exactly. Rounding changes the statistic slightly; the level of the
 test stays exact for any rounding.
