@@ -19,7 +19,7 @@ from robustness.files import shortest, write_whole
 from robustness.plan import Plan
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record
-from robustness.thresholds import Stamp, unwritten, updated
+from robustness.thresholds import Stamp, unchanged_reason, updated
 
 
 def kept_run(
@@ -79,7 +79,7 @@ def follow(plan: Plan, records: Sequence[Record], results: Record, *, interrupte
             done["updates"] = update(plan, results)
             if not done["updates"]:
                 every = plan.update == "all"
-                done["unwritten"] = unwritten(plan.thresholds, results["cases"], every=every)
+                done["unwritten"] = unchanged_reason(plan.thresholds, results["cases"], every=every)
         except GateError as error:
             results = failed(results, Reason.UPDATE_FAILED, str(error))
             done["problems"].append(str(error))

@@ -24,7 +24,7 @@ def test_the_lowest_of_the_measurements_decides():
     assert str(found.bound) == "hit@10 >= 0.43"
     assert found.bound.line == 0, "it stands in no file yet"
     assert found.cell is cells[1]
-    assert found.said == "hit@10 >= 0.43 (observed hit@10 0.500 [0.440, 0.550], n = 10000)"
+    assert found.description == "hit@10 >= 0.43 (observed hit@10 0.500 [0.440, 0.550], n = 10000)"
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,9 @@ def test_retention_is_bound_from_0_to_1_and_its_chance_is_0():
     refused = observe(name, [cell(name, 0.5, -0.1, 0.9, n=100)], 0.0)
     # .6 down to below .499: 100 (.6 / .499)^2.
     assert refused == (
-        "n = 100 cannot tell it from chance, 0.000: retention(hit@10) is 0.500 [-0.100, 0.900];"
-        " it would need n = 145"
+        "not distinguishable from chance (0.000) with n = 100: retention(hit@10) is 0.500"
+        " [-0.100, 0.900];"
+        " this would need n = 145"
     )
 
 
@@ -83,14 +84,14 @@ def test_a_metric_without_a_chance_has_chance_0():
     assert observe("mrr", [cell("mrr")], 0.0).bound.limit == 0.45
     refused = observe("mrr", [cell("mrr", 0.001, 0.0, 0.1, n=100)], 0.0)
     assert refused == (
-        "mrr is 0.001 at chance 0.000: no n would tell the model from one that knows nothing by a"
-        " slack of 0"
+        "mrr is 0.001 at chance 0.000: not distinguishable from chance at any number of queries"
+        " with slack 0"
     )
 
 
 def test_one_measurement_at_chance_refuses_the_bound_of_all():
     cells = [cell(), cell(**{"hit@10": 0.45})]
-    assert "cannot tell it from chance, 0.450" in observe("hit@10", cells, 0.0)
+    assert "not distinguishable from chance (0.450)" in observe("hit@10", cells, 0.0)
     assert not isinstance(observe("hit@10", cells[:1], 0.0), str)
 
 
@@ -104,7 +105,7 @@ def test_a_metric_of_labels_rests_on_the_queries_that_have_some():
     """Of 8 of 8 right the score interval's lower end is 1 / (1 + z^2 / 8)."""
     found = observe("precision@1", [cell("precision@1", 1, 1, 1) | {"labelled": 8}], 0.0)
     assert str(found.bound) == "precision@1 >= 0.675"
-    assert found.said.endswith("n = 8)")
+    assert found.description.endswith("n = 8)")
 
 
 @pytest.mark.parametrize(("right", "n"), [(48, 48), (60, 100)])
@@ -141,8 +142,10 @@ def test_retention_of_a_metric_of_labels_rests_on_the_queries_that_have_some():
     found = observe("retention(precision@1)", [one], 0.0)
     low = binomtest(8, 8).proportion_ci(method="wilson").low
     assert found.bound.limit == math.floor((low - 0.1) / 0.9 * 1000) / 1000
-    assert found.said.endswith("n = 8)")
+    assert found.description.endswith("n = 8)")
 
 
 def test_what_is_at_chance_retains_nothing_that_could_be_bound():
-    assert "no n would tell" in observe("retention(hit@10)", [retained("hit@10", 0.02, 0, -0.1)], 0)
+    assert "not distinguishable from chance at any" in observe(
+        "retention(hit@10)", [retained("hit@10", 0.02, 0, -0.1)], 0
+    )

@@ -172,15 +172,20 @@ CARELESS = [
         16,
         "is not METRIC >= LIMIT, METRIC <= LIMIT or METRIC",
     ),
-    ("hit@10 >= 0.1,", "hit@10 >= 80,", 16, "hit@10 is from 0 to 1 (80 % is written 0.8)"),
-    ("hit@10 >= 0.1,", "hit@10 >= nan,", 16, "hit@10 is from 0 to 1"),
+    (
+        "hit@10 >= 0.1,",
+        "hit@10 >= 80,",
+        16,
+        "hit@10 is at least 0 and at most 1 (80 % is written 0.8)",
+    ),
+    ("hit@10 >= 0.1,", "hit@10 >= nan,", 16, "hit@10 is at least 0 and at most 1"),
     (
         "hit@10 >= 0.1,",
         "hit@10 >= lots,",
         16,
         "unknown limit 'lots' in bound 'hit@10 >= lots'; allowed: a number, chance",
     ),
-    ("median_rank <= 60", "median_rank <= 0", 16, "median_rank is from 1 on"),
+    ("median_rank <= 60", "median_rank <= 0", 16, "median_rank is at least 1 and finite"),
     ("- {require", "- {level: 0.2, require", 16, "unknown level '0.2'; allowed: 0, 0.1, 0.3"),
     ("- {require", "- {model: fantom, require", 16, "did you mean 'phantom'?"),
     (

@@ -64,15 +64,24 @@ def test_what_a_bound_says(tmp_path, text, bound):
         ("hit@10 >= klip", "unknown limit 'klip' in bound 'hit@10 >= klip'; allowed: a number"),
         ("hit@10 >= klip", "did you mean 'clip'?"),
         ("hit@10 no worse than clop", "did you mean 'clip'?"),
-        ("hit@10 no worse than clip by 2", "allowed is from 0 to 1 (1 point is written 0.01)"),
-        ("hit@10 no worse than clip by -0.1", "what follows 'by' is -0.1; allowed is from 0 to 1"),
-        ("hit@10 no worse than clip by much", "'much' is no number"),
-        ("hit@10 >= chance + 20", "what is added to chance is 20; allowed is from -1 to 1"),
-        ("hit@10 >= -3 * chance", "factor is -3; allowed is 0 and up"),
-        ("retention(mrr) >= chance", "retention is measured from chance on"),
-        ("hit@10 >= inf", "hit@10 is from 0 to 1"),
-        ("hit@10 >= nan", "hit@10 is from 0 to 1"),
-        ("hit@10 >=", "'' is no number"),
+        (
+            "hit@10 no worse than clip by 2",
+            "it must be at least 0 and at most 1 (1 point is written 0.01)",
+        ),
+        (
+            "hit@10 no worse than clip by -0.1",
+            "the number after 'by' is -0.1; it must be at least 0 and at most 1",
+        ),
+        ("hit@10 no worse than clip by much", "'much' is not a number"),
+        (
+            "hit@10 >= chance + 20",
+            "the number added to chance is 20; it must be at least -1 and at most 1",
+        ),
+        ("hit@10 >= -3 * chance", "the factor is -3; it must be at least 0 and finite"),
+        ("retention(mrr) >= chance", "retention is already relative to chance"),
+        ("hit@10 >= inf", "hit@10 is at least 0 and at most 1"),
+        ("hit@10 >= nan", "hit@10 is at least 0 and at most 1"),
+        ("hit@10 >=", "'' is not a number"),
     ],
 )
 def test_what_a_bound_may_not_say(tmp_path, text, message):

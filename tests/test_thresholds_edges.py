@@ -253,38 +253,59 @@ def test_bounds_that_are_just_allowed(tmp_path, text, bound):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hit@10 >= 1.001", "hit@10 is from 0 to 1 (80 % is written 0.8)"),
-        ("hit@10 >= -0.001", "hit@10 is from 0 to 1 (80 % is written 0.8)"),
-        ("rsum >= 6.5", "rsum is from 0 to 6"),
-        ("median_rank <= 0.5", "median_rank is from 1 on"),
-        ("retention(rsum) >= 1.5", "retention(rsum) is from 0 to 1 (80 % is written 0.8)"),
-        ("hit@10 >= -1 * chance", "factor is -1; allowed is 0 and up"),
+        ("hit@10 >= 1.001", "hit@10 is at least 0 and at most 1 (80 % is written 0.8)"),
+        ("hit@10 >= -0.001", "hit@10 is at least 0 and at most 1 (80 % is written 0.8)"),
+        ("rsum >= 6.5", "rsum is at least 0 and at most 6"),
+        ("median_rank <= 0.5", "median_rank is at least 1 and finite"),
+        (
+            "retention(rsum) >= 1.5",
+            "retention(rsum) is at least 0 and at most 1 (80 % is written 0.8)",
+        ),
+        ("hit@10 >= -1 * chance", "the factor is -1; it must be at least 0 and finite"),
         (
             "hit@10 >= chance - 1.5",
-            "what is added to chance is -1.5; allowed is from -1 to 1 (1 point is written 0.01)",
+            (
+                "the number added to chance is -1.5;"
+                " it must be at least -1 and at most 1 (1 point is written 0.01)"
+            ),
         ),
-        ("rsum >= clip + 7", "what is added to clip is 7; allowed is from -6 to 6"),
-        ("rsum no worse than clip by 7", "what follows 'by' is 7; allowed is from 0 to 6"),
-        ("retention(mrr) >= clip + 2", "is 2; allowed is from -1 to 1 (1 point is written 0.01)"),
+        ("rsum >= clip + 7", "the number added to clip is 7; it must be at least -6 and at most 6"),
+        (
+            "rsum no worse than clip by 7",
+            "the number after 'by' is 7; it must be at least 0 and at most 6",
+        ),
+        (
+            "retention(mrr) >= clip + 2",
+            "is 2; it must be at least -1 and at most 1 (1 point is written 0.01)",
+        ),
         (
             "retention(mrr) no worse than clip by 2",
-            "allowed is from 0 to 1 (1 point is written 0.01)",
+            "it must be at least 0 and at most 1 (1 point is written 0.01)",
         ),
         (
             "retention(mrr) no worse than chance",
-            "retention is measured from chance on; its bound is a number or another model's",
+            "retention is already relative to chance; write a number or another model",
         ),
         (
             "hit@10 no worse than clip by inf",
-            "what follows 'by' is inf; allowed is from 0 to 1 (1 point is written 0.01)",
+            (
+                "the number after 'by' is inf;"
+                " it must be at least 0 and at most 1 (1 point is written 0.01)"
+            ),
         ),
-        ("median_rank no worse than clip by inf", "what follows 'by' is inf; allowed is 0 and up"),
+        (
+            "median_rank no worse than clip by inf",
+            "the number after 'by' is inf; it must be at least 0 and finite",
+        ),
         (
             "hit@10 no worse than clip by nan",
-            "what follows 'by' is nan; allowed is from 0 to 1 (1 point is written 0.01)",
+            (
+                "the number after 'by' is nan;"
+                " it must be at least 0 and at most 1 (1 point is written 0.01)"
+            ),
         ),
-        ("hit@10 >= infinity", "hit@10 is from 0 to 1 (80 % is written 0.8)"),
-        ("median_rank <= Inf", "median_rank is from 1 on"),
+        ("hit@10 >= infinity", "hit@10 is at least 0 and at most 1 (80 % is written 0.8)"),
+        ("median_rank <= Inf", "median_rank is at least 1 and finite"),
     ],
 )
 def test_bounds_that_are_just_not_allowed(tmp_path, text, message):

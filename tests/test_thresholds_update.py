@@ -196,7 +196,7 @@ def test_rules_in_brackets_cannot_be_added_to(file):
         "properties: {bound: hit@10 >= 0.2}\n"
     )
     file.write_text(text)
-    with pytest.raises(GateError, match="bounds is a list in brackets; write a rule a line"):
+    with pytest.raises(GateError, match="bounds is a list in brackets; write each rule on a line"):
         run(file, every=False)
 
 
@@ -221,8 +221,9 @@ def test_a_bound_at_chance_is_refused_with_the_n_it_would_need(file):
     assert not change.done
     # .3 - .2 sqrt(64 / n) - .01 must reach .15 and a decimal: n = 4000 (.2 / .139)^2.
     assert change.text == (
-        "phantom, grid, level 0.3 gets no bound: n = 4000 cannot tell it from chance, 0.150: hit@10"
-        f" is 0.300 [0.100, 0.500]; it would need n = {math.ceil(4000 * (0.2 / 0.139) ** 2)}"
+        "phantom, grid, level 0.3 gets no bound: not distinguishable from chance (0.150) with n ="
+        " 4000: hit@10"
+        f" is 0.300 [0.100, 0.500]; this would need n = {math.ceil(4000 * (0.2 / 0.139) ** 2)}"
     )
 
 
@@ -231,7 +232,7 @@ def test_a_model_at_chance_would_need_no_n_at_all(file):
     for cell in cells:
         cell["metrics"]["hit@10"] = {"value": 0.155, "low": 0.1, "high": 0.2}
     _, (change,) = run(file, every=False, cells=cells)
-    assert "no n would tell the model from one that knows nothing" in change.text
+    assert "not distinguishable from chance at any number of queries" in change.text
 
 
 @given(
@@ -253,7 +254,7 @@ def test_a_written_bound_is_above_chance_and_the_n_asked_for_suffices(
     found = observe("hit@10", [cell], slack)
     if not isinstance(found, str):
         assert chance < found.bound.limit <= low
-    elif "it would need" in found:
+    elif "this would need" in found:
         assert int(found.rpartition("n = ")[2]) > n
 
 

@@ -6,7 +6,7 @@ import pytest
 from test_thresholds_update import FILE, STAMP, observed
 
 from robustness.errors import GateError
-from robustness.thresholds import Stamp, load, unwritten, updated
+from robustness.thresholds import Stamp, load, unchanged_reason, updated
 
 HEAD = FILE[: FILE.index("bounds:")]
 TAIL = "properties: {bound: hit@10 >= 0.2}\n"
@@ -197,7 +197,7 @@ def test_what_cannot_be_resolved_stays_and_the_next_bound_does_not(run):
     )
     assert "      - hit@10 >= 0.2\n      - median_rank <= 6\n" in text
     assert (stays.done, comes.done) == (False, True)
-    assert "hit@10 >= 0.2 stays: hit@10 is 0.600 at chance 0.900: no n" in stays.text
+    assert "hit@10 >= 0.2 is unchanged: hit@10 is 0.600 at chance 0.900: not" in stays.text
     assert ":13: " in stays.text
     assert "median_rank <= 60" in comes.text
     assert "median_rank <= 6 (observed median_rank 5.000 [1.000, 6.000], n = 4000)" in comes.text
@@ -243,20 +243,20 @@ def idle(path, text, *, every):
     thresholds = load(path)
     cells = observed(thresholds)
     assert updated(thresholds, cells, STAMP, every=every) == (path.read_text(), [])
-    return unwritten(thresholds, cells, every=every)
+    return unchanged_reason(thresholds, cells, every=every)
 
 
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
-        ("{level: 0, require: [hit@10 >= 0.2]}", "no rule names a model; those that name one"),
+        ("{level: 0, require: [hit@10 >= 0.2]}", "no rule names a model; only rules that name one"),
         (
             "{model: phantom, level: 0, require: [hit@10 >= 2 * chance]}",
-            "in rules that name a model none is a number",
+            "no bound in a rule that names a model is a number",
         ),
         (
             "{model: clip, level: 0, require: [hit@10 >= 0.2]}",
-            "none that was measured is in a rule that names a model",
+            "no rule that names a model applies to what was measured",
         ),
         ("{model: phantom, level: 0, require: [hit@10 >= 0.8]}", None),
     ],
@@ -267,7 +267,7 @@ def test_nothing_to_write_is_said_with_its_cause(tmp_path, rule, why):
     assert idle(path, text, every=False) == BOUNDED
     said = idle(path, text, every=True)
     if why is None:
-        assert said == "the bounds are those that this run gives"
+        assert said == "the bounds already equal those of this run"
     else:
         assert said.startswith(f"{BOUNDED}, and {why}")
 
@@ -279,4 +279,4 @@ def test_a_run_that_measured_nothing_has_nothing_to_write(tmp_path):
     cells = [cell | {"metrics": {}} for cell in observed(thresholds)]
     for every in (False, True):
         assert updated(thresholds, cells, STAMP, every=every) == (FILE, [])
-        assert unwritten(thresholds, cells, every=every) == "nothing was measured"
+        assert unchanged_reason(thresholds, cells, every=every) == "nothing was measured"

@@ -1,9 +1,9 @@
-"""Thresholds: what is measured and what is required."""
+"""Thresholds: models, perturbations and bounds, read from and written to ``thresholds.yaml``."""
 
 from robustness.thresholds._bounds import LOWER_IS_BETTER
 from robustness.thresholds._file import load
 from robustness.thresholds._schema import schema
-from robustness.thresholds._update import Change, Stamp, unwritten, updated
+from robustness.thresholds._update import Change, Stamp, unchanged_reason, updated
 from robustness.thresholds._values import (
     ALPHA,
     CHANCE,
@@ -43,6 +43,6 @@ __all__ = [
     "all_cells",
     "load",
     "schema",
-    "unwritten",
+    "unchanged_reason",
     "updated",
 ]

@@ -1,4 +1,4 @@
-"""Bounds as they are written: ``hit@10 >= 0.8``, ``mrr no worse than clip by 0.02``."""
+"""Parser of bounds such as ``hit@10 >= 0.8`` and ``mrr no worse than clip by 0.02``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from robustness.errors import Code
 from robustness.metrics import RANGES
 from robustness.thresholds._values import CHANCE, Bound
 from robustness.thresholds._yaml import Node
@@ -22,49 +23,55 @@ _REFERENCE = re.compile(
     rf"(?:\s*(?P<sign>[-+])\s*(?P<plus>{NUMBER}))?"
 )
 _FORMS = (
-    "is not METRIC >= LIMIT, METRIC <= LIMIT or METRIC no worse than MODEL by NUMBER, as"
-    " hit@10 >= 0.8, hit@10 >= 3 * chance and hit@10 no worse than clip by 0.02 are"
+    "is not METRIC >= LIMIT, METRIC <= LIMIT or METRIC no worse than MODEL by NUMBER, such as"
+    " hit@10 >= 0.8, hit@10 >= 3 * chance or hit@10 no worse than clip by 0.02"
 )
 
-MALFORMED = "bound_malformed"
-OUT_OF_RANGE = "out_of_range"
-
 LOWER_IS_BETTER = frozenset({"median_rank"})
-"""Metrics of which less is more."""
+"""Metrics for which a lower value is better."""
 
 
 def read_bound(
     node: Node, metrics: Sequence[str] = tuple(RANGES), models: Sequence[str] = ()
 ) -> Bound:
-    """Reads a bound.
+    """Parse a bound.
 
     Args:
         node: The text.
-        metrics: What it may be on.
-        models: What it may be against, beside chance; empty where it must be a number.
+        metrics: The allowed metrics.
+        models: The models that the bound may refer to, besides chance; if empty, the limit must
+            be a number.
 
     Raises:
-        UsageError: It has another form, or a metric, a model or a number that may not be.
+        UsageError: The text has another form, or a metric, model or number that is not allowed.
+
+    Example:
+        >>> import yaml
+        >>> from pathlib import Path
+        >>> text = yaml.compose("hit@10 no worse than clip by 0.02", Loader=yaml.SafeLoader)
+        >>> bound = read_bound(Node(Path("thresholds.yaml"), "bound", text), models=["clip"])
+        >>> str(bound), bound.line
+        ('hit@10 >= clip - 0.02', 1)
     """
     text = node.text()
-    found = _COMPARISON.fullmatch(text) or _NO_WORSE.fullmatch(text)
-    if not found:
-        raise node.error(f"bound {text!r} {_FORMS}", MALFORMED)
-    metric = found["metric"]
+    match = _COMPARISON.fullmatch(text) or _NO_WORSE.fullmatch(text)
+    if not match:
+        raise node.error(f"bound {text!r} {_FORMS}", Code.BOUND_MALFORMED)
+    metric = match["metric"]
     if metric not in metrics:
         raise node.unknown("metric", metric, metrics)
-    if found.re is _NO_WORSE:
-        return _no_worse(node, metric, found["name"], found["by"], models)
-    at_least = found["operator"] == ">="
-    reference = _REFERENCE.fullmatch(found["limit"])
+    if match.re is _NO_WORSE:
+        return _no_worse(node, metric, match["name"], match["by"], models)
+    at_least = match["operator"] == ">="
+    reference = _REFERENCE.fullmatch(match["limit"])
     if reference and reference["name"].lower() not in {"nan", "inf", "infinity"}:
         name = _reference(node, metric, reference["name"], models)
         factor = float(reference["factor"] or 1)
         plus = float(f"{reference['sign']}{reference['plus']}") if reference["plus"] else 0.0
-        _check(node, "factor", factor, (0.0, math.inf))
-        _check(node, f"what is added to {name}", plus, _span(metric))
+        _check_range(node, "the factor", factor, (0.0, math.inf))
+        _check_range(node, f"the number added to {name}", plus, _difference_range(metric))
         return Bound(metric, at_least, plus, node.line, name, factor)
-    return Bound(metric, at_least, _number(node, metric, found["limit"]), node.line)
+    return Bound(metric, at_least, _number(node, metric, match["limit"]), node.line)
 
 
 def _no_worse(node: Node, metric: str, name: str, by: str | None, models: Sequence[str]) -> Bound:
@@ -72,24 +79,25 @@ def _no_worse(node: Node, metric: str, name: str, by: str | None, models: Sequen
     slack = 0.0
     if by is not None:
         slack = _float(node, by)
-        _check(node, "what follows 'by'", slack, (0.0, _span(metric)[1]))
-    worse = metric in LOWER_IS_BETTER
-    return Bound(metric, not worse, slack if worse else 0.0 - slack, node.line, reference)
+        _check_range(node, "the number after 'by'", slack, (0.0, _difference_range(metric)[1]))
+    at_most = metric in LOWER_IS_BETTER
+    return Bound(metric, not at_most, slack if at_most else 0.0 - slack, node.line, reference)
 
 
 def _reference(node: Node, metric: str, name: str, models: Sequence[str]) -> str:
     if not models:
         raise node.error(
-            f"bound {node.text()!r}: {name!r} is no number; a number is needed here", MALFORMED
+            f"bound {node.text()!r}: {name!r} is not a number; a number is needed here",
+            Code.BOUND_MALFORMED,
         )
     if name not in {CHANCE, *models}:
-        known = ("a number", CHANCE, *models)
-        raise node.unknown("limit", name, known, f" in bound {node.text()!r}")
+        allowed = ("a number", CHANCE, *models)
+        raise node.unknown("limit", name, allowed, f" in bound {node.text()!r}")
     if name == CHANCE and metric.startswith("retention("):
         raise node.error(
-            f"bound {node.text()!r}: retention is measured from chance on; its bound is a number"
-            " or another model's",
-            MALFORMED,
+            f"bound {node.text()!r}: retention is already relative to chance; write a number or"
+            " another model",
+            Code.BOUND_MALFORMED,
         )
     return name
 
@@ -98,30 +106,37 @@ def _float(node: Node, text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise node.error(f"bound {node.text()!r}: {text!r} is no number", MALFORMED) from error
+        raise node.error(
+            f"bound {node.text()!r}: {text!r} is not a number", Code.BOUND_MALFORMED
+        ) from error
 
 
 def _number(node: Node, metric: str, text: str) -> float:
     limit = _float(node, text)
     low, high = (0.0, 1.0) if metric.startswith("retention(") else RANGES[metric]
     if not (math.isfinite(limit) and low <= limit <= high):
-        span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g} on"
-        percent = " (80 % is written 0.8)" if high == 1 else ""
-        raise node.error(f"bound {node.text()!r}: {metric} is {span}{percent}", OUT_OF_RANGE)
+        allowed = f"at most {high:g}" if math.isfinite(high) else "finite"
+        hint = " (80 % is written 0.8)" if high == 1 else ""
+        raise node.error(
+            f"bound {node.text()!r}: {metric} is at least {low:g} and {allowed}{hint}",
+            Code.OUT_OF_RANGE,
+        )
     return limit
 
 
-def _span(metric: str) -> tuple[float, float]:
-    """How far a metric of one model can lie from another's."""
+def _difference_range(metric: str) -> tuple[float, float]:
+    """Return the lowest and highest difference of a metric between two models."""
     low, high = (0.0, 1.0) if metric.startswith("retention(") else RANGES[metric]
     return low - high, high - low
 
 
-def _check(node: Node, what: str, value: float, span: tuple[float, float]) -> None:
-    low, high = span
+def _check_range(node: Node, what: str, value: float, allowed: tuple[float, float]) -> None:
+    low, high = allowed
     if not (math.isfinite(value) and low <= value <= high):
-        to = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} and up"
-        percent = " (1 point is written 0.01)" if high == 1 else ""
+        highest = f"at most {high:g}" if math.isfinite(high) else "finite"
+        hint = " (1 point is written 0.01)" if high == 1 else ""
         raise node.error(
-            f"bound {node.text()!r}: {what} is {value:g}; allowed is {to}{percent}", OUT_OF_RANGE
+            f"bound {node.text()!r}: {what} is {value:g}; it must be at least {low:g} and"
+            f" {highest}{hint}",
+            Code.OUT_OF_RANGE,
         )

@@ -1,4 +1,4 @@
-"""What a run observed, as the bound that it supports."""
+"""Bounds supported by the measurements of a run."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from robustness.statistics import CONFIDENCE
 from robustness.thresholds._values import Bound
 
 MARK = "# --robustness-update"
-"""What the comment line of an update begins with; the next update replaces it."""
+"""Start of the comment line of an update; the next update replaces such a line."""
 
 DIGITS = 3
-"""Decimals of a written bound, rounded to the lenient side."""
+"""Decimals of a written bound, which is rounded to the lenient side."""
 
-Found = Mapping[str, Any]
-"""A case of ``results.json``."""
+Measured = Mapping[str, Any]
+"""A measurement of ``results.json``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A bound, and the measurement it rests on.
+    """Bound derived from a measurement.
 
     Attributes:
-        bound: The bound, as the file will read it.
-        cell: The measurement, a case of ``results.json``.
+        bound: The bound to write.
+        cell: The measurement.
     """
 
     bound: Bound
-    cell: Found
+    cell: Measured
 
     @property
     def text(self) -> str:
-        """The bound as it is written."""
+        """The bound as written in the file."""
         return str(self.bound)
 
     @property
-    def seen(self) -> str:
-        """The metric with the value and interval that were observed."""
+    def estimate(self) -> str:
+        """The observed value of the metric with its interval."""
         estimate = self.cell["metrics"][self.bound.metric]
         return (
             f"{self.bound.metric} {estimate['value']:.3f}"
@@ -49,101 +49,103 @@ class Observed:
         )
 
     @property
-    def said(self) -> str:
-        """The bound and what was observed, for a person."""
-        n = asked(self.bound.metric, self.cell)
-        return f"{self.text} (observed {self.seen}, n = {n})"
+    def description(self) -> str:
+        """The bound with the observed value and the number of queries."""
+        n = query_count(self.bound.metric, self.cell)
+        return f"{self.text} (observed {self.estimate}, n = {n})"
 
 
 def observe(
-    metric: str, cells: Sequence[Found], slack: float, *, at_least: bool = True
+    metric: str, cells: Sequence[Measured], slack: float, *, at_least: bool = True
 ) -> Observed | str:
-    """The bound that some measurements support.
+    """Return the bound that some measurements support, or the reason why there is none.
 
     Args:
         metric: A name of :data:`robustness.metrics.RANGES`.
-        cells: The measurements it is to decide, at least one.
-        slack: What the bound is more lenient by than the interval's end.
-        at_least: On which side it is bound.
+        cells: The measurements that the bound applies to, at least one.
+        slack: The distance between the bound and the end of the interval, on the lenient side.
+        at_least: True for a lower bound, False for an upper bound.
 
     Returns:
-        The bound; or why there is none, for a person: a metric is not a number, or n is too
-        small to tell the model from one that knows nothing.
+        The bound; or a message: a metric has no interval, or n is too small to distinguish the
+        model from chance.
     """
     end = "low" if at_least else "high"
-    known = [cell for cell in cells if cell["metrics"].get(metric, {}).get(end) is not None]
-    if len(known) < len(cells):
-        return f"{metric} has no interval in {len(cells) - len(known)} of {len(cells)} measurements"
-    worst = min(known, key=lambda cell: _lower_end(metric, cell))
+    finite = [cell for cell in cells if cell["metrics"].get(metric, {}).get(end) is not None]
+    if len(finite) < len(cells):
+        return (
+            f"{metric} has no interval in {len(cells) - len(finite)} of {len(cells)} measurements"
+        )
+    worst = min(finite, key=lambda cell: _lower_end(metric, cell))
     if not at_least:
-        worst = max(known, key=lambda cell: cell["metrics"][metric][end])
+        worst = max(finite, key=lambda cell: cell["metrics"][metric][end])
     low, high = RANGES[metric]
     if metric.startswith("retention("):
         low, high = 0.0, 1.0
-    # Ranks are counted, not shares: there is nothing to be lenient by a share of.
-    room = slack if math.isfinite(high) else 0.0
+    # Slack is a fraction, and a rank is a count.
+    margin = slack if math.isfinite(high) else 0.0
     reached = _lower_end(metric, worst) if at_least else worst["metrics"][metric][end]
-    # Less than a digit of float noise must not cost a decimal: .81 - .01 is below .8.
+    # Float noise must not cost a decimal: .81 - .01 is below .8.
     noise = 1e-9
     limit = (
-        math.floor((reached - room) * 10**DIGITS + noise)
+        math.floor((reached - margin) * 10**DIGITS + noise)
         if at_least
-        else math.ceil((reached + room) * 10**DIGITS - noise)
+        else math.ceil((reached + margin) * 10**DIGITS - noise)
     ) / 10**DIGITS
     if at_least:
-        unresolved = [why for cell in cells if (why := _unresolved(metric, cell, limit, room))]
-        if unresolved:
-            return unresolved[0]
+        for cell in cells:
+            if reason := _unresolved_reason(metric, cell, limit, margin):
+                return reason
     limit = min(max(limit, low), high)
     return Observed(Bound(metric, at_least, limit, line=0), worst)
 
 
-def asked(metric: str, cell: Found) -> int:
-    """How many queries a metric rests on: those with labels, or all."""
+def query_count(metric: str, cell: Measured) -> int:
+    """Return the number of queries behind a metric: those with labels, or all."""
     bare = metric.removeprefix("retention(").removesuffix(")")
     return int(cell["labelled" if bare in LABEL_MEANS else "n"])
 
 
-def _lower_end(metric: str, cell: Found) -> float:
-    """The interval's lower end, and no higher than a score interval's (Wilson 1927).
+def _lower_end(metric: str, cell: Measured) -> float:
+    """Return the lower of the interval's lower end and that of a score interval (Wilson 1927).
 
-    Resampling queries that were all answered right shows no spread, whatever n: with 48 of
-    48 right the bootstrap says [1, 1], the score interval .926.
+    Resampling queries that are all answered correctly shows no spread for any n: with 48 of 48
+    correct, the bootstrap interval is [1, 1], and the score interval starts at .926.
     """
     estimate = cell["metrics"][metric]
     low: float = estimate["low"]
     bare = metric.removeprefix("retention(").removesuffix(")")
     if bare != metric and bare in cell["metrics"] and estimate["value"] > 0:
-        # Of the occluded value alone: how sure the clean one is, the interval tells.
+        # Only of the occluded value; the interval covers the uncertainty of the clean one.
         value, chance = cell["metrics"][bare]["value"], cell["chance"][bare]
-        kept = (_lower_end(bare, cell) - chance) * estimate["value"] / (value - chance)
-        return float(min(low, kept))
+        retention = (_lower_end(bare, cell) - chance) * estimate["value"] / (value - chance)
+        return float(min(low, retention))
     _, highest = RANGES[metric]
     if not math.isfinite(highest):
         return low
-    # Of all means of what lies between 0 and the highest, that of 0 and it spreads the most.
+    # Values of only 0 and the highest have the largest variance for a given mean.
     share = estimate["value"] / highest
-    z2, n = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2, asked(metric, cell)
+    z2, n = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2, query_count(metric, cell)
     spread = math.sqrt(max(share * (1 - share), 0) * z2 / n + (z2 / (2 * n)) ** 2)
     return float(min(low, highest * (share + z2 / (2 * n) - spread) / (1 + z2 / n)))
 
 
-def _unresolved(metric: str, cell: Found, limit: float, slack: float) -> str:
-    """Why a limit says nothing of a measurement; empty where it does."""
+def _unresolved_reason(metric: str, cell: Measured, limit: float, slack: float) -> str:
+    """Return why a limit does not distinguish a measurement from chance; empty if it does."""
     chance = 0.0 if metric.startswith("retention(") else cell["chance"].get(metric, 0.0)
     if limit > chance:
         return ""
-    estimate, n = cell["metrics"][metric], asked(metric, cell)
-    # An interval narrows with the root of n; the bound must come to lie above chance.
-    room = estimate["value"] - slack - chance - 10**-DIGITS
-    if room <= 0:
+    estimate, n = cell["metrics"][metric], query_count(metric, cell)
+    # The width of an interval falls with the root of n; the bound must be above chance.
+    distance = estimate["value"] - slack - chance - 10**-DIGITS
+    if distance <= 0:
         return (
-            f"{metric} is {estimate['value']:.3f} at chance {chance:.3f}: no n would tell the"
-            f" model from one that knows nothing by a slack of {slack:g}"
+            f"{metric} is {estimate['value']:.3f} at chance {chance:.3f}: not distinguishable from"
+            f" chance at any number of queries with slack {slack:g}"
         )
-    needed = math.ceil(n * ((estimate["value"] - _lower_end(metric, cell)) / room) ** 2)
+    needed = math.ceil(n * ((estimate["value"] - _lower_end(metric, cell)) / distance) ** 2)
     return (
-        f"n = {n} cannot tell it from chance, {chance:.3f}: {metric} is"
-        f" {estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]; it would"
-        f" need n = {max(needed, n + 1)}"
+        f"not distinguishable from chance ({chance:.3f}) with n = {n}: {metric} is"
+        f" {estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]; this would need"
+        f" n = {max(needed, n + 1)}"
     )

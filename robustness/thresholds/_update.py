@@ -1,7 +1,7 @@
-"""Bounds written from what a run observed, into the file as it stands.
+"""Update of the bounds in a thresholds file from the measurements of a run.
 
-Only the numbers of bounds, the comment lines of earlier updates and whole new rules are
-written; every other byte of the file stays as it is, comments and order included.
+Only the numbers of bounds, the comment lines of updates and new rules are written. Every other
+byte of the file is unchanged, including comments and order.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from pathlib import Path
 from robustness.errors import GateError
 from robustness.metrics import PRIMARY_METRIC
 from robustness.thresholds._file import load
-from robustness.thresholds._observed import MARK, Found, Observed, asked, observe
+from robustness.thresholds._observed import MARK, Measured, Observed, observe, query_count
 from robustness.thresholds._values import DIRECTIONS, Bound, Cell, Rule, Thresholds
 from robustness.thresholds._yaml import Node, read
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an update did, or did not do, to one bound.
+    """Change of one bound by an update, or the refusal of it.
 
     Attributes:
-        done: Whether it was written.
-        text: For a person, one line.
-        loosened: Whether it now passes what it did not: a drop of the model, accepted.
+        done: Whether the bound was written.
+        text: One line for the report.
+        loosened: Whether the new bound is more lenient: a drop of the model is accepted.
     """
 
     done: bool
@@ -36,11 +36,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a written bound is signed with.
+    """Provenance of a written bound.
 
     Attributes:
-        weights: The hash of each model's weights, by model.
-        date: When the run was.
+        weights: The hash of the weights by model.
+        date: The date of the run.
     """
 
     weights: Mapping[str, str]
@@ -49,7 +49,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """Text that takes the place of a stretch of the file."""
+    """Replacement of the characters from start to end (exclusive)."""
 
     start: int
     end: int
@@ -57,23 +57,22 @@ class _Edit:
 
 
 def updated(
-    thresholds: Thresholds, cells: Sequence[Found], stamp: Stamp, *, every: bool
+    thresholds: Thresholds, cells: Sequence[Measured], stamp: Stamp, *, every: bool
 ) -> tuple[str, list[Change]]:
-    """The thresholds file with bounds from a run.
+    """Return the text of the thresholds file with bounds from a run, and the changes.
 
-    A bound is the interval's end less the file's slack, of the measurement that is lowest
-    there among those it decides. One that a model that knows nothing would pass too is not
-    written.
+    A bound is the lowest end of the intervals of the measurements that it applies to, less the
+    file's slack. A bound that chance would pass is not written.
 
     Args:
-        thresholds: The file as it was read.
-        cells: The run's cases, as ``results.json`` has them.
-        stamp: What a written bound is signed with.
-        every: Whether to write anew the bounds there are, where they are numbers in rules
-            that name a model; else only measurements without a bound get one.
+        thresholds: The content of the file at the start of the run.
+        cells: The measurements of the run, as in ``results.json``.
+        stamp: The provenance of written bounds.
+        every: Whether to also rewrite existing bounds that are numbers in rules that name a
+            model; if False, only measurements without a bound get one.
 
     Returns:
-        The file's new text, and what was changed or refused.
+        The new text of the file, and the changes that were made or refused.
 
     Raises:
         GateError: The file changed since it was read, or has a form that cannot be edited.
@@ -87,60 +86,57 @@ def updated(
     changes: list[Change] = []
     if every:
         for rule, node in zip(thresholds.rules, nodes, strict=True):
-            mine, said = _rewritten(thresholds, rule, node, measured, stamp, text)
-            edits += mine
-            changes += said
-    lines, said = _added(thresholds, measured, stamp)
-    changes += said
+            rule_edits, rule_changes = _rewrite(thresholds, rule, node, measured, stamp, text)
+            edits += rule_edits
+            changes += rule_changes
+    lines, new_changes = _new_rules(thresholds, measured, stamp)
+    changes += new_changes
     if lines:
-        edits.append(_behind(nodes[-1], lines, text))
+        edits.append(_append(nodes[-1], lines, text))
     for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text.replace("\n", _newline(thresholds.path)), changes
 
 
-def unwritten(thresholds: Thresholds, cells: Sequence[Found], *, every: bool) -> str:
-    """Why an update that neither changed nor refused a bound had none to write.
+def unchanged_reason(thresholds: Thresholds, cells: Sequence[Measured], *, every: bool) -> str:
+    """Return why an update neither changed nor refused a bound, as part of a line.
 
     Args:
-        thresholds: The file as it was read.
-        cells: The run's cases, as ``results.json`` has them.
-        every: Whether bounds that are there were to be written anew.
-
-    Returns:
-        For a person, the part of a line.
+        thresholds: The content of the file at the start of the run.
+        cells: The measurements of the run, as in ``results.json``.
+        every: Whether existing bounds were to be rewritten.
     """
     measured = [cell for cell in cells if cell["metrics"]]
     if not measured:
         return "nothing was measured"
-    known = "every measurement has a bound"
+    complete = "every measurement has a bound"
     if not every:
-        return known
+        return complete
     rules = [rule for rule in thresholds.rules if "model" in rule.selectors]
     if not rules:
-        return f"{known}, and no rule names a model; those that name one are written anew"
+        return f"{complete}, and no rule names a model; only rules that name one are rewritten"
     numbers = [bound for rule in rules for bound in rule.bounds if bound.reference is None]
     if not numbers:
-        return f"{known}, and in rules that name a model none is a number"
-    if not any(_decides(thresholds, bound, cell) for bound in numbers for cell in measured):
-        return f"{known}, and none that was measured is in a rule that names a model"
-    return "the bounds are those that this run gives"
+        return f"{complete}, and no bound in a rule that names a model is a number"
+    if not any(_applies(thresholds, bound, cell) for bound in numbers for cell in measured):
+        return f"{complete}, and no rule that names a model applies to what was measured"
+    return "the bounds already equal those of this run"
 
 
 def _newline(path: Path) -> str:
-    """What ends the lines of a file; reading it as text turns every end into a newline."""
+    """Return the line ending of a file, which reading it as text hides."""
     raw = path.read_bytes()
     return "\r\n" if 0 < raw.count(b"\n") == raw.count(b"\r\n") else "\n"
 
 
-# --- bounds that are there ---------------------------------------------------------------
+# --- existing bounds ---------------------------------------------------------------------
 
 
-def _rewritten(
+def _rewrite(
     thresholds: Thresholds,
     rule: Rule,
     node: Node,
-    measured: Sequence[Found],
+    measured: Sequence[Measured],
     stamp: Stamp,
     text: str,
 ) -> tuple[list[_Edit], list[Change]]:
@@ -150,66 +146,66 @@ def _rewritten(
     changes: list[Change] = []
     written: list[Observed] = []
     for bound, item in zip(rule.bounds, node.mapping()["require"].items(), strict=True):
-        mine = [cell for cell in measured if _decides(thresholds, bound, cell)]
-        if bound.reference is not None or not mine:
+        cells = [cell for cell in measured if _applies(thresholds, bound, cell)]
+        if bound.reference is not None or not cells:
             continue
-        observed = observe(bound.metric, mine, thresholds.slack, at_least=bound.at_least)
+        observed = observe(bound.metric, cells, thresholds.slack, at_least=bound.at_least)
         where = f"{thresholds.path}:{bound.line}:"
         if isinstance(observed, str):
-            changes.append(Change(done=False, text=f"{where} {bound} stays: {observed}"))
+            changes.append(Change(done=False, text=f"{where} {bound} is unchanged: {observed}"))
             continue
         written.append(observed)
         if observed.bound != bound:
             edits.append(_Edit(item.raw.start_mark.index, item.raw.end_mark.index, observed.text))
             loosened = observed.bound.margin(bound.limit) > 0
-            how = "LOOSENED " if loosened else ""
-            said = f"{where} {how}{bound} -> {observed.said}"
-            changes.append(Change(done=True, text=said, loosened=loosened))
+            flag = "LOOSENED " if loosened else ""
+            line = f"{where} {flag}{bound} -> {observed.description}"
+            changes.append(Change(done=True, text=line, loosened=loosened))
     if edits:
         edits.append(_comment(node, written, stamp, text))
     return edits, changes
 
 
-def _decides(thresholds: Thresholds, bound: Bound, cell: Found) -> bool:
+def _applies(thresholds: Thresholds, bound: Bound, cell: Measured) -> bool:
     kind = cell["evalset"].partition(":")[0]
-    return any(mine is bound for mine in thresholds.bounds(_cell(cell), kind))
+    return any(each is bound for each in thresholds.bounds(_cell(cell), kind))
 
 
-def _cell(found: Found) -> Cell:
-    return Cell(*(found[part] for part in ("model", "pattern", "fill", "level", "direction")))
+def _cell(cell: Measured) -> Cell:
+    return Cell(*(cell[part] for part in ("model", "pattern", "fill", "level", "direction")))
 
 
 def _comment(node: Node, written: Sequence[Observed], stamp: Stamp, text: str) -> _Edit:
-    """The comment line above a rule, in the place of that of an earlier update."""
+    """Return the comment line above a rule; it replaces that of an earlier update."""
     start = text.rfind("\n", 0, node.raw.start_mark.index) + 1
     above = text.rfind("\n", 0, max(start - 1, 0)) + 1
     begin = above if text[above:start].strip().startswith(MARK) else start
     dash = text.find("-", start)
-    line = f"{text[start:dash]}{_signed(written, stamp)}\n"
+    line = f"{text[start:dash]}{_comment_text(written, stamp)}\n"
     return _Edit(begin, start, line)
 
 
-def _signed(written: Sequence[Observed], stamp: Stamp) -> str:
+def _comment_text(written: Sequence[Observed], stamp: Stamp) -> str:
     model = written[0].cell["model"]
-    observed = "; ".join(each.seen for each in written)
+    observed = "; ".join(each.estimate for each in written)
     weights = stamp.weights.get(model, "unknown")[:12]
-    n = asked(written[0].bound.metric, written[0].cell)
+    n = query_count(written[0].bound.metric, written[0].cell)
     return f"{MARK} {stamp.date}: {observed}, n = {n}, weights {weights}"
 
 
-# --- bounds that are not there ------------------------------------------------------------
+# --- new rules ---------------------------------------------------------------------------
 
 
-def _added(
-    thresholds: Thresholds, measured: Sequence[Found], stamp: Stamp
+def _new_rules(
+    thresholds: Thresholds, measured: Sequence[Measured], stamp: Stamp
 ) -> tuple[list[str], list[Change]]:
-    """The lines of rules for measurements that have no bound, one a model, pattern and level."""
-    bare = [cell for cell in measured if not cell["bounds"]]
+    """Return rules for measurements without a bound: one per model, pattern and level."""
+    unbounded = [cell for cell in measured if not cell["bounds"]]
     lines: list[str] = []
     changes: list[Change] = []
     blocks = [
-        (where, block)
-        for where, group in groupby(sorted(bare, key=_place), _place)
+        (place, block)
+        for place, group in groupby(sorted(unbounded, key=_place), _place)
         for block in _blocks(list(group))
     ]
     for (model, pattern, level), cells in blocks:
@@ -220,32 +216,32 @@ def _added(
         if isinstance(observed, str):
             changes.append(Change(done=False, text=f"{name} gets no bound: {observed}"))
             continue
-        lines += [_signed([observed], stamp), _rule(thresholds, cells, observed)]
-        changes.append(Change(done=True, text=f"{name} now requires {observed.said}"))
+        lines += [_comment_text([observed], stamp), _rule(thresholds, cells, observed)]
+        changes.append(Change(done=True, text=f"{name} now requires {observed.description}"))
     return lines, changes
 
 
-def _place(cell: Found) -> tuple[str, str, float]:
+def _place(cell: Measured) -> tuple[str, str, float]:
     return cell["model"], cell["pattern"], cell["level"]
 
 
-def _blocks(cells: Sequence[Found]) -> list[list[Found]]:
-    """Cells of one place in groups of some fills, each with the same directions.
+def _blocks(cells: Sequence[Measured]) -> list[list[Measured]]:
+    """Group measurements into fills that have the same directions.
 
-    A rule picks every direction for every fill it names; one that picked a cell beside
-    those it is for would take the place of the bound that cell has.
+    A rule applies to every direction of every fill it names. If it also applied to another
+    measurement, it would replace the bound of that one.
     """
     directions: dict[str, frozenset[str]] = {}
     for cell in cells:
-        known = directions.get(cell["fill"], frozenset())
-        directions[cell["fill"]] = known | {cell["direction"]}
+        previous = directions.get(cell["fill"], frozenset())
+        directions[cell["fill"]] = previous | {cell["direction"]}
     return [
         [cell for cell in cells if directions[cell["fill"]] == same]
         for same in dict.fromkeys(directions.values())
     ]
 
 
-def _rule(thresholds: Thresholds, cells: Sequence[Found], observed: Observed) -> str:
+def _rule(thresholds: Thresholds, cells: Sequence[Measured], observed: Observed) -> str:
     first = cells[0]
     selectors = {
         "model": first["model"],
@@ -254,23 +250,23 @@ def _rule(thresholds: Thresholds, cells: Sequence[Found], observed: Observed) ->
         "level": f"{first['level']:g}",
     }
     for name, every in (("fill", thresholds.fills), ("direction", DIRECTIONS)):
-        there = [value for value in every if any(cell[name] == value for cell in cells)]
-        if len(there) < len(every):
-            selectors[name] = f"[{', '.join(there)}]"
-    chosen = ", ".join(f"{name}: {value}" for name, value in selectors.items())
-    return f"- {{{chosen}, require: [{observed.text}]}}"
+        values = [value for value in every if any(cell[name] == value for cell in cells)]
+        if len(values) < len(every):
+            selectors[name] = f"[{', '.join(values)}]"
+    keys = ", ".join(f"{name}: {value}" for name, value in selectors.items())
+    return f"- {{{keys}, require: [{observed.text}]}}"
 
 
-def _behind(last: Node, lines: Sequence[str], text: str) -> _Edit:
-    """New rules behind the last one, indented as it is."""
+def _append(last: Node, lines: Sequence[str], text: str) -> _Edit:
+    """Return new rules after the last one, with its indentation."""
     begin = text.rfind("\n", 0, last.raw.start_mark.index) + 1
     indent, dash, _ = text[begin : last.raw.start_mark.index].partition("-")
     if not dash or indent.strip():
         raise last.error(
-            "bounds is a list in brackets; write a rule a line, each behind '- ', so that"
-            " --robustness-update can add to them"
+            "bounds is a list in brackets; write each rule on a line that begins with '- ', so"
+            " that --robustness-update can add rules"
         )
-    # A block's end mark stands behind the blank and comment lines that follow it.
+    # PyYAML's end mark of a block is after the blank and comment lines that follow it.
     end = begin + len(text[begin : last.raw.end_mark.index].rstrip())
     line_end = text.find("\n", end)
     end = len(text) if line_end < 0 else line_end

@@ -1,4 +1,4 @@
-"""What is measured and what is required, as frozen objects."""
+"""Content of a thresholds file as frozen objects: models, measurements, rules and bounds."""
 
 from __future__ import annotations
 
@@ -12,24 +12,32 @@ DIRECTIONS = ("image_to_report", "report_to_image")
 
 
 CHANCE = "chance"
-"""What a bound calls the level of a model that knows nothing."""
+"""Name by which bounds refer to the metric of random answers."""
 
 References = Mapping[str, Mapping[str, float]]
-"""The metrics of what bounds may refer to, by its name: chance, or another model."""
+"""Metrics by name, for each name that bounds may refer to: chance, or another model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What one metric must reach: ``hit@10 >= 0.8``, ``hit@10 >= 3 * chance``.
+    """Limit of one metric, such as ``hit@10 >= 0.8`` or ``hit@10 >= 3 * chance``.
 
     Attributes:
         metric: A name of :data:`robustness.metrics.RANGES`.
-        at_least: Whether the metric must be at least the limit, or at most.
-        limit: The number; what is added to the reference, where there is one.
-        line: Where in the file it stands.
-        reference: What the metric is held against, :data:`CHANCE` or another model, on the
-            same evaluation set, occlusion and direction; None for the number alone.
-        factor: What the reference is multiplied by.
+        at_least: True if the metric must be at least the limit, False if at most.
+        limit: The limit, or the number added to the reference if there is one.
+        line: The line in the file, from 1.
+        reference: :data:`CHANCE` or the name of another model, whose metric on the same
+            evaluation set, occlusion and direction is the limit; None for a number alone.
+        factor: The factor of the reference.
+
+    Example:
+        >>> bound = Bound("hit@10", at_least=True, limit=0.1, line=1, reference="chance", factor=3)
+        >>> str(bound)
+        'hit@10 >= 3 * chance + 0.1'
+        >>> limit = bound.against({"chance": {"hit@10": 0.125}})
+        >>> limit, bound.margin(0.75, limit)
+        (0.475, 0.275)
     """
 
     metric: str
@@ -40,12 +48,12 @@ class Bound:
     factor: float = 1.0
 
     def __str__(self) -> str:
-        """As it is written in the file."""
+        """Return the bound as written in a thresholds file."""
         return f"{self.metric} {self.demand}"
 
     @property
     def demand(self) -> str:
-        """All of it but the metric."""
+        """The bound without its metric, such as ``>= 0.8``."""
         limit = _exactly(self.limit)
         if self.reference is not None:
             times = "" if self.factor == 1 else f"{_exactly(self.factor)} * "
@@ -55,33 +63,33 @@ class Bound:
         return f"{'>=' if self.at_least else '<='} {limit}"
 
     def against(self, references: References) -> float:
-        """The limit as a number; NaN where the reference has no such metric."""
+        """Return the limit as a number; NaN if the reference has no such metric."""
         if self.reference is None:
             return self.limit
         value = references.get(self.reference, {}).get(self.metric, float("nan"))
         return self.factor * value + self.limit
 
     def margin(self, value: float, limit: float | None = None) -> float:
-        """How far a value is on the right side: negative where it misses, NaN for NaN.
+        """Return the distance to the limit: negative if the bound is missed, NaN for NaN.
 
         Args:
             value: The metric.
-            limit: What :meth:`against` found; the bound's own number where there is none.
+            limit: The result of :meth:`against`; None for the bound's number.
         """
         limit = self.limit if limit is None else limit
         room = value - limit if self.at_least else limit - value
-        # A mean of shares misses the share by its last bits.
+        # A mean of equal fractions differs from the fraction in its last bits.
         return 0.0 if abs(room) <= ROUNDING * max(1.0, abs(limit)) else room
 
 
 def _exactly(number: float) -> str:
-    """A number so that reading it gives it again, but for its last bit: 0.8, 1, 100000.5."""
+    """Return a number in the shortest form of 15 digits: 0.8, 1, 100000.5."""
     return f"{number:.15g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The coordinates of one measurement."""
+    """Coordinates of one measurement."""
 
     model: str
     pattern: str
@@ -92,12 +100,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Bounds for the cells that its selectors pick; a selector that is absent picks all.
+    """Bounds of the measurements that match the selectors; a missing selector matches all.
 
     Attributes:
-        selectors: For an attribute of a cell, or ``evalset``, the values that are picked.
-        bounds: What is required of those cells.
-        line: Where in the file it begins.
+        selectors: The matching values by attribute of :class:`Cell`, or by ``evalset``.
+        bounds: The bounds of these measurements.
+        line: The first line in the file, from 1.
     """
 
     selectors: dict[str, frozenset[str | float]]
@@ -105,7 +113,7 @@ class Rule:
     line: int
 
     def picks(self, cell: Cell, evalset: str) -> bool:
-        """Whether the rule speaks of a cell measured on an evaluation set of that name."""
+        """Check whether a cell matches, measured on an evaluation set of this kind."""
         return all(
             (evalset if name == "evalset" else getattr(cell, name)) in picked
             for name, picked in self.selectors.items()
@@ -114,15 +122,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model under test.
+    """Model under test.
 
     Attributes:
-        name: What results call it.
+        name: The name in results.
         loader: ``package.module:function``.
-        weights: Its checkpoint, where the loader's default is not meant.
-        optional: Whether the run may pass where the weights are not on this machine.
-        on_request: Whether it is measured only where the command line names it.
-        options: Passed on to the loader.
+        weights: The checkpoint; None for the loader's default.
+        optional: Whether the run may pass if the weights are missing on this machine.
+        on_request: Whether the model is measured only if the command line names it.
+        options: Keyword arguments of the loader.
     """
 
     name: str
@@ -135,16 +143,16 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """How the property cases search, and what they hold.
+    """Settings of the property cases.
 
     Attributes:
-        bound: What retrieval on the subset must reach under every occlusion searched.
-        max_level: The highest level searched for that bound.
-        subset: How many images are embedded an example, against the whole gallery.
-        examples: How many occlusions each property tries.
-        noise: How far hit@10 on the subset may rise with the level, or stray from chance
-            under full occlusion.
-        tolerance: How far an embedding's entries may move with the batch around it.
+        bound: The bound of retrieval on the subset under every occlusion tried.
+        max_level: The highest level tried for that bound, 0 to 1.
+        subset: The number of images embedded per example, ranked against the whole gallery.
+        examples: The number of occlusions tried per property.
+        noise: The rise of hit@10 on the subset that is allowed when the level rises, and the
+            allowed distance from chance under full occlusion, 0 to 1.
+        tolerance: The largest difference of an embedding's entries between batches.
     """
 
     bound: Bound
@@ -156,11 +164,11 @@ class Properties:
 
 
 MODES = ("regression", "non_inferiority")
-"""How a run is held against a baseline; the first is the default."""
+"""Modes of the comparison with a baseline; the first is the default."""
 
 
 REGRESSION_METRICS = tuple(f"hit@{k}" for k in CUTOFFS)
-"""The metrics whose drop can be held against a margin."""
+"""Metrics whose drop can be compared with a margin."""
 
 
 ALPHA = 1e-5
@@ -182,15 +190,16 @@ MARGIN = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """How a run is held against a baseline; see :mod:`robustness.paired`.
+    """Settings of the comparison with a baseline; see :mod:`robustness.paired`.
 
     Attributes:
-        mode: ``regression`` fails where a drop is shown, ``non_inferiority`` passes only
-            where a drop beyond the margin is excluded.
-        metric: One of :data:`REGRESSION_METRICS`, whose drop is held against the margin.
-        margin: The drop that is tolerated, as a fraction.
-        alpha: The family-wise error level over all the cases of a run; None for the mode's
-            own default.
+        mode: ``regression`` fails if a drop is shown; ``non_inferiority`` passes only if a drop
+            beyond the margin is excluded.
+        metric: The metric whose drop is compared with the margin, one of
+            :data:`REGRESSION_METRICS`.
+        margin: The tolerated drop, as a fraction.
+        alpha: The family-wise error level over all cases of a run; None for the default of the
+            mode.
     """
 
     mode: str = MODES[0]
@@ -200,26 +209,27 @@ class Regression:
 
     @property
     def family_alpha(self) -> float:
-        """The family-wise error level, the mode's default where none is given."""
+        """The family-wise error level; the default of the mode if none is set."""
         if self.alpha is not None:
             return self.alpha
         return ALPHA if self.mode == MODES[0] else NON_INFERIORITY_ALPHA
 
 
 SLACK = 0.01
-"""What written bounds are more lenient by, where the file does not say."""
+"""Default distance of a written bound below the end of the interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The whole file.
+    """Complete thresholds file; attributes without an entry here have the names of their keys.
 
     Attributes:
-        evalset: As it is written; relative paths in it are the file's folder's.
-        slack: What a bound that ``--robustness-update`` writes is more lenient by than the
-            end of the interval.
-        sha256: Of the file's bytes, as they were read; the other attributes are named as their
-            keys are.
+        path: The file.
+        evalset: The specification as written; paths in it are relative to the file's folder.
+        rules: The rules under ``bounds``, in the order of the file.
+        slack: The distance between a bound that ``--robustness-update`` writes and the end of
+            the interval, on the lenient side.
+        sha256: The hash of the file's bytes.
     """
 
     path: Path
@@ -237,24 +247,24 @@ class Thresholds:
     sha256: str = field(default="", compare=False)
 
     def bounds(self, cell: Cell, evalset: str) -> tuple[Bound, ...]:
-        """The bounds of a cell: of those of one kind, the last one written.
+        """Return the bounds of a cell; a later bound replaces an earlier one of the same kind.
 
-        Of one kind are bounds on one side of one metric that refer to the same model, to
-        chance, or to nothing. A bound that refers to the cell's own model is none.
+        Bounds are of the same kind if metric, side and reference are equal. A bound that refers
+        to the cell's own model does not apply.
         """
-        found: dict[tuple[str, bool, str | None], Bound] = {}
+        last: dict[tuple[str, bool, str | None], Bound] = {}
         for rule in self.rules:
             if rule.picks(cell, evalset):
-                found |= {
+                last |= {
                     (bound.metric, bound.at_least, bound.reference): bound
                     for bound in rule.bounds
                     if bound.reference != cell.model
                 }
-        return tuple(found.values())
+        return tuple(last.values())
 
 
 def all_cells(thresholds: Thresholds) -> list[Cell]:
-    """Every cell that the file declares."""
+    """Return every measurement that the file declares."""
     return [
         Cell(model, pattern, fill, level, direction)
         for model in thresholds.models
