@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,32 @@ def describe(root: Path) -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Return the versions of :data:`PACKAGES`; None for those that are not installed."""
     return {name: _version(name) for name in PACKAGES}
+
+
+def other_owners(package: str, distribution: str) -> list[str]:
+    """Return the other installed distributions that contain a top-level package.
+
+    Installers do not notice that two distributions install the same package: files of the one
+    overwrite files of the other.
+
+    Args:
+        package: Name of the package, as imported.
+        distribution: Name of the distribution that should contain it.
+
+    Returns:
+        ``NAME VERSION`` of each other distribution.
+    """
+    owners = set()
+    for found in distributions():
+        declared = found.read_text("top_level.txt")
+        if declared is None:
+            files = (found.read_text("RECORD") or "").splitlines()
+            contained = any(line.startswith(f"{package}/") for line in files)
+        else:
+            contained = package in declared.split()
+        if contained and found.name != distribution:
+            owners.add(f"{found.name} {found.version}")
+    return sorted(owners)
 
 
 def cores() -> int | None:

@@ -70,6 +70,7 @@ class Code(StrEnum):
     # A run that cannot start: see REFUSALS.
     USAGE = "usage"
     OPTION_EMPTY = "option_empty"
+    IMPORT_NAME_SHARED = "import_name_shared"
     REPORT_UNWRITABLE = "report_unwritable"
     UNKNOWN_DEVICE = "unknown_device"
     UNKNOWN_EVALSET = "unknown_evalset"

@@ -11,7 +11,8 @@ import pytest
 
 from robustness.asked import is_listing, runs_tests, selects_marker
 from robustness.collection import is_gate_item, plan_error, uses_gate
-from robustness.errors import GateError, StoreError
+from robustness.environment import other_owners
+from robustness.errors import GateError, StoreError, UsageError
 from robustness.files import shortest
 from robustness.options import folder, known_plan, non_default_options, plan_of, usage_error
 from robustness.reporter import ABORT_KEY
@@ -33,11 +34,30 @@ def read_plan(config: pytest.Config) -> None:
     if not (gate or non_default_options(config)):
         return
     try:
+        require_import_name()
         plan_of(config)
     except pytest.UsageError:
         if gate:
             _delete_stale_results(config)
         raise
+
+
+def require_import_name() -> None:
+    """Check that no other installed distribution contains a package named ``robustness``.
+
+    Raises:
+        pytest.UsageError: There is one.
+    """
+    others = other_owners("robustness", "robustness-gate")
+    if others:
+        raise usage_error(
+            UsageError(
+                f"{', '.join(others)} installs a package named 'robustness', as robustness-gate"
+                f" does, and overwrites its files; run: pip uninstall -y {others[0].split()[0]}"
+                " robustness-gate && pip install robustness-gate",
+                "import_name_shared",
+            )
+        )
 
 
 def header(config: pytest.Config) -> list[str]:
