@@ -1,4 +1,4 @@
-"""The conformance cases: encoders that keep the contract, and one for each promise broken."""
+"""Conformance cases: conforming encoders, and one broken encoder per promise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def toy(**broken):
-    """An encoder that keeps every promise but those it is told to break."""
+    """Return an encoder that keeps every promise, except for the given overrides."""
     import hashlib
 
     import torch
@@ -70,7 +70,7 @@ def test_device_preprocessing_may_be_one_grey_level_off(levels, allowed):
 
 
 def changed(method, change):
-    """An encoder one of whose methods returns something else."""
+    """Return an encoder with one method overridden."""
     original = getattr(type(toy()), method)
     return {method: lambda self, inputs: change(original(self, inputs))}
 
@@ -134,7 +134,7 @@ def broken_encoders():
         *("batch", "order", "scores", "on_device", "described"),
     ],
 )
-def test_a_broken_promise_is_seen(promise):
+def test_a_broken_promise_is_detected(promise):
     from robustness.conformance import CHECKS, BrokenPromiseError
     from robustness.errors import GateError
 
@@ -211,7 +211,7 @@ def test_the_reference_encoder_conforms(repository, pytester):
         ("conformance", "nothing", "returned NoneType, not a DualEncoder"),
     ],
 )
-def test_what_a_model_does_wrong_is_told_in_one_line(changed, pytester, marker, kind, message):
+def test_an_error_of_the_model_is_reported_in_one_line(changed, pytester, marker, kind, message):
     outcome = changed.gate(f"--robustness-models=my_models:{kind}", "-m", marker)
     assert outcome.ret == 1
     assert "During handling" not in said(outcome)
@@ -225,7 +225,7 @@ def test_what_a_model_does_wrong_is_told_in_one_line(changed, pytester, marker, 
 
 @pytest.fixture
 def example(repository, monkeypatch):
-    """The README's model, as a user would put it in a file."""
+    """The model of the README, in a file."""
     import torch
 
     (code,) = re.findall(r"```python\n(import hashlib.*?)```", README.read_text(), re.DOTALL)
@@ -240,7 +240,7 @@ def example(repository, monkeypatch):
     return repository
 
 
-def test_the_readme_s_example_runs_as_its_commands_say(example, pytester):
+def test_the_example_of_the_readme_runs(example, pytester):
     lines = re.findall(r"^pytest (.*two_layers.*)$", README.read_text(), re.MULTILINE)
     assert len(lines) == 2
     conformance, gate = (pytester.runpytest_inprocess(*line.split()) for line in lines)
@@ -251,7 +251,7 @@ def test_the_readme_s_example_runs_as_its_commands_say(example, pytester):
     assert {cell["model"] for cell in results["cases"]} == {"two_layers:load"}
 
 
-def test_an_option_that_the_example_does_not_take(example):
+def test_an_unknown_option_of_the_example_is_an_error(example):
     outcome = example.gate(
         "--robustness-models=two_layers:load", "--robustness-option=two_layers:load:size=3"
     )

@@ -1,4 +1,4 @@
-"""The conformance cases of a run in 16 bits."""
+"""Conformance cases of a run in 16 bits."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def load(weights=None, device="cpu"):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_what_16_bits_leave_room_for_is_held_in_the_run_s_precision_too(
-    changed, pytester, precision
-):
+def test_checks_for_16_bits_also_run_in_the_precision_of_the_run(changed, pytester, precision):
     (changed.path / "my_half.py").write_text(HALF)
     outcome = changed.gate(
         "--robustness-models=my_half:load", f"--robustness-precision={precision}", "-m",

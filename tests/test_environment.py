@@ -1,4 +1,4 @@
-"""What a timing depends on: versions, cores, and what nvidia-smi says."""
+"""Environment of timings: versions, cores, GPUs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIRST = {
 }
 
 
-def test_gpus_by_what_is_kept_of_them():
+def test_gpus_have_the_recorded_fields():
     first, second = parse_gpus(TWO)
     assert first == FIRST
     assert second == FIRST | {
@@ -50,14 +50,14 @@ def test_no_gpus(text):
 
 
 @given(st.text())
-def test_whatever_it_says_is_read(text):
+def test_any_output_is_parsed(text):
     for gpu in parse_gpus(text):
         assert gpu.keys() == GPU.keys()
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine with an nvidia-smi that does as the test says."""
+    """Return a function that installs a fake nvidia-smi."""
 
     def with_program(script):
         program = tmp_path / "nvidia-smi"
@@ -68,7 +68,7 @@ def machine(tmp_path, monkeypatch):
     return with_program
 
 
-def test_what_the_program_says_is_kept(machine, tmp_path):
+def test_the_output_of_the_program_is_recorded(machine, tmp_path):
     (tmp_path / "gpus").write_text(TWO)
     machine(f'echo "$@" > {tmp_path}/asked; cat {tmp_path}/gpus')
     assert gpus() == parse_gpus(TWO)
@@ -81,12 +81,12 @@ def test_what_the_program_says_is_kept(machine, tmp_path):
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo out of order >&2; exit 1"])
-def test_a_program_that_fails_is_none(machine, script):
+def test_a_failing_program_gives_no_gpus(machine, script):
     machine(script)
     assert gpus() == []
 
 
-def test_a_program_that_hangs_is_not_waited_for(machine, monkeypatch):
+def test_a_hanging_program_times_out(machine, monkeypatch):
     machine("exec sleep 60")
     monkeypatch.setattr(environment, "TIMEOUT_S", 0.2)
     assert gpus() == []

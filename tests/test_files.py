@@ -1,4 +1,4 @@
-"""Files written whole or not at all, whoever else writes them or dies over it."""
+"""Atomic file writes, also with concurrent or killed writers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def python(code, *arguments):
     return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=False)
 
 
-def test_it_is_written_and_nothing_is_left(tmp_path):
+def test_a_file_is_written_without_leftovers(tmp_path):
     path = tmp_path / "new" / "results.json"
     for parts in ((b"one", b"two"), (b"less",)):
         write_whole(path, *parts)
@@ -44,7 +44,7 @@ def test_it_is_written_and_nothing_is_left(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, error):
+def test_a_failure_keeps_the_previous_content(tmp_path, monkeypatch, error):
     path = tmp_path / "entry"
     write_whole(path, b"before")
 
@@ -58,8 +58,8 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_rename_that_fails_is_told(tmp_path):
-    """A missing file, too: it is not taken for another writer's doing."""
+def test_a_failed_rename_is_raised(tmp_path):
+    """Also for a missing file: it is not attributed to another writer."""
     folder = tmp_path / "entry"
     folder.mkdir()
     with pytest.raises(IsADirectoryError):
@@ -67,14 +67,14 @@ def test_a_rename_that_fails_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_missing_temporary_file_is_told(tmp_path, monkeypatch):
+def test_a_missing_temporary_file_is_raised(tmp_path, monkeypatch):
     path = tmp_path / "entry"
     monkeypatch.setattr("os.fsync", lambda _: Path(f"{path}.partial").unlink())
     with pytest.raises(FileNotFoundError):
         write_whole(path, b"after")
 
 
-def test_what_a_killed_process_left_is_written_over(tmp_path):
+def test_the_leftovers_of_a_killed_process_are_overwritten(tmp_path):
     path = tmp_path / "entry"
     assert python(KILLED, path).returncode == -signal.SIGKILL
     assert [each.name for each in tmp_path.iterdir()] == ["entry.partial"]

@@ -1,4 +1,4 @@
-"""Work on many items at once: in their order, on as many threads as torch has."""
+"""Thread pool map: ordered, with as many threads as torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustness.parallel import each, wait_briefly
         ({"OMP_WAIT_POLICY": "active"}, ("active", None)),
     ],
 )
-def test_threads_wait_briefly_unless_the_caller_says_how(monkeypatch, before, after):
+def test_threads_wait_briefly_unless_the_environment_sets_a_policy(monkeypatch, before, after):
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in before.items():
@@ -39,11 +39,11 @@ def threads(request):
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 50])
-def test_results_stand_in_the_items_order(threads, n):
+def test_results_are_in_order(threads, n):
     assert each(lambda x: x * x, iter(range(n))) == [x * x for x in range(n)]
 
 
-def test_as_many_threads_as_torch_has(threads):
+def test_the_number_of_threads_is_that_of_torch(threads):
     together = threading.Barrier(threads, timeout=20)
 
     def meet(_item):
@@ -55,7 +55,7 @@ def test_as_many_threads_as_torch_has(threads):
     assert (threading.get_ident() in found) == (threads == 1)
 
 
-def test_the_first_item_that_fails_is_what_is_raised(threads):
+def test_the_error_of_the_first_failing_item_is_raised(threads):
     def fail(item):
         if item % 5 == 3:
             raise ValueError(f"item {item}")
@@ -66,7 +66,7 @@ def test_the_first_item_that_fails_is_what_is_raised(threads):
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_items_come_in_order_whatever_they_are(background):
+def test_items_of_any_type_come_in_order(background):
     items = [None, 0, [], (), "x"]
     assert list(ahead(items, background=background)) == items
     assert list(ahead([], background=background)) == []
@@ -93,7 +93,7 @@ def test_one_item_is_made_ahead_in_one_other_thread():
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_a_failure_stands_in_its_item_s_place(background):
+def test_a_failure_is_raised_for_its_item(background):
     def items():
         yield 0
         raise ValueError("item 1")
@@ -104,7 +104,7 @@ def test_a_failure_stands_in_its_item_s_place(background):
         next(coming)
 
 
-def test_what_is_left_off_leaves_no_thread_behind():
+def test_an_abandoned_iteration_leaves_no_thread():
     before = threading.active_count()
     coming = ahead(range(9), background=True)
     assert next(coming) == 0

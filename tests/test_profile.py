@@ -1,4 +1,4 @@
-"""The profile: no second counts twice, and none is lost."""
+"""Time profile: every second counts exactly once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustness.profile import FORWARD, IMAGES, OF_IMAGES, PHASES, RANKING, STOR
 
 
 class Clock:
-    """A clock that goes where it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self):
         self.now = 100.0
@@ -58,7 +58,7 @@ def test_an_inner_phase_takes_its_time_from_the_outer_one():
     assert measured.phases[STORE].items == 1
 
 
-def test_what_fails_took_its_time_and_did_nothing():
+def test_a_failing_phase_counts_its_time_and_no_items():
     measured, clock = made()
 
     def fails():
@@ -88,7 +88,7 @@ trees = st.recursive(
 
 @given(st.lists(st.tuples(st.sampled_from(PHASES), trees), max_size=5), st.data())
 def test_phases_add_up_to_what_was_spent_in_them(outermost, data):
-    """Whatever lies in whatever, and under whichever names."""
+    """With any nesting and any names."""
     measured, clock = made()
 
     def run(name, tree):
@@ -126,7 +126,7 @@ def test_profiles_of_processes_are_added_in_the_order_of_a_run():
     assert added([]) == {}
 
 
-def test_every_phase_has_its_place():
+def test_phases_are_in_the_order_of_a_run():
     names = {value for name, value in vars(profile).items() if name.isupper() and value in PHASES}
     assert names == set(PHASES)
     assert len(set(PHASES)) == len(PHASES)

@@ -21,31 +21,31 @@ from robustness.progress import MAX_COLUMNS, progress, terminal_of
 
 
 class Terminal:
-    """A stream that draws what is written as a terminal of one line does."""
+    """A stream that renders written text like a terminal of one line."""
 
-    def __init__(self, width=80, *, watched=True):
-        self.width, self.watched = width, watched
-        self.writes, self.line, self.place = [], [], 0
-        self.seen = []
+    def __init__(self, width=80, *, is_terminal=True):
+        self.width, self.is_terminal = width, is_terminal
+        self.writes, self.line, self.column = [], [], 0
+        self.frames = []
 
     def write(self, text):
         self.writes.append(text)
         for character in text:
             assert character != "\n", "the bar stays on its line"
             if character == "\r":
-                self.place = 0
+                self.column = 0
                 continue
-            assert self.place < self.width, "the bar is wider than the terminal"
-            self.line += " " * (self.place + 1 - len(self.line))
-            self.line[self.place] = character
-            self.place += 1
-        self.seen.append("".join(self.line).rstrip())
+            assert self.column < self.width, "the bar is wider than the terminal"
+            self.line += " " * (self.column + 1 - len(self.line))
+            self.line[self.column] = character
+            self.column += 1
+        self.frames.append("".join(self.line).rstrip())
 
     def flush(self):
         pass
 
     def isatty(self):
-        return self.watched
+        return self.is_terminal
 
     def columns(self):
         return self.width
@@ -53,12 +53,12 @@ class Terminal:
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Bars are drawn without waiting whether the work is long."""
+    """Draw bars without delay."""
     monkeypatch.setattr(robustness.progress, "MIN_DURATION_S", 0)
 
 
 class Clock:
-    """What tqdm takes for the time."""
+    """A clock for tqdm that the test sets."""
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
@@ -71,7 +71,7 @@ def test_short_work_draws_nothing(monkeypatch):
         for _ in range(10):
             clock.now += 0.04
             advance(1)
-    assert not any(stream.seen)
+    assert not any(stream.frames)
 
 
 def test_long_work_draws_a_bar_once_it_is_long_and_erases_it(monkeypatch):
@@ -81,11 +81,11 @@ def test_long_work_draws_a_bar_once_it_is_long_and_erases_it(monkeypatch):
         for _ in range(10):
             clock.now += 0.2
             advance(1)
-            drawn.append(bool(stream.seen and stream.seen[-1]))
+            drawn.append(bool(stream.frames and stream.frames[-1]))
     assert drawn == [False, False, *[True] * 8]
     assert "10 of 10 images" in "".join(stream.writes)
-    assert stream.seen[-1] == ""
-    assert stream.place == 0
+    assert stream.frames[-1] == ""
+    assert stream.column == 0
 
 
 def test_a_bar_within_a_bar_is_not_drawn(at_once):
@@ -99,11 +99,11 @@ def test_a_bar_within_a_bar_is_not_drawn(at_once):
     assert "embedding" not in "".join(stream.writes)
     assert "4 of 4 occlusions" in "".join(stream.writes)
     with progress(64, "embedding", "images", stream):
-        assert "embedding" in stream.seen[-1], "the next one is drawn"
+        assert "embedding" in stream.frames[-1], "the next one is drawn"
 
 
 def test_nothing_is_drawn_without_a_terminal(at_once):
-    stream = Terminal(watched=False)
+    stream = Terminal(is_terminal=False)
     with progress(3, "decoding", "images", stream) as advance:
         advance(2)
     assert not stream.writes
@@ -111,19 +111,19 @@ def test_nothing_is_drawn_without_a_terminal(at_once):
         advance(2)
 
 
-def test_a_bar_says_how_far_how_fast_and_how_long_yet(at_once):
+def test_a_bar_shows_progress_rate_and_remaining_time(at_once):
     stream = Terminal(100)
     with progress(2000, "decoding", "images", stream) as advance:
         assert re.fullmatch(
-            r"decoding   0 % \| +\| 0 of 2000 images, \? images/s, \? left", stream.seen[-1]
+            r"decoding   0 % \| +\| 0 of 2000 images, \? images/s, \? left", stream.frames[-1]
         )
         # tqdm draws at most ten times a second; the last state is drawn when it closes.
         for _ in range(50):
             advance(20)
-        while "1000 of" not in stream.seen[-1]:
+        while "1000 of" not in stream.frames[-1]:
             advance(0)
             stream_bar(advance).refresh()
-    drawn = [text for text in stream.seen if "1000 of" in text]
+    drawn = [text for text in stream.frames if "1000 of" in text]
     assert re.fullmatch(
         r"decoding  50 % \|#+ +\| 1000 of 2000 images, +[\d.]+ images/s, \d\d:\d\d left", drawn[0]
     )
@@ -131,7 +131,7 @@ def test_a_bar_says_how_far_how_fast_and_how_long_yet(at_once):
 
 
 def stream_bar(advance):
-    """The bar behind its update method."""
+    """Return the bar of an update method."""
     return advance.__self__
 
 
@@ -141,14 +141,14 @@ def stream_bar(advance):
     width=st.integers(2, 300),
     label=st.sampled_from(["decoding", "embedding the reports of a long name"]),
 )
-def test_the_bar_fits_and_is_erased_whatever_it_counts(total, steps, width, label):
+def test_the_bar_fits_and_is_erased_for_any_counts(total, steps, width, label):
     stream = Terminal(width)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(robustness.progress, "MIN_DURATION_S", 0)
         draw(stream, total, label, steps)
-    assert any(stream.seen)
-    assert stream.seen[-1] == ""
-    assert stream.place == 0
+    assert any(stream.frames)
+    assert stream.frames[-1] == ""
+    assert stream.column == 0
 
 
 def draw(stream, total, label, steps):
@@ -158,12 +158,12 @@ def draw(stream, total, label, steps):
             stream_bar(advance).refresh()
 
 
-def test_the_bar_is_erased_where_the_work_fails(at_once):
+def test_the_bar_is_erased_if_the_work_fails(at_once):
     stream = Terminal()
     with pytest.raises(ValueError, match="broken"), progress(9, "decoding", "images", stream):
         raise ValueError("broken")
-    assert any(stream.seen)
-    assert stream.seen[-1] == ""
+    assert any(stream.frames)
+    assert stream.frames[-1] == ""
 
 
 def config(reporter, **more):
@@ -171,7 +171,7 @@ def config(reporter, **more):
     return SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=plugins.get), **more)
 
 
-def test_a_process_without_a_terminal_of_its_own_draws_nothing():
+def test_a_process_without_a_terminal_draws_nothing():
     reporter = SimpleNamespace(isatty=True)
     assert terminal_of(config(None)) is None
     assert terminal_of(config(reporter, workerinput={})) is None
@@ -183,7 +183,7 @@ AT_ONCE = "import robustness.progress\n\nrobustness.progress.MIN_DURATION_S = 0\
 
 
 def on_a_terminal(repository, *arguments, width):
-    """What a gate writes to a terminal of that width, and its exit status."""
+    """Return the output of a gate on a terminal of that width, and its exit status."""
     main, worker = pty.openpty()
     fcntl.ioctl(worker, termios.TIOCSWINSZ, struct.pack("HHHH", 30, width, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "CI"}}
@@ -210,7 +210,7 @@ def on_a_terminal(repository, *arguments, width):
 
 
 BAR = r"decoding +\d+ %"
-"""How a bar begins; the line of where the time went may name the same phase."""
+"""Start of a bar; the time summary may name the same phase."""
 
 
 @pytest.mark.parametrize("capture", ["fd", "no"])

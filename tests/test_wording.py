@@ -1,4 +1,4 @@
-"""Counts as a person reads them."""
+"""Counts with singular and plural nouns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from robustness.wording import counted
 
 
 @pytest.mark.parametrize(
-    ("n", "one", "said"),
+    ("n", "one", "expected"),
     [
         (0, "image", "0 images"),
         (1, "image", "1 image"),
@@ -20,5 +20,5 @@ from robustness.wording import counted
         (2, "process", "2 processes"),
     ],
 )
-def test_one_is_told_from_many(n, one, said):
-    assert counted(n, one) == said
+def test_singular_and_plural(n, one, expected):
+    assert counted(n, one) == expected
