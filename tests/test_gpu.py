@@ -79,8 +79,8 @@ def test_transformers_pixels_are_within_a_grey_level_of_the_host_s(device, image
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("fill", FILLS)
 def test_what_is_hidden_is_what_apply_hides(device, images, pattern, fill):
+    from robustness.embedding._pass import apply_on_device
     from robustness.embedding.canvas import lay
-    from robustness.perturbation.occlusion._device import apply_on_device
 
     occlusion = Occlusion(pattern, 0.37, fill, 5)
     canvas = lay(images, pinned=device != "cpu")
