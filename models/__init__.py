@@ -1,1 +1,1 @@
-"""What is measured: one module a model, each with a ``load`` function."""
+"""Models under test: one module per model, each with a ``load`` function."""

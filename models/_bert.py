@@ -1,4 +1,4 @@
-"""Bio_ClinicalBERT, the text tower of MedCLIP and of CXR-CLIP, and what both models share."""
+"""Bio_ClinicalBERT, the text tower of MedCLIP and CXR-CLIP, and its tokenizer."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertTokenizer
 from transformers.utils.hub import cached_file
 
-from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+from robustness.errors import WeightsError, WeightsNotFoundError
 
 HUB_ID = "emilyalsentzer/Bio_ClinicalBERT"
-"""Where the hub keeps the vocabulary (MIT); it is that of bert-base-cased."""
+"""Hub repository of the vocabulary (MIT), which is the one of bert-base-cased."""
 
 EMBEDDING_DIM = 512
-"""The length of both models' embeddings."""
-
-TOLERATED = ("embeddings.position_ids",)
-"""Keys that older versions of transformers stored though they hold no weights."""
+"""Embedding dimension of both models."""
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def bert_config() -> BertConfig:
-    """The shape of Bio_ClinicalBERT."""
+    """Return the configuration of Bio_ClinicalBERT."""
     return BertConfig(
         vocab_size=28_996,
         hidden_size=768,
@@ -41,33 +38,33 @@ def bert_config() -> BertConfig:
 
 
 class Tokenizer:
-    """WordPiece over a cased vocabulary, its text lower-cased, as both models were trained.
+    """WordPiece tokenizer with a cased vocabulary and lower-cased text, as in training.
 
     Args:
         vocabulary: Ids by token.
-        max_tokens: How many tokens are kept, [CLS] and [SEP] included.
+        max_tokens: The maximum number of tokens, [CLS] and [SEP] included.
 
     Attributes:
-        sha256: A hash of the vocabulary and of how many tokens are kept.
+        sha256: The SHA-256 of the vocabulary and ``max_tokens``.
     """
 
     def __init__(self, vocabulary: Mapping[str, int], max_tokens: int) -> None:
-        # The published tokenizer has no configuration, so its default has always lower-cased
-        # and stripped accents, although the vocabulary is cased.
+        # The published tokenizer has no configuration. Both models were trained with its
+        # default, which lower-cases and strips accents although the vocabulary is cased.
         self._backend = BertTokenizer(vocab=dict(vocabulary), do_lower_case=True)
         self._max_tokens = max_tokens
         parts = json.dumps([max_tokens, sorted(vocabulary.items())])
         self.sha256 = hashlib.sha256(parts.encode()).hexdigest()
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Tokenises texts.
+        """Tokenise texts.
 
         Args:
             texts: At least one; a text may be empty.
 
         Returns:
-            Ids and mask, int64 ``[B, T]``, T the longest text's; the mask is 1 where a token
-            is, 0 where there is padding. A text that is cut still ends with [SEP].
+            Ids and mask, int64 ``[B, T]`` with T the length of the longest text; the mask is 1
+            for a token and 0 for padding. A truncated text still ends with [SEP].
         """
         encoded = self._backend(
             list(texts),
@@ -80,29 +77,29 @@ class Tokenizer:
 
 
 def load_tokenizer(source: str | Path | None, size: int, max_tokens: int) -> Tokenizer:
-    """Makes the tokenizer from a vocabulary on this machine, or from the hub's.
+    """Create the tokenizer from a local vocabulary or the one on the hub.
 
     Args:
         source: A ``vocab.txt`` or ``tokenizer.json``, or a directory with either as
             transformers saves it; None for the hub.
-        size: How many entries the text tower knows.
-        max_tokens: How many tokens are kept.
+        size: The vocabulary size of the text tower.
+        max_tokens: The maximum number of tokens.
 
     Raises:
-        WeightsNotFoundError: The vocabulary is not there, or the hub is out of reach.
-        WeightsError: It is no vocabulary, or of another size.
+        WeightsNotFoundError: The vocabulary is not found, or the hub cannot be reached.
+        WeightsError: The file is not a vocabulary, or has another size.
     """
     path = _from_hub() if source is None else Path(source)
     if path.is_dir():
-        inside = [path / name for name in ("vocab.txt", "tokenizer.json")]
-        path = next((file for file in inside if file.is_file()), inside[0])
+        candidates = [path / name for name in ("vocab.txt", "tokenizer.json")]
+        path = next((file for file in candidates if file.is_file()), candidates[0])
     try:
         text = path.read_text(encoding="utf-8")
         vocabulary = _from_json(text) if path.suffix == ".json" else _from_lines(text)
     except FileNotFoundError as error:
         raise WeightsNotFoundError(
-            f"vocabulary {str(path)!r} is not there; tokenizer=PATH names the vocab.txt of"
-            f" {HUB_ID}, or the directory that holds it"
+            f"vocabulary {str(path)!r} not found; set tokenizer=PATH to the vocab.txt of"
+            f" {HUB_ID}, or to the directory that contains it"
         ) from error
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise _unusable(path, f"not a WordPiece vocabulary ({error!s:.100})") from error
@@ -110,27 +107,27 @@ def load_tokenizer(source: str | Path | None, size: int, max_tokens: int) -> Tok
         raise _unusable(path, f"it lacks {', '.join(missing)}; a WordPiece vocabulary has them")
     if len(vocabulary) != size or sorted(vocabulary.values()) != list(range(size)):
         raise _unusable(
-            path, f"it has {len(vocabulary):,} entries, the text tower {size:,}; take {HUB_ID}'s"
+            path,
+            f"it has {len(vocabulary):,} entries, the text tower {size:,}; use that of {HUB_ID}",
         )
     return Tokenizer(vocabulary, max_tokens)
 
 
 def _from_hub() -> Path:
     try:
-        # The cache first: asking the hub whether the file is current takes its retries, half a
-        # minute where there is no network.
+        # The cache first: without a network, the hub's retries take half a minute.
         return Path(str(cached_file(HUB_ID, "vocab.txt", local_files_only=True)))
     except OSError:
-        return _downloaded()
+        return _download()
 
 
-def _downloaded() -> Path:
+def _download() -> Path:
     try:
         return Path(str(cached_file(HUB_ID, "vocab.txt")))
     except OSError as error:
         raise WeightsNotFoundError(
-            f"vocabulary of {HUB_ID}: not in the hub's cache, and the hub is out of reach;"
-            " tokenizer=PATH names its vocab.txt (that of bert-base-cased) or a directory"
+            f"vocabulary of {HUB_ID}: not in the hub's cache, and the hub cannot be reached;"
+            " set tokenizer=PATH to its vocab.txt (that of bert-base-cased) or a directory"
         ) from error
 
 
@@ -147,41 +144,17 @@ def _unusable(path: Path, reason: str) -> WeightsError:
 
 
 class Network(nn.Module, ABC):
-    """Both towers under the published keys, with what is taken from each."""
+    """Both towers, with the parameter names of the published checkpoint."""
 
     @abstractmethod
     def image_features(self, pixels: Tensor) -> Tensor:
-        """Projects images, float32 ``[B, 3, 224, 224]``, to ``[B, 512]``."""
+        """Project images, float32 ``[B, 3, 224, 224]``, to ``[B, 512]``."""
 
     @abstractmethod
     def text_features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Projects token ids, int64 ``[B, T]`` with their mask, to ``[B, 512]``."""
+        """Project token ids, int64 ``[B, T]`` with their mask, to ``[B, 512]``."""
 
 
 def build_bert(config: BertConfig) -> BertModel:
-    """The text tower; its pooler is unused but is published with it."""
+    """Create the text tower; its pooler is unused but part of the published checkpoint."""
     return BertModel(config, add_pooling_layer=True)
-
-
-def choose(loader: str, option: str, value: object, allowed: Sequence[str]) -> str:
-    """An option's value, checked.
-
-    Raises:
-        UsageError: It is not one of those allowed.
-    """
-    if isinstance(value, str) and value in allowed:
-        return value
-    raise UsageError(f"{loader}: {option}={value!r} is not one of {', '.join(allowed)}")
-
-
-def refuse_unknown(loader: str, unknown: Mapping[str, object], allowed: Sequence[str]) -> None:
-    """Refuses options that a loader does not have.
-
-    Raises:
-        UsageError: There are some.
-    """
-    if unknown:
-        raise UsageError(
-            f"{loader} takes no option {', '.join(map(repr, sorted(unknown)))};"
-            f" it takes {', '.join(allowed)}"
-        )

@@ -1,4 +1,4 @@
-"""Checkpoints: found, read without executing anything from them, loaded strictly, hashed."""
+"""Checkpoint files: find, read without executing anything, load strictly, hash."""
 
 from __future__ import annotations
 
@@ -18,10 +18,23 @@ from torch import Tensor, nn
 
 from models import _unpickle
 from models._unpickle import READ_ERRORS, Pickled, RefusedPickleError, Stub, TensorRecord
-from robustness.errors import WeightsError, WeightsNotFoundError
+from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 
 FOLDER_VARIABLE = "ROBUSTNESS_WEIGHTS"
-"""The environment variable that names a folder of checkpoints under their published names."""
+"""Environment variable with a folder of checkpoints under their published file names."""
+
+TOLERATED_KEYS = (
+    "position_ids",
+    "relative_position_index",
+    "input_resolution",
+    "context_length",
+    "vocab_size",
+)
+"""Keys, or their last dotted parts, that every loader may drop: constants without weights.
+
+The first two are buffers of older versions of transformers. The others describe the model in
+OpenAI's archives.
+"""
 
 _NESTED = ("model", "state_dict", "model_state_dict")
 _INSIDE_ZIP = "pytorch_model.bin"
@@ -30,11 +43,11 @@ _MAX_DEPTH = 64
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's tensors, as they stand in the file.
+    """The tensors of a checkpoint, as stored in the file.
 
     Attributes:
-        state: Tensors by key, of whatever dtype; some may share memory.
-        sha256: The hash of the whole file.
+        state: Tensors by key, of any dtype; some may share memory.
+        sha256: The SHA-256 of the whole file.
         path: The file.
     """
 
@@ -44,23 +57,22 @@ class Checkpoint:
 
 
 def unusable(path: Path, reason: str) -> WeightsError:
-    """The one-line error for a checkpoint that cannot be used."""
+    """Return the one-line error for a checkpoint that cannot be used."""
     return WeightsError(f"weights {str(path)!r} cannot be used: {' '.join(reason.split())}")
 
 
 def find(name: str, weights: str | Path | None, filenames: Sequence[str], where: str) -> Path:
-    """Finds a model's checkpoint on this machine.
+    """Find the checkpoint of a model on this machine.
 
     Args:
-        name: The model, as a person knows it.
-        weights: The file, where one was named; else the folder in ROBUSTNESS_WEIGHTS is
-            searched.
-        filenames: The published file names, the first found wins.
-        where: Where to get it and under which licence, for the error.
+        name: The display name of the model.
+        weights: The checkpoint file; None to search the folder in ROBUSTNESS_WEIGHTS.
+        filenames: The published file names, in order of preference.
+        where: The download location and the licence, for the error.
 
     Raises:
-        WeightsNotFoundError: There is no such file.
-        WeightsError: What was named is a folder, or ROBUSTNESS_WEIGHTS names none.
+        WeightsNotFoundError: No such file exists.
+        WeightsError: ``weights`` is a directory, or ROBUSTNESS_WEIGHTS is not one.
     """
     if weights is not None:
         path = Path(weights)
@@ -68,34 +80,35 @@ def find(name: str, weights: str | Path | None, filenames: Sequence[str], where:
             raise unusable(path, f"it is a directory; name the file in it, such as {filenames[0]}")
         if not path.is_file():
             raise WeightsNotFoundError(
-                f"{name}: weights {str(path)!r} are not there; {filenames[0]} is at {where}"
+                f"{name}: weights file {str(path)!r} not found; {filenames[0]} is at {where}"
             )
         return path
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder and not Path(folder).is_dir():
         raise WeightsError(
-            f"{name}: {FOLDER_VARIABLE}={folder!r} is no directory; name the one that holds"
-            f" {' or '.join(filenames)}"
+            f"{name}: {FOLDER_VARIABLE}={folder!r} is not a directory; name the one that"
+            f" contains {' or '.join(filenames)}"
         )
     for filename in filenames if folder else ():
         if (path := Path(folder or "", filename)).is_file():
             return path
     raise WeightsNotFoundError(
-        f"{name}: no weights; download {' or '.join(filenames)} from {where}, then name the file"
-        f" as the model's weights or its directory in {FOLDER_VARIABLE}"
+        f"{name}: no weights file found; download {' or '.join(filenames)} from {where}, then"
+        f" name the file as the model's weights or its directory in {FOLDER_VARIABLE}"
     )
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Reads a checkpoint's tensors; nothing in the file is executed.
+    """Read the tensors of a checkpoint; nothing in the file is executed.
 
-    Takes safetensors, what torch.save wrote (a state dict, or a dict that holds one under
-    ``model`` or ``state_dict`` beside whatever else), a TorchScript archive, and a zip
-    with a ``pytorch_model.bin``.
+    Supported are safetensors, files of torch.save (a state dict, or a dict with one under
+    ``model``, ``state_dict`` or ``model_state_dict``), TorchScript archives, and zip files
+    that contain a ``pytorch_model.bin``.
 
     Raises:
-        WeightsNotFoundError: There is no such file.
-        WeightsError: It is none of these, truncated, damaged, or a hostile pickle.
+        WeightsNotFoundError: No such file exists.
+        WeightsError: The file has another format, is truncated or damaged, or has a hostile
+            pickle.
     """
     path = Path(path)
     if path.is_dir():
@@ -106,17 +119,17 @@ def read(path: str | Path) -> Checkpoint:
             file.seek(0)
             state = _read_safetensors(path) if _is_safetensors(file) else _read_pickled(file)
     except FileNotFoundError as error:
-        raise WeightsNotFoundError(f"weights {str(path)!r} are not there") from error
+        raise WeightsNotFoundError(f"weights file {str(path)!r} not found") from error
     except RefusedPickleError as error:
         raise unusable(
             path,
             f"its pickle names {error}, which no checkpoint needs; nothing was executed;"
-            " get the file from its publisher",
+            " download the file from its publisher",
         ) from error
     except (*READ_ERRORS, SafetensorError) as error:
         reason = str(error) or type(error).__name__
         raise unusable(
-            path, f"not a whole checkpoint file ({reason:.200}); get it from its publisher again"
+            path, f"not a complete checkpoint file ({reason:.200}); download it again"
         ) from error
     return Checkpoint(state, digest, path)
 
@@ -159,10 +172,10 @@ def _state(pickled: Pickled) -> dict[str, Tensor]:
     state = {}
     for key, record in records.items():
         if not (isinstance(key, str) and isinstance(record, TensorRecord)):
-            raise ValueError(f"its entry {key!r:.60} is no tensor")  # noqa: TRY004
+            raise ValueError(f"its entry {key!r:.60} is not a tensor")  # noqa: TRY004
         state[key] = pickled.tensor(record)
     if not state:
-        raise ValueError("it holds no tensors")
+        raise ValueError("it contains no tensors")
     return state
 
 
@@ -172,7 +185,7 @@ def _state_dict(root: object) -> dict[object, object]:
             if isinstance(inner := root.get(name), dict):
                 return inner
         return root
-    raise ValueError(f"it holds a {type(root).__name__}, not a dict of tensors")
+    raise ValueError(f"it contains a {type(root).__name__}, not a dict of tensors")
 
 
 def _script_records(module: object, prefix: str, depth: int) -> Iterable[tuple[str, TensorRecord]]:
@@ -192,15 +205,19 @@ def rename(
     *,
     path: Path | None = None,
 ) -> dict[str, Tensor]:
-    """Renames keys by a table of regular expressions, each replaced in turn.
+    """Rename keys by a table of regular expressions, applied in order.
 
     Args:
         state: Tensors by key.
-        table: Pairs of a pattern and its replacement, as ``re.sub`` takes them.
-        path: The checkpoint, for the error.
+        table: Pairs of a pattern and its replacement, in the syntax of ``re.sub``.
+        path: The checkpoint, for the error message.
 
     Raises:
-        WeightsError: Two keys would become one.
+        WeightsError: Two keys get the same new name.
+
+    Example:
+        >>> rename({"module.weight": torch.ones(2)}, [("^module[.]", "")])
+        {'weight': tensor([1., 1.])}
     """
     renamed: dict[str, Tensor] = {}
     for key, tensor in state.items():
@@ -208,7 +225,9 @@ def rename(
         for pattern, replacement in table:
             new = re.sub(pattern, replacement, new)
         if new in renamed:
-            raise unusable(path or Path("<memory>"), f"it holds {new!r} twice, once as {key!r}")
+            raise unusable(
+                path or Path("<memory>"), f"duplicate key {new!r}, once renamed from {key!r}"
+            )
         renamed[new] = tensor
     return renamed
 
@@ -218,33 +237,27 @@ def load_strictly(
     state: Mapping[str, Tensor],
     *,
     path: Path,
-    tolerated: Sequence[str] = (),
+    tolerated: Sequence[str] = TOLERATED_KEYS,
 ) -> None:
-    """Loads a state dict whole: every key used or tolerated by name, every parameter filled.
+    """Load a state dict strictly: no key may be missing, or unexpected and not tolerated.
 
     Args:
-        module: Where the tensors go; its floating tensors are float32.
-        state: Tensors by key; floating ones of any precision are cast to float32.
-        path: The checkpoint, for errors.
-        tolerated: Keys, or their last dotted parts, that may be there and are dropped.
+        module: The module to fill; its floating-point tensors are float32.
+        state: Tensors by key; floating-point ones of any precision are cast to float32.
+        path: The checkpoint, for error messages.
+        tolerated: Keys, or their last dotted parts, that are dropped if unexpected.
 
     Raises:
-        WeightsError: A key is missing or unexpected, a shape is wrong, a value not finite.
+        WeightsError: A key is missing or unexpected, or a tensor has another shape, an
+            integer dtype in place of a floating-point one, or values that are not finite.
     """
     expected = module.state_dict()
-    tails = tuple(f".{name}" for name in tolerated)
     used = {
         key: tensor
         for key, tensor in state.items()
-        if key in expected or not f".{key}".endswith(tails)
+        if key in expected or not is_tolerated(key, tolerated)
     }
-    missing, unexpected = sorted(expected.keys() - used), sorted(used.keys() - expected)
-    if missing or unexpected:
-        raise unusable(
-            path,
-            f"it is of another model or incomplete: {len(missing)} missing keys {missing[:3]},"
-            f" {len(unexpected)} unexpected {unexpected[:3]}",
-        )
+    check_keys(path, expected.keys() - used, used.keys() - expected)
     wrong = [
         f"{key} {list(used[key].shape)}, not {list(tensor.shape)}"
         for key, tensor in expected.items()
@@ -254,20 +267,66 @@ def load_strictly(
         raise unusable(path, f"wrong shapes: {'; '.join(wrong[:3])}")
     for key, tensor in used.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise unusable(path, f"tensor {key!r} holds values that are not finite")
-        # A counter may have become a float with the rest; a weight in integers is quantised.
+            raise unusable(path, f"tensor {key!r} contains values that are not finite")
+        # A cast to fp16 also casts counters, so float to integer is allowed. An integer weight
+        # is quantised, so integer to float is not.
         if expected[key].is_floating_point() and not tensor.is_floating_point():
             raise unusable(path, f"tensor {key!r} is {tensor.dtype}, not {expected[key].dtype}")
     module.load_state_dict(used, strict=True)
 
 
-def fingerprint(schema: str, state: Mapping[str, Tensor], *extras: str) -> str:
-    """A SHA-256 over tensors and over what else shapes an embedding.
+def is_tolerated(key: str, tolerated: Sequence[str] = TOLERATED_KEYS) -> bool:
+    """Return True if an unexpected key may be dropped.
+
+    Example:
+        >>> is_tolerated("text_model.embeddings.position_ids"), is_tolerated("my_position_ids")
+        (True, False)
+    """
+    return f".{key}".endswith(tuple(f".{name}" for name in tolerated))
+
+
+def check_keys(path: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    """Raise if keys are missing or unexpected.
+
+    Raises:
+        WeightsError: There is such a key.
+    """
+    missing, unexpected = sorted(missing), sorted(unexpected)
+    if missing or unexpected:
+        raise unusable(
+            path,
+            f"it is of another model or incomplete: {len(missing)} missing keys {missing[:3]},"
+            f" {len(unexpected)} unexpected {unexpected[:3]}",
+        )
+
+
+def reject_unknown_options(
+    loader: str, options: Mapping[str, object], allowed: Sequence[str]
+) -> None:
+    """Raise if a loader does not have one of the options.
 
     Args:
-        schema: A version of the code that turns these tensors into embeddings.
-        state: Tensors by key; the order does not matter.
-        *extras: Options, vocabularies and the like.
+        loader: The importable name of the loader.
+        options: The options of the user.
+        allowed: The options of the loader.
+
+    Raises:
+        UsageError: An option is unknown.
+    """
+    if unknown := sorted(options.keys() - set(allowed)):
+        raise UsageError(
+            f"{loader} takes no option {', '.join(map(repr, unknown))};"
+            f" it takes {', '.join(allowed) or 'weights and device only'}"
+        )
+
+
+def fingerprint(schema: str, state: Mapping[str, Tensor], *extras: str) -> str:
+    """Return the SHA-256 of tensors and of the settings that change an embedding.
+
+    Args:
+        schema: The version of the code that computes embeddings from these tensors.
+        state: Tensors by key, in any order.
+        *extras: Options, hashes of vocabularies and the like.
     """
     digest = hashlib.sha256(repr((schema, extras)).encode())
     for key in sorted(state):
@@ -277,15 +336,16 @@ def fingerprint(schema: str, state: Mapping[str, Tensor], *extras: str) -> str:
     return digest.hexdigest()
 
 
-def check_sha256(checkpoint: Checkpoint, known: str | None, filename: str | None = None) -> str:
-    """Whether a file is the published one: ``yes``, ``no`` or ``unknown``, for the details.
+def check_sha256(checkpoint: Checkpoint, published: str | None, filename: str | None = None) -> str:
+    """Return ``yes``, ``no`` or ``unknown``: the file is the published one.
 
     Args:
         checkpoint: The checkpoint.
-        known: The published SHA-256, where one is known.
-        filename: The published file name; a file of another name does not claim to be it.
+        published: The published SHA-256; None if it is unknown.
+        filename: The published file name; for a file with another name and hash, the answer
+            is ``unknown``.
     """
-    if checkpoint.sha256 == known:
+    if checkpoint.sha256 == published:
         return "yes"
-    claims = filename is None or checkpoint.path.name == filename
-    return "no" if known is not None and claims else "unknown"
+    has_published_name = filename is None or checkpoint.path.name == filename
+    return "no" if published is not None and has_published_name else "unknown"

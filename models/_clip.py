@@ -1,4 +1,4 @@
-"""What CLIP and the models fine-tuned from it share: open_clip's towers and tokenizer."""
+"""Shared loading of CLIP and its fine-tuned models, with the towers of open_clip."""
 
 from __future__ import annotations
 
@@ -16,21 +16,18 @@ from robustness.encoder import TextPolicy
 from robustness.errors import UsageError
 
 ARCHITECTURE = "ViT-B-32-quickgelu"
-"""open_clip's name of ViT-B/32 with OpenAI's activation; plain ``ViT-B-32`` is another."""
-
-TOLERATED = ("input_resolution", "context_length", "vocab_size")
-"""Entries of OpenAI's archives that describe the model and are no weights."""
+"""open_clip's name of ViT-B/32 with OpenAI's activation; ``ViT-B-32`` has another one."""
 
 _SCHEMA = "clip-1"
 
 
 @dataclass(frozen=True, slots=True)
 class Shaping:
-    """How a model turns radiographs into pixels.
+    """Preprocessing of a model, and its description.
 
     Attributes:
-        preprocessing: From the model's side to its preprocessing.
-        text: Every value that shapes the pixels, for the fingerprint.
+        preprocessing: Creates the preprocessing for an input height and width.
+        text: Every setting that changes the pixels, for the fingerprint.
     """
 
     preprocessing: Callable[[int], Preprocessing]
@@ -38,23 +35,19 @@ class Shaping:
 
 
 def architecture(options: Mapping[str, Any], allowed: Sequence[str], loader: str) -> str:
-    """Checks a loader's options and returns the one that names open_clip's architecture.
+    """Check a loader's options and return the name of open_clip's architecture.
 
     Args:
-        options: The options as they were given.
-        allowed: Those that the loader takes.
-        loader: Its importable name, for errors.
+        options: The options of the user.
+        allowed: The options of the loader.
+        loader: The importable name of the loader, for error messages.
 
     Raises:
-        UsageError: An option is unknown, or the architecture is none of OpenAI's form.
+        UsageError: An option is unknown, or the architecture is not one of OpenAI's.
     """
     from open_clip import get_model_config
 
-    if unknown := sorted(options.keys() - set(allowed)):
-        raise UsageError(
-            f"{loader} takes no option {', '.join(map(repr, unknown))};"
-            f" it takes {', '.join(allowed)}"
-        )
+    _checkpoint.reject_unknown_options(loader, options, allowed)
     name = str(options.get("architecture", ARCHITECTURE))
     config = get_model_config(name)
     if config is None:
@@ -64,14 +57,14 @@ def architecture(options: Mapping[str, Any], allowed: Sequence[str], loader: str
         )
     if not config.get("quick_gelu"):
         raise UsageError(
-            f"{loader}: architecture {name!r} has another activation than OpenAI's weights were"
-            f" trained with; name one with quickgelu, such as {ARCHITECTURE}"
+            f"{loader}: architecture {name!r} has another activation than the one OpenAI's weights"
+            f" were trained with; name one with quickgelu, such as {ARCHITECTURE}"
         )
     return name
 
 
 def encoder(  # noqa: PLR0913 - each differs between the models of this form
-    called: str,
+    model_name: str,
     path: Path,
     name: str,
     shaping: Shaping,
@@ -81,34 +74,34 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
     details: dict[str, str],
     published_as: tuple[str, str | None],
 ) -> TwoTowers:
-    """Loads a checkpoint of OpenAI's form: an archive, a state dict, fp16 or not.
+    """Load a checkpoint in OpenAI's format: an archive or a state dict, in any precision.
 
     Args:
-        called: The model, as a person knows it.
+        model_name: The display name of the model.
         path: The checkpoint.
         name: open_clip's name of the architecture.
-        shaping: How radiographs become pixels.
+        shaping: The preprocessing.
         sections: The report sections that the model reads.
         device: A torch device.
-        details: Facts for the result, beside those about the file.
-        published_as: The published file's name and its SHA-256, where one is known.
+        details: Facts for the result, in addition to those about the file.
+        published_as: The published file name and its SHA-256; None if it is unknown.
 
     Raises:
-        WeightsError: The file is damaged or holds another model.
+        WeightsError: The file is damaged or has another model.
     """
     from open_clip import CLIP, SimpleTokenizer, get_model_config
 
     checkpoint = _checkpoint.read(path)
-    # The towers start from random weights: loading must not advance the caller's numbers.
+    # The initial weights are random. Loading must not advance the caller's generator.
     with torch.random.fork_rng(devices=[]):
         model = CLIP(**get_model_config(name))
-    _checkpoint.load_strictly(model, checkpoint.state, path=path, tolerated=TOLERATED)
-    filename, known = published_as
+    _checkpoint.load_strictly(model, checkpoint.state, path=path)
+    filename, published_sha256 = published_as
     side = int(model.visual.image_size[0])
     parts = (name, str(side), str(model.context_length), shaping.text)
     tokenize = SimpleTokenizer(context_length=model.context_length)
     return TwoTowers(
-        called,
+        model_name,
         model,
         pixels=shaping.preprocessing(side),
         images=CLIP.encode_image,
@@ -123,7 +116,9 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
         device=device,
         details={
             "weights_sha256": checkpoint.sha256,
-            "sha256_matches_published": _checkpoint.check_sha256(checkpoint, known, filename),
+            "sha256_matches_published": _checkpoint.check_sha256(
+                checkpoint, published_sha256, filename
+            ),
             "variant": name,
             **details,
         },

@@ -1,4 +1,4 @@
-"""The encoder of every model that is made of two towers and one preprocessing."""
+"""Encoder of models with two towers and one preprocessing."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from robustness.parallel import each
 
 
 class Pixels(Protocol):
-    """How radiographs become a model's input; see :class:`models._preprocessing.Preprocessing`.
+    """Preprocessing of radiographs; see :class:`models._preprocessing.Preprocessing`.
 
     Attributes:
-        on_device: Whether :meth:`device` is offered.
+        on_device: True if :meth:`device` is supported.
     """
 
     @property
     def on_device(self) -> bool:
-        """See above."""
+        """True if :meth:`device` is supported."""
         ...
 
     def host(self, images: Sequence[_pixels.Grey]) -> Tensor:
-        """Uint8 ``[height, width]`` each to float32 ``[B, 3, side, side]``, on the host."""
+        """Preprocess on the host: uint8 ``[H, W]`` each to float32 ``[B, 3, side, side]``."""
         ...
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """The same where the images lie; see ``DualEncoder.preprocess_on_device``."""
+        """Preprocess on the device of the images; see ``DualEncoder.preprocess_on_device``."""
         ...
 
 
 class OneByOne:
-    """Another library's preprocessing, which takes one Pillow image at a time.
+    """Preprocessing of another library that takes one Pillow image at a time.
 
     Args:
-        prepare: An RGB image to float32 ``[3, side, side]``.
+        prepare: Function from an RGB image to float32 ``[3, side, side]``.
     """
 
     on_device = False
@@ -63,7 +63,7 @@ class OneByOne:
         return torch.stack(rows) if rows else torch.empty(0)
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Not offered."""
+        """Raise NotImplementedError; not supported."""
         raise NotImplementedError
 
 
@@ -71,21 +71,22 @@ class TwoTowers(DualEncoder):
     """A model with its weights loaded; see :class:`~robustness.encoder.DualEncoder`.
 
     Args:
-        name: What the model is called in errors.
+        name: The display name of the model.
         network: The towers, in float32; moved to the device.
-        pixels: How radiographs become pixels.
-        images: Pixels on the device, of the network's dtype, to ``[B, D]``, by the network.
-        texts: Texts to ``[B, D]``, by the network.
+        pixels: The preprocessing.
+        images: Function of the network and of pixels on the device, in the dtype of the
+            network, to ``[B, D]``.
+        texts: Function of the network and of texts to ``[B, D]``.
         embedding_dim: D.
-        fingerprint: The hash of the weights and of everything else that shapes an embedding.
-        text_policy: Which text of a report the model reads.
-        device: Where the model runs.
+        fingerprint: The hash of the weights and of all settings that change an embedding.
+        text_policy: The text of a report that the model reads.
+        device: A torch device.
         details: Facts for the result.
-        checkpoint: The file the weights were read from, where there is one.
-        folder: The folder that holds all else the model was read from, where there is one.
+        checkpoint: The file of the weights, if there is one.
+        folder: The folder of all other files of the model, if there is one.
     """
 
-    def __init__(  # noqa: PLR0913 - what the interface asks for
+    def __init__(  # noqa: PLR0913 - required by the interface
         self,
         name: str,
         network: nn.Module,
@@ -101,10 +102,10 @@ class TwoTowers(DualEncoder):
         checkpoint: Path | None,
         folder: Path | None = None,
     ) -> None:
-        # eval() matters: a ResNet in training mode embeds an image by its batch.
+        # In training mode, batch norm makes an embedding depend on its batch.
         self.network = network.eval().requires_grad_(requires_grad=False).to(device)
-        self._computing, self._dtype = self.network, torch.float32
-        self._in_16_bits: dict[str, nn.Module] = {}
+        self._active, self._dtype = self.network, torch.float32
+        self._low_precision: dict[str, nn.Module] = {}
         self._name = name
         self._pixels = pixels
         self._images = images
@@ -120,11 +121,11 @@ class TwoTowers(DualEncoder):
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Display name of the model."""
         return self._name
 
     def preprocess(self, images: Sequence[_pixels.Grey]) -> Tensor:
-        """Applies the model's own preprocessing to each image.
+        """Preprocess images for the model.
 
         Args:
             images: uint8 ``[height, width]`` each, 0 black; sizes may differ.
@@ -138,48 +139,48 @@ class TwoTowers(DualEncoder):
         return self._pixels.host(images).to(self.device)
 
     def preprocess_on_device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
+        """Preprocess on the device of the images; see :class:`~robustness.encoder.DualEncoder`."""
         return self._pixels.device(images, sizes)
 
     @contextmanager
     def computing_in(self, precision: str) -> Iterator[None]:
-        """Computes with weights and activations in 16 bits while it lasts.
+        """Compute with 16-bit weights and activations inside the context.
 
-        Autocast would take each weight down anew at every use, and on a CPU has PyTorch's
-        attention leave its fast path: together that costs more than the 16 bits save.
+        Autocast would cast each weight again at every use, and on a CPU it disables the fast
+        path of PyTorch's attention. Together that costs more than 16 bits save.
         """
         dtype: torch.dtype = getattr(torch, precision)
-        if precision not in self._in_16_bits:
-            self._in_16_bits = {precision: _taken_to(self.network, dtype)}
-        self._computing, self._dtype = self._in_16_bits[precision], dtype
+        if precision not in self._low_precision:
+            self._low_precision = {precision: _cast_copy(self.network, dtype)}
+        self._active, self._dtype = self._low_precision[precision], dtype
         try:
             yield
         finally:
-            self._computing, self._dtype = self.network, torch.float32
+            self._active, self._dtype = self.network, torch.float32
 
     @torch.inference_mode()
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Embeds preprocessed images: float32 ``[B, D]``, rows of unit L2 norm."""
+        """Embed preprocessed images: float32 ``[B, D]``, rows of unit L2 norm."""
         if not len(pixels):
             return torch.empty(0, self.embedding_dim, device=self.device)
-        rows = self._images(self._computing, pixels.to(self.device, self._dtype))
+        rows = self._images(self._active, pixels.to(self.device, self._dtype))
         return F.normalize(rows.float(), dim=1)
 
     @torch.inference_mode()
     def encode_reports(self, texts: Sequence[str]) -> Tensor:
-        """Embeds report texts: float32 ``[B, D]``, rows of unit L2 norm; a text may be empty."""
+        """Embed report texts: float32 ``[B, D]``, rows of unit L2 norm; a text may be empty."""
         if not texts:
             return torch.empty(0, self.embedding_dim, device=self.device)
-        return F.normalize(self._texts(self._computing, list(texts)).float(), dim=1)
+        return F.normalize(self._texts(self._active, list(texts)).float(), dim=1)
 
 
-def _taken_to(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy of a network, its floating tensors of another type."""
-    taken: dict[int, Any] = {}
+def _cast_copy(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a copy of a network with its floating-point tensors cast to another dtype."""
+    memo: dict[int, Any] = {}
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.is_floating_point():
-            low = tensor.detach().to(dtype)
-            kept = isinstance(tensor, nn.Parameter)
-            taken[id(tensor)] = nn.Parameter(low, requires_grad=False) if kept else low
-    # deepcopy takes what it finds here for copied: the 32 bits are never there twice.
-    return deepcopy(network, taken)
+            cast = tensor.detach().to(dtype)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(cast, requires_grad=False) if is_parameter else cast
+    # deepcopy does not copy the objects in its memo, so no second float32 copy is made.
+    return deepcopy(network, memo)

@@ -1,4 +1,4 @@
-"""Models of open_clip: published ones, those on the hub, and directories of the hub's form."""
+"""Loading of open_clip models: published, on the hub, or in a directory like the hub's."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def load(
     tokenizer: Path | None,
     device: str,
 ) -> TwoTowers:
-    """Loads a model of open_clip; see :func:`models.hub.load`.
+    """Load a model of open_clip; see :func:`models.hub.load`.
 
     Args:
-        name: What stands behind ``open_clip:``.
+        name: The part after ``open_clip:``.
         weights: A checkpoint, or a directory in place of the hub.
         sections: The report sections that the model reads.
         tokenizer: A directory of a tokenizer in place of the model's own.
@@ -39,14 +39,10 @@ def load(
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
     source = find(name, weights)
-    model = _built(source, name)
+    model = _build(source, name)
     checkpoint = _checkpoint.read(source.checkpoint)
-    _checkpoint.load_strictly(
-        model,
-        _fitted(checkpoint.state, model, source.checkpoint),
-        path=source.checkpoint,
-        tolerated=("position_ids",),
-    )
+    state = _convert_keys(checkpoint.state, model, source.checkpoint)
+    _checkpoint.load_strictly(model, state, path=source.checkpoint)
     side = {"size": model.visual.image_size}
     pixels = merge_preprocess_dict(asdict(PreprocessCfg()), {**source.preprocessing, **side})
     tokenize = _tokenizer(source, name, tokenizer)
@@ -81,11 +77,11 @@ def load(
     )
 
 
-def _built(source: Source, name: str) -> Any:
+def _build(source: Source, name: str) -> Any:
     from open_clip import CLIP, CoCa, CustomTextCLIP
 
     config = dict(source.config)
-    # The towers' own pretrained weights would be downloaded, then replaced.
+    # Otherwise the pretrained weights of the towers are downloaded, then replaced.
     vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
@@ -95,18 +91,18 @@ def _built(source: Source, name: str) -> Any:
     custom = config.pop("custom_text", False) or "hf_model_name" in text
     large = CoCa if "multimodal_cfg" in config else CustomTextCLIP
     try:
-        # Loading must not advance the caller's random numbers.
+        # Loading must not advance the caller's generator.
         with torch.random.fork_rng(devices=[]):
             return (large if custom else CLIP)(**{**config, "vision_cfg": vision, "text_cfg": text})
     except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"open_clip:{name}: no model can be made of its configuration"
+            f"open_clip:{name}: cannot create a model from its configuration"
             f" ({_hub_shared.reason(error)}); this open_clip may be too old for it"
         ) from error
 
 
-def _fitted(state: dict[str, Tensor], model: Any, path: Path) -> dict[str, Tensor]:
-    """Old names to new ones, as open_clip reads them; no tensor that embeds is changed."""
+def _convert_keys(state: dict[str, Tensor], model: Any, path: Path) -> dict[str, Tensor]:
+    """Rename keys like open_clip; tensors that affect an embedding stay as they are."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
@@ -115,7 +111,7 @@ def _fitted(state: dict[str, Tensor], model: Any, path: Path) -> dict[str, Tenso
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     expected = model.state_dict()
-    # They scale scores, so they take no part in an embedding.
+    # They scale scores and do not affect an embedding.
     if "logit_bias" in expected:
         state.setdefault("logit_bias", torch.zeros(()))
     for key in {"logit_scale", "logit_bias"} & state.keys() & expected.keys():
@@ -135,8 +131,7 @@ def _tokenizer(source: Source, name: str, folder: Path | None) -> Any:
     if "hf_tokenizer_name" not in text:
         if folder is not None:
             raise UsageError(
-                f"open_clip:{name} reads with open_clip's own tokenizer; leave the option"
-                " tokenizer out"
+                f"open_clip:{name} uses open_clip's own tokenizer; leave the option tokenizer out"
             )
         return SimpleTokenizer(**settings)
     folder = folder or source.part(name, "hf_tokenizer_name")

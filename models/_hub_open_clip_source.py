@@ -1,4 +1,4 @@
-"""Where a model of open_clip comes from: a directory, the hub, or open_clip's own list."""
+"""Source of an open_clip model: a directory, the hub, or open_clip's list of models."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ FILENAMES = (
 )
 
 PARTS = {"hf_model_name": "config.json", "hf_tokenizer_name": "tokenizer_config.json"}
-"""What open_clip takes from transformers, and what a directory holds where the part is in it."""
+"""Parts that open_clip takes from transformers, and the file that shows a directory has one."""
 
 _HUB, _FOLDER = "hf-hub:", "local-dir:"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from.
+    """Source of a model.
 
     Attributes:
         config: The architecture.
-        preprocessing: What differs from open_clip's default preprocessing.
+        preprocessing: Changes to open_clip's default preprocessing.
         checkpoint: The weights file.
-        card: Where source and licence are told.
-        folder: The local directory that may hold the tokenizer; None for the hub's.
+        card: The location of the model card, with source and licence.
+        folder: The local directory that may contain the tokenizer; None for the hub.
     """
 
     config: dict[str, Any]
@@ -42,11 +42,11 @@ class Source:
     folder: Path | None
 
     def part(self, name: str, key: str) -> Path:
-        """Where a part that open_clip takes from transformers lies: this directory, or a hub's.
+        """Return the directory of a part from transformers: a local one, or a hub snapshot.
 
         Args:
-            name: What was asked for, for the error.
-            key: The entry of ``text_cfg`` that names the part on the hub, one of :data:`PARTS`.
+            name: The requested model, for the error message.
+            key: The entry of ``text_cfg`` with the part's hub repository, one of :data:`PARTS`.
         """
         if self.folder is not None and (self.folder / PARTS[key]).is_file():
             return self.folder
@@ -54,7 +54,7 @@ class Source:
         return _hub_shared.snapshot(f"open_clip:{name}", repository, _hub_shared.TEXT_FILES)
 
     def whole(self, tokenizer: Path | None) -> Path | None:
-        """The folder that all of a model but its weights lies in; None where the hub gives a part.
+        """Return the folder of the whole model except its weights; None if a part is on the hub.
 
         Args:
             tokenizer: The directory of a tokenizer in place of the model's own.
@@ -69,17 +69,17 @@ class Source:
 
 
 def find(name: str, weights: Path | None) -> Source:
-    """Where a model comes from; see :func:`models._hub_open_clip.load`."""
-    given = Path(name.removeprefix(_FOLDER))
+    """Find the source of a model; see :func:`models._hub_open_clip.load`."""
+    folder = Path(name.removeprefix(_FOLDER))
     if weights is not None and weights.is_dir() and name.startswith(_HUB):
-        given, weights = weights, None
+        folder, weights = weights, None
     elif name.startswith(_HUB):
         return _from_hub(name.removeprefix(_HUB), weights)
-    elif not (name.startswith(_FOLDER) or given.is_dir()):
+    elif not (name.startswith(_FOLDER) or folder.is_dir()):
         return _published(name, weights)
-    config, pixels = _configuration(given / CONFIGURATION)
-    checkpoint = weights or _weights_in(given)
-    return Source(config, pixels, checkpoint, "a local directory", given)
+    config, pixels = _configuration(folder / CONFIGURATION)
+    checkpoint = weights or _weights_in(folder)
+    return Source(config, pixels, checkpoint, "a local directory", folder)
 
 
 def _weights_in(folder: Path) -> Path:
@@ -87,7 +87,7 @@ def _weights_in(folder: Path) -> Path:
         if (folder / filename).is_file():
             return folder / filename
     raise WeightsNotFoundError(
-        f"directory {str(folder)!r} holds no weights; it needs {' or '.join(FILENAMES)},"
+        f"directory {str(folder)!r} has no weights; it needs {' or '.join(FILENAMES)},"
         " or name the file as the model's weights"
     )
 
@@ -111,20 +111,20 @@ def _published(name: str, weights: Path | None) -> Source:
     config = get_model_config(architecture)
     if config is None:
         raise UsageError(
-            f"open_clip:{name}: there is neither an architecture {architecture!r} in open_clip"
-            " nor such a directory; python -c 'import open_clip; print(open_clip.list_models())'"
-            " lists them"
+            f"open_clip:{name}: neither an architecture {architecture!r} of open_clip nor a"
+            " directory; list the architectures with"
+            " python -c 'import open_clip; print(open_clip.list_models())'"
         )
     published = get_pretrained_cfg(architecture, tag) if tag else {}
     if (tag and not published) or (not tag and weights is None):
         raise UsageError(
-            f"open_clip:{name}: no weights {tag!r} are published for {architecture}; name one of"
+            f"open_clip:{name}: weights {tag!r} are not published for {architecture}; name one of"
             f" {', '.join(tags(architecture)) or 'none'}, or a checkpoint as the model's weights"
         )
     if tag and bool(published.get("quick_gelu")) != bool(config.get("quick_gelu")):
         raise UsageError(
-            f"open_clip:{name}: these weights were trained with another activation than"
-            f" {architecture} has; name {_sibling(architecture)}/{tag}"
+            f"open_clip:{name}: these weights were trained with another activation than that of"
+            f" {architecture}; name {_sibling(architecture)}/{tag}"
         )
     if weights is not None:
         return Source(config, published, weights, "a local file", None)
@@ -134,17 +134,17 @@ def _published(name: str, weights: Path | None) -> Source:
 
 
 def hub_weights(name: str, published_at: str) -> Path:
-    """The weights file of a model that open_clip lists, from the hub or its cache.
+    """Return the weights file of a model in open_clip's list, from the hub or its cache.
 
     Args:
-        name: What was asked for, for the error.
-        published_at: open_clip's entry, ``organisation/name/`` and maybe a file name.
+        name: The requested model, for the error message.
+        published_at: The entry of open_clip, ``organisation/name/`` or with a file name.
 
     Raises:
-        WeightsNotFoundError: The hub does not give it.
+        WeightsNotFoundError: The hub does not provide it.
     """
-    repository, _, only = published_at.rpartition("/")
-    for filename in (only,) if only else FILENAMES:
+    repository, _, published = published_at.rpartition("/")
+    for filename in (published,) if published else FILENAMES:
         folder = _hub_shared.snapshot(name, repository, (filename,))
         if (folder / filename).is_file():
             return folder / filename
@@ -164,9 +164,9 @@ def _configuration(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             return dict(config), dict(pixels)
     except FileNotFoundError as error:
         raise WeightsError(
-            f"directory {str(path.parent)!r} holds no {CONFIGURATION}; name one as open_clip"
-            " publishes a model"
+            f"directory {str(path.parent)!r} has no {CONFIGURATION}; name one in the format of"
+            " open_clip's published models"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _checkpoint.unusable(path, f"no configuration of open_clip ({error!r})") from error
+        raise _checkpoint.unusable(path, f"not a configuration of open_clip ({error!r})") from error
     raise _checkpoint.unusable(path, "a part of its model_cfg is empty")

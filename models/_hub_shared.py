@@ -1,4 +1,4 @@
-"""What both hub loaders share: the hub's errors, a tokenizer's identity and fit."""
+"""Shared parts of both hub loaders: downloads, errors, tokenizer checks."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from robustness.encoder import TextPolicy
 from robustness.errors import WeightsError, WeightsNotFoundError
 
 TEXT_FILES = ("*.json", "*.txt", "*.model")
-"""Configurations and vocabularies, as repositories of models name them."""
+"""File patterns of configurations and vocabularies."""
 
 
 def policy(sections: tuple[str, ...], limit: int) -> TextPolicy:
-    """What a model reads whose own tokenizer cuts the text."""
+    """Return the text policy of a model whose own tokenizer truncates the text."""
     return TextPolicy(sections, limit, f"cut to {limit} tokens by the model's own tokenizer")
 
 
 def snapshot(model: str, repository: str, patterns: Sequence[str]) -> Path:
-    """The directory of a hub repository's files, from the hub or its cache.
+    """Return a directory with files of a hub repository, from the hub or its cache.
 
     Args:
-        model: What was asked for, for the error.
+        model: The requested model, for the error message.
         repository: ``organisation/name``.
-        patterns: The files that are needed, where the repository has them.
+        patterns: The needed files; those that the repository does not have are left out.
 
     Raises:
-        WeightsNotFoundError: There is no such repository, it is closed to this user, or the
-            hub is out of reach and nothing is cached.
+        WeightsNotFoundError: The repository does not exist or is closed to this user, or the
+            hub cannot be reached and nothing is cached.
     """
     try:
         return Path(snapshot_download(repository, allow_patterns=list(patterns)))
     except (OSError, HFValidationError) as error:
-        # Out of reach, with some of the files cached: the caller sees which are there.
+        # The hub cannot be reached but files are cached: the caller checks which.
         cached = getattr(error, "snapshot_path", None)
         if cached is not None:
             return Path(cached)
         raise WeightsNotFoundError(
-            f"{model}: {repository} is not in the hub's cache and cannot be had from the hub"
+            f"{model}: {repository} is not in the hub's cache and cannot be downloaded"
             f" ({reason(error)}); correct the name, or download"
             f" https://huggingface.co/{repository} (licence and terms of access on that page)"
             " and name its directory as the model's weights"
@@ -53,7 +53,7 @@ def snapshot(model: str, repository: str, patterns: Sequence[str]) -> Path:
 
 
 def no_tokenizer(folder: Path, error: Exception) -> WeightsNotFoundError:
-    """The error for a directory that no tokenizer can be made of."""
+    """Return the error for a directory without a usable tokenizer."""
     return WeightsNotFoundError(
         f"directory {str(folder)!r}: no tokenizer can be made of it ({reason(error)}); name the"
         " directory of one as tokenizer=DIRECTORY"
@@ -61,26 +61,26 @@ def no_tokenizer(folder: Path, error: Exception) -> WeightsNotFoundError:
 
 
 def reason(error: Exception) -> str:
-    """An error of another library, on one line and short."""
+    """Return the text of another library's error as one short line."""
     return f"{' '.join(str(error).split()) or type(error).__name__:.240}"
 
 
 def identity(tokenizer: Any) -> str:
-    """A hash of a transformers tokenizer, before its first use: rules, words, switches."""
+    """Return the hash of a transformers tokenizer before its first use: rules, words, switches."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = backend.to_str() if backend is not None else ""
     words = sorted(tokenizer.get_vocab().items())
-    # Switches such as do_lower_case; what else stands there are names and paths.
+    # Only switches such as do_lower_case: the other values are names and paths.
     switches = {k: v for k, v in tokenizer.init_kwargs.items() if isinstance(v, bool)}
     parts = [type(tokenizer).__name__, rules, words, sorted(switches.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def check_vocabulary(tokenizer: Any, words: int, where: str) -> None:
-    """Refuses a tokenizer that knows more tokens than the model.
+    """Raise if a tokenizer has more tokens than the model.
 
     Raises:
-        WeightsError: An id would lie beyond the model's table.
+        WeightsError: An id would exceed the embedding table of the model.
     """
     largest = max(tokenizer.get_vocab().values(), default=-1) + 1
     if largest > words:
@@ -91,11 +91,11 @@ def check_vocabulary(tokenizer: Any, words: int, where: str) -> None:
 
 
 def check_finite(model: nn.Module, path: Path) -> None:
-    """Refuses weights that are not finite numbers.
+    """Raise if weights are not finite.
 
     Raises:
-        WeightsError: A tensor holds NaN or infinity.
+        WeightsError: A tensor contains NaN or infinity.
     """
     for key, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise _checkpoint.unusable(path, f"tensor {key!r} holds values that are not finite")
+            raise _checkpoint.unusable(path, f"tensor {key!r} contains values that are not finite")

@@ -1,4 +1,4 @@
-"""CLIP, SigLIP and vision-text dual encoders of transformers."""
+"""Loading of CLIP, SigLIP and vision-text dual encoders of transformers."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ _FORMS = (
     "pytorch_model-*-of-*.bin",
 )
 _COUNTS_FROM_PADDING = ("camembert", "roberta", "xlm-roberta")
-_TOLERATED = ("position_ids",)
 _SCHEMA = "transformers-1"
 
 LOCAL = "a local directory"
-"""Where the card of a model is that no hub gave."""
+"""Source of a model that does not come from the hub."""
 
 
 def load(
@@ -48,20 +47,20 @@ def load(
     device: str,
     backend: str | None,
 ) -> TwoTowers:
-    """Loads a model of transformers; see :func:`models.hub.load`.
+    """Load a model of transformers; see :func:`models.hub.load`.
 
     Args:
-        name: What stands behind ``transformers:``, a repository or a directory.
+        name: The part after ``transformers:``, a repository or a directory.
         weights: A directory in place of the hub.
         sections: The report sections that the model reads.
         tokenizer: A directory of a tokenizer in place of the model's own.
         device: A torch device.
-        backend: Which of transformers' image processors; None for its own choice.
+        backend: The image processor of transformers; None for its default.
     """
     folder, card = _folder(name, weights)
     kind = _kind(folder, name)
     files = _weight_files(folder)
-    # Read first with nothing executed: a damaged or hostile file is refused by its name.
+    # transformers reads the files again. This reading refuses damaged and hostile ones first.
     digests = [_checkpoint.read(file).sha256 for file in files]
     model = _model(folder, kind, files[0])
     processor = _image_processor(folder, backend)
@@ -107,10 +106,10 @@ def load(
 
 
 class _Reader:
-    """Texts to a text tower's inputs.
+    """Tokenizer with the padding and the inputs of a text tower.
 
-    SigLIP pools the last position and was trained on texts padded to the full length; the
-    others mask padding out, so they are padded to the longest of a batch.
+    SigLIP pools the last position and was trained on texts padded to the full length. The
+    others mask padding, so their texts are padded to the longest of a batch.
     """
 
     def __init__(self, tokenizer: Any, config: Any, kind: str) -> None:
@@ -121,12 +120,12 @@ class _Reader:
         self.tokenizer = tokenizer
         self.limit = min(positions, tokenizer.model_max_length)
         self.padding = "max_length" if kind == "siglip" else "longest"
-        # What the tokenizer says: SigLIP's published one names no attention mask.
+        # The published tokenizer of SigLIP has no attention mask.
         names = tokenizer.model_input_names
         self.inputs = [name for name in ("input_ids", "attention_mask") if name in names]
 
     def read(self, texts: list[str], device: str) -> dict[str, Tensor]:
-        """Token ids and, where the tokenizer names one, the mask of padding."""
+        """Return token ids and, if the tokenizer has one, the attention mask."""
         encoded = self.tokenizer(
             texts,
             padding=self.padding,
@@ -138,59 +137,61 @@ class _Reader:
 
 
 def _embedding_dim(config: Any, kind: str) -> int:
-    # SigLIP's towers have no projection beyond their own pooling.
+    # SigLIP's towers have no projection after their pooling.
     return int(config.vision_config.hidden_size if kind == "siglip" else config.projection_dim)
 
 
 def _pooled(output: Any) -> Tensor:
-    # transformers has returned the tensor itself and, since, a structure that holds it.
+    # Older versions of transformers return the tensor, newer ones a structure with it.
     features: Tensor = getattr(output, "pooler_output", output)
     return features
 
 
 class _OneByOne(OneByOne):
-    """An image processor of transformers, given one image at a time."""
+    """Image processor of transformers that gets one image at a time."""
 
     def __init__(self, processor: Any) -> None:
-        super().__init__(lambda image: self._of([image])[0])
+        super().__init__(lambda image: self._process([image])[0])
         self._processor = processor
 
-    def _of(self, images: list[Any], **form: str) -> Tensor:
+    def _process(self, images: list[Any], **form: str) -> Tensor:
         pixels: Tensor = self._processor(images=images, return_tensors="pt", **form)["pixel_values"]
         return pixels
 
 
 class _OnDevice(_OneByOne):
-    """One that computes where its images lie."""
+    """Image processor that computes on the device of its images."""
 
     on_device = True
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
         """See :class:`models._encoder.Pixels`."""
-        shown = zip(images, sizes, strict=True)
-        channels = [image[:height, :width].expand(3, -1, -1) for image, (height, width) in shown]
-        return self._of(channels, input_data_format="channels_first")
+        channels = [
+            image[:height, :width].expand(3, -1, -1)
+            for image, (height, width) in zip(images, sizes, strict=True)
+        ]
+        return self._process(channels, input_data_format="channels_first")
 
 
 def _works_on_device(processor: Any) -> bool:
     if getattr(processor, "backend", None) != "torchvision":
         return False
-    # On a GPU torchvision has no Lanczos, and transformers would take another filter there.
+    # torchvision has no Lanczos on a GPU; transformers would use another filter there.
     return getattr(processor, "resample", None) != Image.Resampling.LANCZOS
 
 
 def _folder(name: str, weights: Path | None) -> tuple[Path, str]:
-    """The directory that holds the model's files, and where its card is."""
+    """Return the directory of the model's files, and the location of its card."""
     local = weights if weights is not None else Path(name)
     if weights is not None and not weights.exists():
         raise WeightsNotFoundError(
-            f"transformers:{name}: there is no directory {str(weights)!r}; name the one that"
-            " holds config.json, the weights and the tokenizer"
+            f"transformers:{name}: directory {str(weights)!r} not found; name the one that"
+            " contains config.json, the weights and the tokenizer"
         )
     if weights is not None and not weights.is_dir():
         raise WeightsError(
             f"weights {str(weights)!r} cannot be used: transformers:{name} takes the directory"
-            " that holds config.json, the weights and the tokenizer"
+            " that contains config.json, the weights and the tokenizer"
         )
     if local.is_dir():
         return local, LOCAL
@@ -208,15 +209,18 @@ def _kind(folder: Path, name: str) -> str:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except FileNotFoundError as error:
         raise WeightsError(
-            f"directory {str(folder)!r} holds no config.json; name one as transformers'"
-            " save_pretrained writes it"
+            f"directory {str(folder)!r} has no config.json; name one in the format of"
+            " transformers' save_pretrained"
         ) from error
     except (OSError, ValueError, AttributeError) as error:
-        raise _checkpoint.unusable(folder / "config.json", f"no JSON object ({error})") from error
+        raise _checkpoint.unusable(
+            folder / "config.json", f"not a JSON object ({error})"
+        ) from error
     if kind not in CLASSES:
         raise UsageError(
-            f"transformers:{name} is of type {kind!r}; supported are {', '.join(CLASSES)}, all"
-            " without code of their own; write a loader for another (CONTRIBUTING.md)"
+            f"transformers:{name}: unsupported model_type {kind!r}; supported are"
+            f" {', '.join(CLASSES)}, without custom code; write a loader for others"
+            " (CONTRIBUTING.md)"
         )
     return str(kind)
 
@@ -226,13 +230,13 @@ def _weight_files(folder: Path) -> list[Path]:
         if files := sorted(folder.glob(form)):
             return files
     raise WeightsNotFoundError(
-        f"directory {str(folder)!r} holds no weights; it needs {' or '.join(_FORMS)}"
+        f"directory {str(folder)!r} has no weights; it needs {' or '.join(_FORMS)}"
     )
 
 
 def _model(folder: Path, kind: str, file: Path) -> Any:
     try:
-        # Loading must not advance the caller's random numbers.
+        # Loading must not advance the caller's generator.
         with torch.random.fork_rng(devices=[]):
             model, info = getattr(transformers, CLASSES[kind]).from_pretrained(
                 folder,
@@ -245,32 +249,26 @@ def _model(folder: Path, kind: str, file: Path) -> Any:
             )
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise _checkpoint.unusable(file, _hub_shared.reason(error)) from error
-    missing = sorted(info["missing_keys"])
-    unexpected = sorted(k for k in info["unexpected_keys"] if not k.endswith(_TOLERATED))
-    if missing or unexpected:
-        raise _checkpoint.unusable(
-            file,
-            f"it is of another model or incomplete: {len(missing)} missing keys {missing[:3]},"
-            f" {len(unexpected)} unexpected {unexpected[:3]}",
-        )
+    unexpected = [key for key in info["unexpected_keys"] if not _checkpoint.is_tolerated(key)]
+    _checkpoint.check_keys(file, info["missing_keys"], unexpected)
     if wrong := sorted(info["mismatched_keys"]):
-        sizes = [f"{key} {list(found)}, not {list(wanted)}" for key, found, wanted in wrong[:3]]
+        sizes = [f"{key} {list(size)}, not {list(expected)}" for key, size, expected in wrong[:3]]
         raise _checkpoint.unusable(file, f"wrong shapes: {'; '.join(sizes)}")
     _hub_shared.check_finite(model, file)
     return model
 
 
 def _image_processor(folder: Path, backend: str | None) -> Any:
-    chosen = {} if backend is None else {"backend": backend}
-    # Any: transformers gives this class no types.
+    options = {} if backend is None else {"backend": backend}
+    # Any: transformers has no types for this class.
     processors: Any = transformers.AutoImageProcessor
     try:
         return processors.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True, **chosen
+            folder, trust_remote_code=False, local_files_only=True, **options
         )
     except (OSError, ValueError, ImportError) as error:
         raise WeightsError(
-            f"directory {str(folder)!r}: no image processor can be made of it"
+            f"directory {str(folder)!r}: cannot create an image processor from it"
             f" ({_hub_shared.reason(error)}); it needs preprocessor_config.json"
         ) from error
 
@@ -285,7 +283,7 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _described(part: Any) -> str:
-    """A configuration without what tells where it lies and who wrote it."""
+    """Return a configuration as JSON, without its path and the version that wrote it."""
     values = part.to_dict()
     for name in ("_name_or_path", "name_or_path", "transformers_version"):
         values.pop(name, None)
@@ -293,7 +291,7 @@ def _described(part: Any) -> str:
 
 
 def _digest(digests: list[str]) -> str:
-    """The file's own hash; of several files, the hash of their hashes in order."""
+    """Return the hash of a single file, or the hash of the hashes of several in order."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The towers of the reference encoder, and the words that it knows."""
+"""Towers and vocabulary of the reference encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAD, _UNKNOWN, _RESERVED = 0, 1, 2
 
 
 class Vocabulary:
-    """Words and their token ids; 0 pads, 1 stands for every other word."""
+    """Words and their token ids; 0 is padding, 1 is any unknown word."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
@@ -27,15 +27,21 @@ class Vocabulary:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Vocabulary:
-        """The words of some texts, in alphabetical order."""
+        """Create the vocabulary of texts, in alphabetical order."""
         return cls(sorted({word for text in texts for word in TOKEN.findall(text.lower())}))
 
     def __len__(self) -> int:
-        """The number of token ids, the reserved ones included."""
+        """Return the number of token ids, the reserved ones included."""
         return len(self.words) + _RESERVED
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Token ids, int64 ``[B, longest]``, padded with 0 and at least one wide."""
+        """Return token ids, int64 ``[B, T]``, padded with 0 to the longest text, T at least 1.
+
+        Example:
+            >>> Vocabulary(["clear", "lungs"]).encode(["Lungs clear.", ""])
+            tensor([[3, 2, 1],
+                    [0, 0, 0]])
+        """
         rows = [
             [self._ids.get(word, _UNKNOWN) for word in TOKEN.findall(text.lower())[:MAX_TOKENS]]
             for text in texts
@@ -64,7 +70,7 @@ class _Residual(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """Float32 ``[B, 1, 112, 112]`` to ``[B, D]``: what is there, and where it is."""
+    """Image tower: float32 ``[B, 1, 112, 112]`` to ``[B, D]``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,16 +86,16 @@ class ImageTower(nn.Module):
         self.head = nn.Linear(24 * 49 + 128, EMBEDDING_DIM)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embeds images; not normalised."""
+        """Embed images; not normalised."""
         features = self.stages(pixels)
-        # Sides and zones are told by the place on the 7 x 7 map, sizes by the mean.
+        # The 7 x 7 map keeps the position of a finding (side, zone), the mean its size.
         flat = self.places(features).flatten(1)
         head: Tensor = self.head(torch.cat([flat, features.mean((2, 3))], 1))
         return head
 
 
 class TextTower(nn.Module):
-    """Token ids ``[B, T]`` to float32 ``[B, D]``."""
+    """Text tower: token ids ``[B, T]`` to float32 ``[B, D]``."""
 
     def __init__(self, tokens: int, width: int = 128) -> None:
         super().__init__()
@@ -104,9 +110,9 @@ class TextTower(nn.Module):
         )
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Embeds texts; not normalised."""
-        # Every convolution sees zeros beyond the text, padded or not, and what it makes
-        # of them is dropped: otherwise a text's neighbours would change its embedding.
+        """Embed texts; not normalised."""
+        # The mask keeps positions after the text at zero, padded or not. Otherwise the longest
+        # text of a batch would change the other embeddings.
         mask = (ids != _PAD).unsqueeze(1).float()
         x = self.embedding(ids).transpose(1, 2) * mask
         x = (x + F.relu(self.first(x))) * mask
@@ -116,7 +122,7 @@ class TextTower(nn.Module):
 
 
 class Network(nn.Module):
-    """Both towers; what the weights file holds."""
+    """Both towers; the content of the weights file."""
 
     def __init__(self, tokens: int) -> None:
         super().__init__()
@@ -124,7 +130,7 @@ class Network(nn.Module):
         self.text = TextTower(tokens)
 
     def fused(self) -> Network:
-        """The same for embedding alone: each batch norm a part of the convolution before it."""
+        """Return a copy for inference, each batch norm fused into the convolution before it."""
         network = deepcopy(self).eval()
         for layers in network.image.modules():
             if isinstance(layers, nn.Sequential):
@@ -135,6 +141,6 @@ class Network(nn.Module):
         return network
 
     def stored(self) -> dict[str, Tensor]:
-        """The tensors of the weights file: all but the counters of the batch norms."""
+        """Return the tensors of the weights file: all except the counters of the batch norms."""
         state = self.state_dict()
         return {name: state[name] for name in state if not name.endswith("num_batches_tracked")}

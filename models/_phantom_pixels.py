@@ -1,4 +1,4 @@
-"""What the reference encoder sees of a radiograph: averages by area, exact to the bit."""
+"""Preprocessing of the reference encoder: exact averages by area."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ PIXELS = 112
 """Height and width of the encoder's input."""
 
 MEAN, DEVIATION = 0.45, 0.25
-"""Of brightness; what is taken off it, and what it is then divided by."""
+"""Mean and standard deviation of brightness, for the normalisation."""
 
 
 def shrink(images: Tensor) -> Tensor:
-    """Letterboxes images on a black square, averages by area to 112 x 112, standardises.
+    """Pad images to a black square, average by area to 112 x 112, and normalise.
 
-    The sums are of whole numbers and exact, whatever the size and the order of addition,
-    so an image's pixels cannot depend on the batch around it.
+    The sums are exact sums of integers, whatever the size and the order of addition. So the
+    pixels of an image do not depend on its batch.
 
     Args:
-        images: Grey levels ``[B, height, width]``, whole numbers from 0 to 255 of any dtype.
+        images: Grey levels ``[B, height, width]``, integers from 0 to 255 in any dtype.
 
     Returns:
         float32 ``[B, 112, 112]``.
     """
     side = max(images.shape[1:])
     down = _sums(images.float(), side)
-    turned = down.transpose(1, 2).to(torch.float64, memory_format=torch.contiguous_format)
-    across = _sums(turned, side).transpose(1, 2)
+    transposed = down.transpose(1, 2).to(torch.float64, memory_format=torch.contiguous_format)
+    across = _sums(transposed, side).transpose(1, 2)
     return ((across / (255.0 * side * side) - MEAN) / DEVIATION).float()
 
 
 def _sums(lines: Tensor, side: int) -> Tensor:
-    """Sums lines into the cells they lie under: ``[B, lines, width]`` to ``[B, 112, width]``."""
+    """Sum lines per output cell: ``[B, lines, width]`` to ``[B, 112, width]``."""
     images, length, width = lines.shape
     which, overlap, starts = (part.to(lines.device) for part in _cells(side, length))
     image = torch.arange(images, device=lines.device)[:, None]
@@ -51,14 +51,14 @@ def _sums(lines: Tensor, side: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _cells(side: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The pixels under each cell, one cell after another.
+    """Return the pixels that overlap each output cell, cell by cell.
 
-    The square's side is cut into ``112 * side`` units: a pixel is 112 of them long, a
-    cell ``side`` of them.
+    The side of the square has ``112 * side`` units. A pixel is 112 units long, a cell ``side``
+    units.
 
     Returns:
-        Pixels, int64 ``[P]``; how many units of each lie in the cell, float32 ``[P]``; and the
-        place among them where each cell's begin, int64 ``[112]``.
+        The pixels, int64 ``[P]``; their overlap with the cell in units, float32 ``[P]``; and
+        the index of the first pixel of each cell, int64 ``[112]``.
     """
     start = (side - length) // 2
     pixel = (torch.arange(length) + start) * PIXELS

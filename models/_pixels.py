@@ -1,8 +1,8 @@
-"""From decoded radiographs to a model's input, as Pillow and torchvision compute it.
+"""Resize, crop, pad and normalise decoded radiographs like Pillow and torchvision.
 
-Published models were trained on pixels that Pillow resampled in 8 bits, so that is done
-here too: resampling a tensor instead moves an embedding further than an occlusion of a few
-percent. A grey image resampled alone equals each channel of the same image in RGB.
+Published models were trained on pixels that Pillow resampled in 8 bits, so this module does
+the same. Resampling a tensor instead changes an embedding more than an occlusion of a few
+percent. A resampled grey image equals each channel of the same image resampled in RGB.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Channels = tuple[float, float, float]
 
 
 def check(images: Sequence[Grey]) -> None:
-    """Refuses what is no decoded radiograph.
+    """Raise if an array is not a decoded radiograph.
 
     Raises:
         ValueError: An image is not uint8, not two-dimensional, or empty.
@@ -29,18 +29,18 @@ def check(images: Sequence[Grey]) -> None:
         if image.dtype != np.uint8 or image.ndim != 2 or not image.size:  # noqa: PLR2004
             raise ValueError(
                 f"image {index} is {image.dtype} {list(image.shape)};"
-                " an image is uint8 [height, width], neither of them 0"
+                " an image must be uint8 [height, width], both above 0"
             )
 
 
 def resize(image: Grey, height: int, width: int, resample: Image.Resampling) -> Grey:
-    """Resamples an image with Pillow.
+    """Resample an image with Pillow.
 
     Args:
         image: uint8 ``[H, W]``.
         height: Rows of the result.
         width: Columns of the result.
-        resample: Pillow's filter.
+        resample: The filter.
 
     Returns:
         uint8 ``[height, width]``.
@@ -51,12 +51,12 @@ def resize(image: Grey, height: int, width: int, resample: Image.Resampling) -> 
 
 
 def resize_short_side(image: Grey, side: int, resample: Image.Resampling) -> Grey:
-    """Resamples an image so that its shorter side is ``side``, as torchvision's ``Resize``.
+    """Resample an image so that its shorter side is ``side``, like torchvision's ``Resize``.
 
     Args:
         image: uint8 ``[H, W]``.
         side: The shorter side of the result; the longer one is rounded down.
-        resample: Pillow's filter.
+        resample: The filter.
 
     Returns:
         uint8 ``[H', W']``.
@@ -66,16 +66,21 @@ def resize_short_side(image: Grey, side: int, resample: Image.Resampling) -> Gre
 
 
 def short_side_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Height and width once the shorter of them is ``side``; the longer is rounded down."""
+    """Return the size with the shorter side at ``side``; the longer one is rounded down.
+
+    Example:
+        >>> short_side_size(300, 200, 100)
+        (150, 100)
+    """
     long = int(side * max(height, width) / min(height, width))
     return (long, side) if height > width else (side, long)
 
 
 def center_crop(image: Grey, side: int) -> Grey:
-    """Cuts the central square out of an image, as torchvision's ``CenterCrop``.
+    """Crop the central square of an image, like torchvision's ``CenterCrop``.
 
     Args:
-        image: uint8 ``[H, W]``; black is added around it where it is smaller.
+        image: uint8 ``[H, W]``; a smaller one is padded with black.
         side: Height and width of the result.
 
     Returns:
@@ -88,13 +93,13 @@ def center_crop(image: Grey, side: int) -> Grey:
 
 
 def crop_start(length: int, side: int) -> int:
-    """Where a central cut begins in a length that is not below it, as in torchvision."""
-    # Python rounds a half to the even neighbour, and so does torchvision.
+    """Return the start of a central crop of ``side`` in a ``length`` of at least that."""
+    # torchvision also rounds with Python's round(): a half goes to the even neighbour.
     return round((length - side) / 2)
 
 
 def pad_centred(image: Grey, side: int) -> Grey:
-    """Lays an image on the middle of a black square, its offset rounded down.
+    """Centre an image on a black square, with the offset rounded down.
 
     Args:
         image: uint8 ``[H, W]``, neither side longer than ``side``.
@@ -111,28 +116,28 @@ def pad_centred(image: Grey, side: int) -> Grey:
 
 
 def pad_start(length: int, side: int) -> int:
-    """Where a length that is not above a side begins on it."""
+    """Return the offset that centres a ``length`` on a ``side`` of at least that."""
     return (side - length) // 2
 
 
 def normalise(images: Sequence[Grey], mean: Channels, std: Channels, scale: float = 255) -> Tensor:
-    """Standardises grey images into three channels.
+    """Normalise grey images and repeat them to three channels.
 
     Args:
         images: uint8 ``[H, W]`` each, all of one size, at least one.
-        mean: Taken off each channel, after the division by ``scale``.
-        std: What each channel is then divided by.
-        scale: What grey levels are divided by; 1 keeps them at 0 to 255.
+        mean: The mean of each channel, subtracted after the division by ``scale``.
+        std: The standard deviation of each channel.
+        scale: The divisor of the grey levels; 1 leaves them at 0 to 255.
 
     Returns:
         float32 ``[B, 3, H, W]``, on the host.
     """
-    return standardise(torch.from_numpy(np.stack(images)), mean, std, scale)
+    return normalise_batch(torch.from_numpy(np.stack(images)), mean, std, scale)
 
 
-def standardise(grey: Tensor, mean: Channels, std: Channels, scale: float = 255) -> Tensor:
-    """The same for uint8 ``[B, H, W]`` on any device, where the result lies too."""
-    # A divisor on the device is divided by; for a plain number CUDA multiplies by its inverse.
+def normalise_batch(grey: Tensor, mean: Channels, std: Channels, scale: float = 255) -> Tensor:
+    """Normalise a batch, uint8 ``[B, H, W]``, on its device; see :func:`normalise`."""
+    # A tensor, since CUDA replaces the division by a plain number by a multiplication.
     divisor = torch.tensor(float(scale), device=grey.device)
     middle, spread = (torch.tensor(each, device=grey.device).view(3, 1, 1) for each in (mean, std))
     return (grey.unsqueeze(1).float() / divisor - middle) / spread

@@ -1,7 +1,7 @@
-"""How the published models turn radiographs into pixels, on the host and on a device.
+"""Preprocessing of the published models, on the host and on a device.
 
-On the host Pillow resamples, one image a thread; on a device the same is done in batches
-(:mod:`models._resample`), with the same grey levels to the bit.
+On the host, Pillow resamples one image per thread. On a device, :mod:`models._resample`
+resamples batches with exactly the same grey levels.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ FILTERS = {
 
 
 class Geometry(Protocol):
-    """How an image of any size becomes a square of grey levels.
+    """Transformation of an image of any size to a square of grey levels.
 
     Attributes:
-        side: Of the square.
+        side: Height and width of the square.
     """
 
     @property
@@ -42,17 +42,17 @@ class Geometry(Protocol):
         ...
 
     def square(self, image: Grey) -> Grey:
-        """The square, uint8 ``[side, side]``, by Pillow."""
+        """Return the square, uint8 ``[side, side]``, computed by Pillow."""
         ...
 
     def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
-        """The same, as what becomes of an image's rows and columns."""
+        """Return the same transformation, as one axis for the rows and one for the columns."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ShortSide:
-    """The short side is resampled to ``side``, then the central square cut out."""
+    """Resample the short side to ``side``, then crop the central square."""
 
     side: int
     filter: str
@@ -74,7 +74,7 @@ class ShortSide:
 
 @dataclass(frozen=True, slots=True)
 class Squash:
-    """Height and width are each resampled to ``side``."""
+    """Resample height and width to ``side``, whatever the aspect ratio."""
 
     side: int
     filter: str
@@ -92,7 +92,7 @@ class Squash:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """The long side is resampled to ``side``, then the image laid on a black square."""
+    """Resample the long side to ``side``, then centre the image on a black square."""
 
     side: int
     filter: str
@@ -112,13 +112,13 @@ class Letterbox:
 
     def _resized(self, height: int, width: int) -> Size:
         ratio = self.side / max(height, width)
-        # An image so long that it would be left with no width keeps one pixel of it.
+        # A very long image would otherwise get a width of 0.
         return max(1, int(height * ratio)), max(1, int(width * ratio))
 
 
 @dataclass(frozen=True, slots=True)
 class BlackSquare:
-    """The image is laid on a black square of at least ``side``, which is resampled to it."""
+    """Centre the image on a black square of at least ``side``, then resample it to ``side``."""
 
     side: int
     filter: str
@@ -140,15 +140,15 @@ class BlackSquare:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """From radiographs to a model's input.
+    """Preprocessing: geometry, then normalisation.
 
     Attributes:
-        geometry: How an image becomes a square.
-        mean: Taken off each channel, after the division by ``scale``.
-        std: What each channel is then divided by.
-        scale: What grey levels are divided by.
-        finish: What is done last, to float32 ``[B, 3, side, side]``; None for nothing.
-        on_device: That :meth:`device` is offered.
+        geometry: The transformation to a square.
+        mean: The mean of each channel, subtracted after the division by ``scale``.
+        std: The standard deviation of each channel.
+        scale: The divisor of the grey levels.
+        finish: The last step, on float32 ``[B, 3, side, side]``; None for none.
+        on_device: True, since :meth:`device` is supported.
     """
 
     on_device: ClassVar[bool] = True
@@ -160,7 +160,7 @@ class Preprocessing:
     finish: Callable[[Tensor], Tensor] | None = None
 
     def host(self, images: Sequence[Grey]) -> Tensor:
-        """Preprocesses on the host.
+        """Preprocess on the host.
 
         Args:
             images: uint8 ``[height, width]`` each, 0 black; sizes may differ.
@@ -173,27 +173,27 @@ class Preprocessing:
         """
         _pixels.check(images)
         if not len(images):
-            return self._finished(torch.empty(0, 3, self.geometry.side, self.geometry.side))
+            return self._finish(torch.empty(0, 3, self.geometry.side, self.geometry.side))
         squares = each(self.geometry.square, images)
-        return self._finished(_pixels.normalise(squares, self.mean, self.std, self.scale))
+        return self._finish(_pixels.normalise(squares, self.mean, self.std, self.scale))
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Preprocesses where the images lie; see ``DualEncoder.preprocess_on_device``."""
+        """Preprocess on the device of the images; see ``DualEncoder.preprocess_on_device``."""
         squares = resample(images, [self.geometry.axes(*size) for size in sizes])
-        return self._finished(_pixels.standardise(squares, self.mean, self.std, self.scale))
+        return self._finish(_pixels.normalise_batch(squares, self.mean, self.std, self.scale))
 
-    def _finished(self, pixels: Tensor) -> Tensor:
+    def _finish(self, pixels: Tensor) -> Tensor:
         return pixels if self.finish is None or not len(pixels) else self.finish(pixels)
 
 
 def like_open_clip(settings: Mapping[str, Any]) -> Preprocessing | None:
-    """open_clip's preprocessing for evaluation, with the same numbers to the bit.
+    """Return open_clip's evaluation preprocessing, with exactly the same values.
 
     Args:
-        settings: The fields of its ``PreprocessCfg``.
+        settings: The fields of open_clip's ``PreprocessCfg``.
 
     Returns:
-        None where open_clip must be asked itself: it pads, or the result is no square.
+        None if only open_clip itself can do it: it pads, or the result is not square.
     """
     size, mode = settings["size"], settings["resize_mode"]
     height, width = (size, size) if isinstance(size, int) else size

@@ -1,8 +1,13 @@
-"""Reads the tensors of a torch.save or TorchScript file without running what it names.
+"""Restricted unpickler: read the tensors of torch.save and TorchScript files, execute nothing.
 
-A pickle is a program: it names functions and calls them. Here the only names that mean
-anything are those that describe a tensor; every other one becomes an inert stub, and one
-that a checkpoint has no honest use for (``os.system``) ends the reading.
+A pickle is a program that names functions and calls them. Here only the names that describe
+a tensor have an effect. Every other name becomes an inert stub. A name that no checkpoint
+needs, such as ``os.system``, stops the reading with an error.
+
+``torch.load(weights_only=True)`` with stubs as safe globals does not replace this module
+(tried with torch 2.15): ``get_unsafe_globals_in_checkpoint`` rejects files that are not zip
+archives, so the names in a legacy file can be neither replaced by stubs nor reported; the CRC
+of a zip entry is not verified; and TorchScript archives are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import torch
 from torch import Tensor
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-"""The number that torch.save wrote first before it wrote zip archives."""
+"""First number in a file of torch.save from before it wrote zip archives."""
 
 READ_ERRORS = (
     pickle.UnpicklingError,
@@ -38,7 +43,7 @@ READ_ERRORS = (
     MemoryError,
     RuntimeError,
 )
-"""What a damaged file makes the readers of pickles, archives and storages raise."""
+"""Errors that the readers of pickles, archives and storages raise for a damaged file."""
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -60,8 +65,8 @@ _BUILTIN_TYPES = frozenset(
         *("list", "object", "range", "set", "slice", "str", "tuple", "type"),
     }
 )
-# Of the standard library, what configurations are honestly made of. Not one of these is
-# called either; every other name of the standard library is refused.
+# The names of the standard library that configurations contain. They become stubs, too: none
+# is ever called. Every other name of the standard library is refused.
 _HARMLESS = {
     "_codecs": frozenset({"encode"}),
     "abc": _ANY,
@@ -98,11 +103,11 @@ _DANGEROUS_PREFIXES = (
 
 
 class RefusedPickleError(Exception):
-    """A pickle names something that a checkpoint has no honest use for."""
+    """A pickle names a function or class that no checkpoint needs."""
 
 
 class Stub:
-    """Stands for an object whose class is not rebuilt; keeps its state and runs nothing."""
+    """Inert replacement for an object of any other class; keeps its state, executes nothing."""
 
     state: object = None
 
@@ -110,7 +115,7 @@ class Stub:
         return object.__new__(cls)
 
     def __init__(self, *_args: object, **_options: object) -> None:
-        """Takes the arguments that the pickle gives, whatever they are."""
+        """Accept and ignore any arguments."""
 
     def __call__(self, *_args: object, **_options: object) -> Stub:
         return self
@@ -119,24 +124,24 @@ class Stub:
         self.state = state
 
     def __setitem__(self, _key: object, _value: object) -> None:
-        """Lets the pickle fill in what it took for a mapping."""
+        """Accept and ignore an entry of a mapping."""
 
     def append(self, _item: object) -> None:
-        """Lets the pickle fill in what it took for a list."""
+        """Accept and ignore an item of a list."""
 
     extend = add = append
 
 
 class Mapping(dict[object, object]):
-    """An ordered dictionary of the pickle; what else the pickle hangs on it is dropped."""
+    """Ordered dictionary of a pickle, without its attributes."""
 
     def __setstate__(self, _state: object) -> None:
-        """Drops the attributes, such as a state dict's ``_metadata``."""
+        """Ignore attributes such as the ``_metadata`` of a state dict."""
 
 
 @dataclass(frozen=True)
 class TensorRecord:
-    """Where in the file a tensor's numbers stand; nothing of it is checked yet."""
+    """Unchecked description of a tensor: its storage in the file, and its view of it."""
 
     storage: Any
     offset: Any
@@ -175,20 +180,20 @@ _REBUILT: dict[tuple[str, str], object] = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         written = f"{module}.{name}"
-        # Old protocols have Python 2's names: __builtin__ for builtins, commands for subprocess.
+        # Protocols below 3 use Python 2's names, such as __builtin__ and commands.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         module = _ALIASES.get(module, module)
         if (module, name) in _REBUILT:
             return _REBUILT[module, name]
         if _is_dangerous(module, name):
-            known = f"{module}.{name}"
-            raise RefusedPickleError(known if known == written else f"{known} ({written})")
+            resolved = f"{module}.{name}"
+            raise RefusedPickleError(resolved if resolved == written else f"{resolved} ({written})")
         return type(name, (Stub,), {"__module__": module})
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, n_elements, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
-            raise pickle.UnpicklingError(f"a storage of an unknown form: {pid!r:.80}")
+            raise pickle.UnpicklingError(f"a storage in an unknown format: {pid!r:.80}")
         return _Storage(dtype, str(key), int(n_elements))
 
 
@@ -196,7 +201,7 @@ def _is_dangerous(module: str, name: str) -> bool:
     root = module.partition(".")[0]
     if name in _HARMLESS.get(module, ()) or ("*" in _HARMLESS.get(module, ()) and "." not in name):
         return False
-    # A dotted name walks through attributes: torch's own modules hold os and sys.
+    # A dotted name follows attributes, and modules of torch have os and sys as attributes.
     walked = name.split(".")[:-1]
     return (
         root in _DANGEROUS_ROOTS
@@ -207,11 +212,11 @@ def _is_dangerous(module: str, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Pickled:
-    """What a torch.save or TorchScript file holds, its tensors not read yet.
+    """Content of a torch.save or TorchScript file, before its tensors are read.
 
     Attributes:
         root: The pickled object: dicts, lists, numbers, :class:`TensorRecord`, :class:`Stub`.
-        is_script: Whether it is a TorchScript archive.
+        is_script: True for a TorchScript archive.
     """
 
     root: object
@@ -219,18 +224,18 @@ class Pickled:
     _read_storage: Callable[[str], bytearray]
 
     def tensor(self, record: TensorRecord) -> Tensor:
-        """Reads one tensor.
+        """Read one tensor.
 
         Raises:
-            ValueError: The record does not fit the file.
-            Exception: Any other of :data:`READ_ERRORS`; the file is damaged.
+            ValueError: The record does not match the file.
+            Exception: Any other of :data:`READ_ERRORS`, if the file is damaged.
         """
         storage = record.storage
         if not isinstance(storage, _Storage):
-            raise ValueError("a tensor without a storage")  # noqa: TRY004 - the file's value
+            raise ValueError("a tensor has no storage")  # noqa: TRY004 - the file's value
         content = self._read_storage(storage.key)
         if len(content) != storage.n_elements * storage.dtype.itemsize:
-            raise ValueError(f"storage {storage.key!r} holds {len(content)} bytes only")
+            raise ValueError(f"storage {storage.key!r} has only {len(content)} bytes")
         if not content:
             return torch.empty(tuple(record.size), dtype=storage.dtype)
         flat = torch.frombuffer(content, dtype=storage.dtype)
@@ -238,26 +243,26 @@ class Pickled:
 
 
 def read_archive(archive: zipfile.ZipFile, pickle_name: str) -> Pickled:
-    """Reads a zip archive of torch.save or of TorchScript.
+    """Read a zip archive of torch.save or TorchScript.
 
     Args:
-        archive: The open archive; it stays open while tensors are read.
-        pickle_name: The name of its ``data.pkl``.
+        archive: The open archive; keep it open until all tensors are read.
+        pickle_name: The archive's name for its ``data.pkl``.
 
     Raises:
         RefusedPickleError: The pickle names something dangerous.
-        Exception: Any of :data:`READ_ERRORS`; the file is damaged.
+        Exception: Any of :data:`READ_ERRORS`, if the file is damaged.
     """
     prefix = pickle_name.removesuffix("data.pkl")
     names = set(archive.namelist())
     if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
-        raise ValueError("its numbers are big-endian; save it again on a little-endian machine")
+        raise ValueError("the byte order is big-endian; save it again on a little-endian machine")
     with archive.open(pickle_name) as file:
         root = _Unpickler(file).load()
     contents: dict[str, bytearray] = {}
 
     def read_storage(key: str) -> bytearray:
-        # Tensors may share a storage: keep it, so that it is read once.
+        # Tensors may share a storage.
         if key not in contents:
             contents[key] = bytearray(archive.read(f"{prefix}data/{key}"))
         return contents[key]
@@ -266,31 +271,33 @@ def read_archive(archive: zipfile.ZipFile, pickle_name: str) -> Pickled:
 
 
 def read_legacy(file: IO[bytes]) -> Pickled:
-    """Reads a torch.save file from before it wrote zip archives (torch 1.5 and earlier).
+    """Read a legacy file of torch.save, which is not a zip archive (torch 1.5 and earlier).
 
     Args:
-        file: The file, at its start.
+        file: The file, positioned at its start.
 
     Raises:
         RefusedPickleError: The pickle names something dangerous.
-        Exception: Any of :data:`READ_ERRORS`; the file is damaged or of another form.
+        Exception: Any of :data:`READ_ERRORS`, if the file is damaged or in another format.
     """
     if _Unpickler(file).load() != LEGACY_MAGIC:
-        raise ValueError("a pickle that torch.save did not write")
+        raise ValueError("a pickle that was not written by torch.save")
     _protocol, _system = _Unpickler(file).load(), _Unpickler(file).load()
     storages: dict[str, _Storage] = {}
 
-    class Noting(_Unpickler):
+    class StorageRecorder(_Unpickler):
         def persistent_load(self, pid: Any) -> _Storage:
             storage = super().persistent_load(pid)
             return storages.setdefault(storage.key, storage)
 
-    root = Noting(file).load()
+    root = StorageRecorder(file).load()
     contents: dict[str, bytearray] = {}
     for key in _Unpickler(file).load():
         storage = storages[str(key)]
         n_elements = int.from_bytes(file.read(8), "little")
         if n_elements != storage.n_elements:
-            raise ValueError(f"storage {key!r} is not as long as its tensors need")
+            raise ValueError(
+                f"storage {key!r} has {n_elements} elements, its tensors need {storage.n_elements}"
+            )
         contents[str(key)] = bytearray(file.read(n_elements * storage.dtype.itemsize))
     return Pickled(root, is_script=False, _read_storage=contents.__getitem__)

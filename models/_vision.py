@@ -1,4 +1,4 @@
-"""Swin-tiny and ResNet-50, the image towers of MedCLIP and of CXR-CLIP."""
+"""Swin-tiny and ResNet-50, the image towers of MedCLIP and CXR-CLIP."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from models._bert import bert_config
 from models._checkpoint import unusable
 
 VARIANTS = ("swin", "resnet")
-"""The image towers that both models were published with."""
+"""Published image towers of both models."""
 
 PIXELS = 224
-"""Height and width of either tower's input."""
+"""Height and width of the input of both image towers."""
 
 RESNET_DIM = 2048
-"""The length of ResNet-50's feature."""
+"""Feature dimension of ResNet-50."""
 
 SWIN_RENAMES = (
     (r"(\.blocks\.\d+)\.attention\.self\.query\.", r"\1.attention.q_proj."),
@@ -34,22 +34,19 @@ SWIN_RENAMES = (
     (r"(\.blocks\.\d+)\.intermediate\.dense\.", r"\1.mlp.fc1."),
     (r"(\.blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
 )
-"""From the keys of transformers 4, which the published files have, to those of transformers 5.
+"""Renames from the Swin keys of transformers 4, as published, to those of transformers 5.
 
-Anchored at ``blocks``: BERT's keys have the same endings and keep them.
+Anchored at ``blocks``: BERT's keys have the same endings and must not change.
 """
-
-SWIN_TOLERATED = ("relative_position_index",)
-"""Keys of a Swin checkpoint that hold no weights."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """The shapes of a model's towers; tests build small ones.
+    """Configurations of both towers; tests use small ones.
 
     Attributes:
-        bert: The text tower's.
-        swin: The image tower's, where that is a Swin.
+        bert: The text tower.
+        swin: The image tower, if it is a Swin.
     """
 
     bert: BertConfig
@@ -57,12 +54,12 @@ class Shapes:
 
 
 def published_shapes() -> Shapes:
-    """The shapes that MedCLIP and CXR-CLIP share."""
+    """Return the configurations of the published MedCLIP and CXR-CLIP."""
     return Shapes(bert_config(), swin_config())
 
 
 def swin_config() -> SwinConfig:
-    """The shape of swin-tiny-patch4-window7-224."""
+    """Return the configuration of swin-tiny-patch4-window7-224."""
     return SwinConfig(
         image_size=PIXELS,
         patch_size=4,
@@ -76,50 +73,50 @@ def swin_config() -> SwinConfig:
 
 
 def build_swin(config: SwinConfig) -> SwinModel:
-    """The Swin tower."""
+    """Create a Swin."""
     return SwinModel(config, add_pooling_layer=True)
 
 
 def build_resnet(projection: nn.Module) -> ResNet:
-    """ResNet-50 up to its global average pool, then ``projection`` in place of the classes."""
+    """Create a ResNet-50 with ``projection`` in place of its classifier."""
     resnet = resnet50(weights=None)
     resnet.fc = projection
     return resnet
 
 
-def recognise(
+def detect_variant(
     state: Mapping[str, Tensor],
     prefixes: Mapping[str, str],
     path: Path,
-    asked: str | None,
+    required: str | None,
 ) -> str:
-    """Which image tower a checkpoint holds, by its keys.
+    """Return the image tower of a checkpoint, detected from its keys.
 
     Args:
         state: Tensors by key.
-        prefixes: By variant, what its keys alone start with.
-        path: The checkpoint, for errors.
-        asked: The variant that was asked for; None for whichever it is.
+        prefixes: By variant, the prefix that only its keys have.
+        path: The checkpoint, for error messages.
+        required: The required variant; None for any.
 
     Raises:
-        WeightsError: It holds neither or both, or not the one that was asked for.
+        WeightsError: The checkpoint has neither tower or both, or not the required one.
     """
-    found = [
+    detected = [
         variant
         for variant, prefix in prefixes.items()
         if any(key.startswith(prefix) for key in state)
     ]
     expected = " or ".join(f"{prefix}* ({variant})" for variant, prefix in prefixes.items())
-    if not found:
+    if not detected:
         raise unusable(
-            path, f"it is of another model: no key is {expected}; there are {sorted(state)[:3]}"
+            path, f"it is of another model: no key is {expected}; it has {sorted(state)[:3]}"
         )
-    if len(found) > 1:
-        raise unusable(path, f"it holds two image towers, {expected}")
-    if asked not in {None, found[0]}:
+    if len(detected) > 1:
+        raise unusable(path, f"it has two image towers, {expected}")
+    if required not in {None, detected[0]}:
         raise unusable(
             path,
-            f"its image tower is {found[0]}, not {asked} as asked; name the {asked} file, or"
-            " leave variant out",
+            f"its image tower is {detected[0]}, not {required} as requested; name the {required}"
+            " file, or leave variant out",
         )
-    return found[0]
+    return detected[0]

@@ -1,11 +1,11 @@
-"""CLIP ViT-B/32 of OpenAI: the general-purpose model, never trained on radiographs.
+"""CLIP ViT-B/32 (OpenAI): a general-purpose model, not trained on radiographs.
 
-Source: https://github.com/openai/CLIP, ``ViT-B-32.pt``; also on the Hugging Face hub, where
-open_clip finds it. Licence: MIT. Citation: Radford et al., Learning Transferable Visual
+Source: https://github.com/openai/CLIP, ``ViT-B-32.pt``; also on the Hugging Face hub under
+open_clip's name. Licence: MIT. Citation: Radford et al., Learning Transferable Visual
 Models From Natural Language Supervision, ICML 2021.
 
-It reads a report's findings and impression, 77 tokens of them, the end token kept last:
-most reports are longer, and what is beyond is not seen.
+Text: the findings and the impression, truncated to 77 tokens with the end token kept. Most
+reports are longer; the rest is not read.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _OPTIONS = ("architecture",)
 
 
 def load(weights: str | Path | None = None, device: str = "cpu", **options: Any) -> TwoTowers:
-    """Loads CLIP.
+    """Load CLIP.
 
     Args:
         weights: ``ViT-B-32.pt``, the TorchScript archive or a plain state dict, in half or
-            single precision; None to look in ROBUSTNESS_WEIGHTS, then on the hub.
+            single precision; None to search the folder in ROBUSTNESS_WEIGHTS, then the hub.
         device: A torch device such as ``cpu`` or ``cuda:0``.
         **options: ``architecture``, the open_clip configuration of another of OpenAI's vision
             transformers, such as ``ViT-L-14-quickgelu``.
 
     Raises:
         UsageError: An option is unknown.
-        WeightsNotFoundError: The weights are not on this machine and the hub has not answered.
-        WeightsError: The file is damaged or holds another model.
+        WeightsNotFoundError: The weights are neither on this machine nor on the hub.
+        WeightsError: The file is damaged or has another model.
     """
     name = _clip.architecture(options, _OPTIONS, "models.clip:load")
     return _clip.encoder(
@@ -68,11 +68,11 @@ def _find(weights: str | Path | None, name: str) -> Path:
 
     try:
         return _checkpoint.find("CLIP", weights, (FILENAME,), WHERE)
-    except WeightsNotFoundError as not_here:
+    except WeightsNotFoundError as not_found:
         published = get_pretrained_cfg(name, "openai")
         if weights is not None or not published:
             raise
         try:
             return _hub_open_clip_source.hub_weights("CLIP", published["hf_hub"])
-        except WeightsNotFoundError as unreachable:
-            raise WeightsNotFoundError(f"{not_here}; nor does the hub give it") from unreachable
+        except WeightsNotFoundError as not_on_hub:
+            raise WeightsNotFoundError(f"{not_found}; nor does the hub provide it") from not_on_hub

@@ -1,13 +1,14 @@
-"""CXR-RePaiR: CLIP ViT-B/32 fine-tuned on MIMIC-CXR images and their impressions.
+"""CXR-RePaiR (Endo et al., 2021): CLIP ViT-B/32, fine-tuned on MIMIC-CXR impressions.
 
 Source: https://github.com/rajpurkarlab/CXR-RePaiR, ``clip-imp-pretrained_128_6_after_4.pt``.
-Licence: MIT for the code; none is stated for the weights, which were made from MIMIC-CXR.
+Licence: MIT for the code; none stated for the weights, which were trained on MIMIC-CXR.
 Citation: Endo et al., Retrieval-Based Chest X-Ray Report Generation Using a Pre-trained
 Contrastive Language-Image Model, ML4H 2021.
 
-It reads a report's impression, its lines joined, 77 tokens, the end token kept last.
-CheXzero (https://github.com/rajpurkarlab/CheXzero, Tiu et al. 2022) ships in the same form
-with the same preprocessing: name its checkpoint as the weights.
+Text: the impression, its lines joined, truncated to 77 tokens with the end token kept.
+
+CheXzero (https://github.com/rajpurkarlab/CheXzero, Tiu et al. 2022) has the same format and
+preprocessing: pass its checkpoint as the weights.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ WHERE = (
 )
 
 CANVAS = 320
-"""Height and width of the black square that an image is laid on."""
+"""Height and width of the black square that an image is padded to."""
 
 MEAN = (101.48761,) * 3
 STD = (83.43944,) * 3
@@ -39,30 +40,30 @@ _OPTIONS = ("antialias", "architecture")
 
 
 def load(weights: str | Path | None = None, device: str = "cpu", **options: Any) -> TwoTowers:
-    """Loads CXR-RePaiR, or CheXzero.
+    """Load CXR-RePaiR or CheXzero.
 
     Args:
-        weights: The checkpoint, a plain state dict of CLIP; None to look in
-            ROBUSTNESS_WEIGHTS.
+        weights: The checkpoint, a plain state dict of CLIP; None to search the folder
+            in ROBUSTNESS_WEIGHTS.
         device: A torch device such as ``cpu`` or ``cuda:0``.
-        **options: ``antialias``, whether the resize from 320 to 224 filters first (default
-            False, as with the torchvision that the README names; later versions of it
-            filter); ``architecture``, the open_clip configuration of a model of this form
-            and another size.
+        **options: ``antialias``, true to antialias the resize from 320 to 224 (default false,
+            as in the torchvision version that the upstream README names; later versions
+            antialias by default); ``architecture``, the open_clip configuration of a model of
+            another size in this format.
 
     Raises:
-        UsageError: An option is unknown or not of its kind.
+        UsageError: An option is unknown or has an invalid value.
         WeightsNotFoundError: The weights are not on this machine.
-        WeightsError: The file is damaged or holds another model.
+        WeightsError: The file is damaged or has another model.
     """
     name = _clip.architecture(options, _OPTIONS, "models.cxr_repair:load")
-    # On the command line an option's value is text, in thresholds.yaml true or false.
-    given = str(options.get("antialias", False)).lower()
-    if given not in {"true", "false"}:
+    # The value is text on the command line, and a bool in thresholds.yaml.
+    value = str(options.get("antialias", False)).lower()
+    if value not in {"true", "false"}:
         raise UsageError(
-            f"models.cxr_repair:load: antialias is true or false, not {options['antialias']!r}"
+            f"models.cxr_repair:load: invalid antialias={options['antialias']!r}; set true or false"
         )
-    antialias = given == "true"
+    antialias = value == "true"
     shaping = f"lanczos {CANVAS}, {MEAN}, {STD}, bicubic antialias {antialias}"
     return _clip.encoder(
         "CXR-RePaiR",
@@ -74,7 +75,7 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
         details={
             "source": "https://github.com/rajpurkarlab/CXR-RePaiR",
             "licence": "code MIT, none stated for the weights",
-            "antialias": given,
+            "antialias": value,
         },
         published_as=(FILENAME, None),
     )

@@ -1,6 +1,6 @@
-"""Any dual encoder of open_clip or transformers, by name: ``models.hub:load``.
+"""Loader for any dual encoder of open_clip or transformers: ``models.hub:load``.
 
-The option ``model`` says which::
+The option ``model`` selects it::
 
     open_clip:ViT-B-16/laion2b_s34b_b88k      a published model: architecture/weights
     open_clip:ViT-B-16                        an architecture; its checkpoint as weights
@@ -8,10 +8,10 @@ The option ``model`` says which::
     transformers:google/medsiglip-448         CLIP, SigLIP, vision-text dual encoder
     open_clip:DIRECTORY, transformers:DIRECTORY
 
-Files come from the hub, its cache, or a directory that holds what the hub's repository
-holds. No code is taken from there: a model that needs its own is refused. Source and licence
-are those of the model's card. Which sections of a report a model was trained on the hub does
-not tell; the option ``sections`` does.
+Files come from the hub, its cache, or a directory with the same files as the hub's repository.
+No code is executed from there: a model that needs its own code is refused. Source, licence and
+citation are those of the model's card. Text: the sections in the option ``sections``, since the
+hub does not state the sections that a model was trained on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from models import _checkpoint
 from robustness.encoder import DualEncoder
 from robustness.errors import UsageError
 from robustness.evalset import SECTIONS
@@ -28,40 +29,36 @@ _BACKENDS = ("pil", "torchvision")
 
 
 def load(weights: str | Path | None = None, device: str = "cpu", **options: Any) -> DualEncoder:
-    """Loads a model by its name on the hub, or from a directory.
+    """Load a model by its name on the hub, or from a directory.
 
     Args:
         weights: A checkpoint file for open_clip's architecture or configuration; for both
             libraries, a directory to take the model from in place of the hub.
         device: A torch device such as ``cpu`` or ``cuda:0``.
-        **options: ``model``, required, as above. ``sections``, what the model reads of a
-            report, in order (default ``findings,impression``). ``tokenizer``, a directory as
+        **options: ``model``, required, as above. ``sections``, the report sections that the
+            model reads, in order (default ``findings,impression``). ``tokenizer``, a directory as
             transformers saves one, in place of the model's own. ``image_backend``, ``pil`` or
-            ``torchvision``, which of transformers' two image processors prepares images
-            (default: its own choice).
+            ``torchvision``, the image processor of transformers (default: chosen by
+            transformers).
 
     Raises:
-        UsageError: An option is unknown or malformed, or no such model is supported.
-        WeightsNotFoundError: Its files are not on this machine and the hub gives none.
+        UsageError: An option is unknown or invalid, or the model is not supported.
+        WeightsNotFoundError: The files are neither on this machine nor on the hub.
         WeightsError: A file is damaged or does not fit the model.
     """
-    if unknown := sorted(options.keys() - set(_OPTIONS)):
-        raise UsageError(
-            f"models.hub:load takes no option {', '.join(map(repr, unknown))};"
-            f" it takes {', '.join(_OPTIONS)}"
-        )
+    _checkpoint.reject_unknown_options("models.hub:load", options, _OPTIONS)
     library, _, name = str(options.get("model", "")).partition(":")
     if library not in {"open_clip", "transformers"} or not name:
         raise UsageError(
             f"models.hub:load: model {options.get('model', '')!r} is not open_clip:NAME or"
-            " transformers:NAME, as transformers:google/medsiglip-448 is"
+            " transformers:NAME, such as transformers:google/medsiglip-448"
         )
     sections = _sections(options.get("sections", "findings,impression"))
     tokenizer = _tokenizer(options.get("tokenizer"))
     backend = options.get("image_backend")
     if backend is not None and (backend not in _BACKENDS or library != "transformers"):
         raise UsageError(
-            f"models.hub:load: image_backend {backend!r} is none of {', '.join(_BACKENDS)},"
+            f"models.hub:load: image_backend {backend!r} is not one of {', '.join(_BACKENDS)},"
             " or the model is not one of transformers; correct it or leave it out"
         )
     folder_or_file = Path(weights) if weights is not None else None
@@ -78,24 +75,24 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
     )
 
 
-def _sections(given: object) -> tuple[str, ...]:
-    parts = given.split(",") if isinstance(given, str) else given
+def _sections(value: object) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
     names = tuple(str(part).strip() for part in parts) if isinstance(parts, list | tuple) else ()
     if not names or not set(names) <= set(SECTIONS):
         raise UsageError(
-            f"models.hub:load: sections {given!r} are not some of {', '.join(SECTIONS)},"
+            f"models.hub:load: invalid sections {value!r}; allowed are {', '.join(SECTIONS)},"
             " separated by commas"
         )
     return names
 
 
-def _tokenizer(given: object) -> Path | None:
-    if given is None:
+def _tokenizer(value: object) -> Path | None:
+    if value is None:
         return None
-    path = Path(str(given))
+    path = Path(str(value))
     if not path.is_dir():
         raise UsageError(
-            f"models.hub:load: tokenizer {str(path)!r} is no directory; name one as"
-            " transformers' save_pretrained writes it"
+            f"models.hub:load: tokenizer {str(path)!r} is not a directory; name one in the format"
+            " of transformers' save_pretrained"
         )
     return path

@@ -1,20 +1,20 @@
-"""MedCLIP (Wang et al., 2022): Swin-tiny or ResNet-50 beside Bio_ClinicalBERT.
+"""MedCLIP (Wang et al., 2022): Swin-tiny or ResNet-50 with Bio_ClinicalBERT.
 
-Source: https://github.com/RyanWangZf/MedCLIP, whose setup.py says BSD while no LICENSE file
-is there; no licence is stated for the weights. Weights: ``medclip-vit-pretrained.zip`` (Swin)
+Source: https://github.com/RyanWangZf/MedCLIP. Weights: ``medclip-vit-pretrained.zip`` (Swin)
 and ``medclip-pretrained.zip`` (ResNet) under https://storage.googleapis.com/pytrial/; each
-holds a ``pytorch_model.bin``.
+contains a ``pytorch_model.bin``. Licence: BSD by the setup.py of the code, which has no LICENSE
+file; none stated for the weights.
 
 Citation: Z. Wang, Z. Wu, D. Agarwal, J. Sun. MedCLIP: Contrastive Learning from Unpaired
 Medical Images and Text. EMNLP 2022.
 
 Text: the impression, 77 tokens. **The model was trained on single lower-cased sentences: a
-whole report is off its distribution**, and what it scores there is no measure of what it can
-do with a sentence.
+whole report is outside its training distribution**, and its metrics on reports do not show
+its performance on sentences.
 
-Upstream averages a text's features over its padding too, so that there an embedding depends
-on the longest text of its batch. Here the padding is left out, which equals upstream given
-one text at a time; ``padding="upstream"`` brings the dependence back, to repeat old figures.
+Upstream averages a text's features over its padding as well, so an embedding depends on the
+longest text of its batch. Here the padding is masked, which equals upstream with one text per
+batch. ``padding="upstream"`` restores the dependence, to reproduce published figures.
 """
 
 from __future__ import annotations
@@ -26,40 +26,49 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, SwinConfig
 
-from models import _bert, _checkpoint, _vision
+from models import _bert, _vision
 from models._bert import EMBEDDING_DIM, Network, Tokenizer
 from models._checkpoint import Checkpoint
+from models._clinical import Publication
 from models._encoder import TwoTowers
 from models._preprocessing import BlackSquare, Preprocessing
-from models._vision import PIXELS, VARIANTS, Shapes, published_shapes
+from models._vision import PIXELS, Shapes
 from robustness.encoder import TextPolicy
 
 MAX_TOKENS = 77
-"""How many tokens of a text are read, [CLS] and [SEP] included."""
+"""Maximum number of tokens that are read of a text, [CLS] and [SEP] included."""
 
 PADDINGS = ("masked", "upstream")
-"""Whether a text's padding is left out of its average, or counted as upstream does."""
+"""Allowed values of ``padding``: mask it in the average of a text, or count it as upstream."""
 
-_FILES = {"swin": "medclip-vit-pretrained.zip", "resnet": "medclip-pretrained.zip"}
-_WHERE = (
-    "https://storage.googleapis.com/pytrial/ (licence: BSD by the code's setup.py, none stated"
-    " for the weights)"
-)
-_OPTIONS = ("tokenizer", "variant", "padding")
-_PREFIXES = {"swin": "vision_model.model.encoder.", "resnet": "vision_model.model.layer1."}
 _MEAN, _STD = 0.5862785803043838, 0.27950088968644304
 _PREPROCESSING = Preprocessing(BlackSquare(PIXELS, "bicubic"), (_MEAN,) * 3, (_STD,) * 3)
 _SCHEMA = f"medclip-1 pad {PIXELS} bicubic {_MEAN} {_STD} hidden 1 2 -1 lower-cased"
-_NAME = "models.medclip:load"
+_PUBLICATION = Publication(
+    name="MedCLIP",
+    loader="models.medclip:load",
+    options=("tokenizer", "variant", "padding"),
+    filenames={"swin": ("medclip-vit-pretrained.zip",), "resnet": ("medclip-pretrained.zip",)},
+    where=(
+        "https://storage.googleapis.com/pytrial/ (licence: BSD by the code's setup.py, none stated"
+        " for the weights)"
+    ),
+    prefixes={"swin": "vision_model.model.encoder.", "resnet": "vision_model.model.layer1."},
+    max_tokens=MAX_TOKENS,
+    details={
+        "source": "https://github.com/RyanWangZf/MedCLIP",
+        "licence": "BSD by the code's setup.py; none stated for the weights",
+    },
+)
 
 
 class MedClipNetwork(Network):
-    """MedCLIP's towers under its published keys; see :class:`~models._bert.Network`.
+    """Towers of MedCLIP with the published parameter names; see :class:`~models._bert.Network`.
 
     Args:
-        bert: The text tower's shape.
-        swin: The image tower's shape; None for the ResNet-50.
-        masked: Whether padding is left out of a text's average.
+        bert: The configuration of the text tower.
+        swin: The configuration of the image tower; None for the ResNet-50.
+        masked: If True, exclude padding from the average of a text.
     """
 
     def __init__(self, bert: BertConfig, swin: SwinConfig | None, *, masked: bool = True) -> None:
@@ -84,14 +93,14 @@ class MedClipNetwork(Network):
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
     def image_features(self, pixels: Tensor) -> Tensor:
-        """The mean of Swin's normed tokens, projected; or ResNet's pool, projected."""
+        """Project the mean of Swin's normalised tokens, or ResNet's pooled feature."""
         features = self.vision_model["model"](pixels)
         if "projection_head" in self.vision_model:
             features = self.vision_model["projection_head"](features.pooler_output)
         return torch.as_tensor(features)
 
     def text_features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states 1, 2 and -1, averaged over every token and each other, projected."""
+        """Project hidden states 1, 2 and -1, averaged over layers and tokens."""
         output = self.text_model["model"](
             input_ids=ids, attention_mask=mask, output_hidden_states=True
         )
@@ -111,33 +120,25 @@ def load(
     padding: str = "masked",
     **unknown: Any,
 ) -> TwoTowers:
-    """Loads MedCLIP; which image tower it has is read off the checkpoint.
+    """Load MedCLIP; the image tower is detected from the checkpoint.
 
     Args:
-        weights: The published zip or the ``pytorch_model.bin`` in it; None to look for the
-            zip, Swin before ResNet, in the folder that ROBUSTNESS_WEIGHTS names.
+        weights: The published zip or the ``pytorch_model.bin`` in it; None to search the
+            folder in ROBUSTNESS_WEIGHTS for the zip, Swin before ResNet.
         device: A torch device such as ``cpu`` or ``cuda:0``.
         tokenizer: Bio_ClinicalBERT's vocabulary file or a directory with it; None for the hub.
-        variant: ``swin`` or ``resnet``, where a checkpoint of the other is to be refused.
-        padding: ``masked``, or ``upstream`` to average over a batch's padding as upstream does.
-        **unknown: There are no further options.
+        variant: ``swin`` or ``resnet`` to refuse a checkpoint of the other; None for any.
+        padding: ``masked``, or ``upstream`` to average over the padding of the batch as upstream.
+        **unknown: No further options are allowed.
 
     Raises:
         UsageError: An option or its value is unknown.
-        WeightsNotFoundError: The weights or the vocabulary are not there.
-        WeightsError: They are not this model's, or damaged.
+        WeightsNotFoundError: The weights or the vocabulary are not found.
+        WeightsError: They belong to another model, or are damaged.
     """
-    _bert.refuse_unknown(_NAME, unknown, _OPTIONS)
-    _bert.choose(_NAME, "padding", padding, PADDINGS)
-    if variant is not None:
-        _bert.choose(_NAME, "variant", variant, VARIANTS)
-    filenames = [_FILES[name] for name in VARIANTS if variant in {None, name}]
-    path = _checkpoint.find("MedCLIP", weights, filenames, _WHERE)
-    shapes = published_shapes()
-    words = _bert.load_tokenizer(tokenizer, shapes.bert.vocab_size, MAX_TOKENS)
-    checkpoint = _checkpoint.read(path)
-    found = _vision.recognise(checkpoint.state, _PREFIXES, path, variant)
-    return build(checkpoint, words, shapes, found, device, padding=padding)
+    _PUBLICATION.check_choice("padding", padding, PADDINGS)
+    checkpoint, words, shapes, detected = _PUBLICATION.read(weights, tokenizer, variant, unknown)
+    return build(checkpoint, words, shapes, detected, device, padding=padding)
 
 
 def build(
@@ -149,48 +150,28 @@ def build(
     *,
     padding: str = "masked",
 ) -> TwoTowers:
-    """Puts a checkpoint into towers of the given shapes; :func:`load` gives the published ones.
+    """Load a checkpoint into towers of the given shapes; :func:`load` uses the published ones.
 
     Raises:
-        WeightsError: The checkpoint does not fit.
+        WeightsError: The checkpoint does not match the towers.
     """
-    # The towers start from random weights: loading must not advance the caller's numbers.
+    # The initial weights are random. Loading must not advance the caller's generator.
     with torch.random.fork_rng(devices=[]):
         network = MedClipNetwork(
             shapes.bert, shapes.swin if variant == "swin" else None, masked=padding == "masked"
         )
-    path = checkpoint.path
-    state = _checkpoint.rename(checkpoint.state, _vision.SWIN_RENAMES, path=path)
-    _checkpoint.load_strictly(
-        network, state, path=path, tolerated=(*_bert.TOLERATED, *_vision.SWIN_TOLERATED)
-    )
-    return TwoTowers(
-        "MedCLIP",
+    return _PUBLICATION.encoder(
         network,
-        pixels=_PREPROCESSING,
-        images=MedClipNetwork.image_features,
-        texts=lambda network, texts: network.text_features(
-            *(part.to(device) for part in tokenizer(texts))
-        ),
-        embedding_dim=EMBEDDING_DIM,
-        fingerprint=_checkpoint.fingerprint(
-            _SCHEMA, network.state_dict(), variant, padding, tokenizer.sha256
-        ),
+        checkpoint,
+        tokenizer,
+        preprocessing=_PREPROCESSING,
+        schema=_SCHEMA,
+        variant=variant,
         text_policy=TextPolicy(
             sections=("impression",),
             max_tokens=MAX_TOKENS,
             truncation=f"the first {MAX_TOKENS - 1} tokens are kept, then [SEP]",
         ),
         device=device,
-        details={
-            "weights_sha256": checkpoint.sha256,
-            "weights_file": path.name,
-            "sha256_matches_published": _checkpoint.check_sha256(checkpoint, None),
-            "source": "https://github.com/RyanWangZf/MedCLIP",
-            "licence": "BSD by the code's setup.py; none stated for the weights",
-            "variant": variant,
-            "tokenizer_sha256": tokenizer.sha256,
-            "padding": padding,
-        },
-        checkpoint=path,
+        options={"padding": padding},
     )

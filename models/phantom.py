@@ -1,7 +1,10 @@
-"""The reference dual encoder: small, trained on phantoms, carried with this package.
+"""Reference dual encoder: small, trained on phantoms, distributed with this package.
 
-It exists so that the gate can be run and tested on any machine without a download. It
-has seen procedural phantoms only and says nothing about any patient's image.
+The gate can be run and tested with it on any machine without a download. It was trained on
+procedural phantoms only, so its results say nothing about patients' images.
+
+Source: ``python -m models.train_phantom``. Licence: Apache-2.0. Citation: this project.
+Text: the findings and the impression, truncated to 160 tokens.
 """
 
 from __future__ import annotations
@@ -19,31 +22,32 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from models._checkpoint import reject_unknown_options, unusable
 from models._phantom_network import EMBEDDING_DIM, MAX_TOKENS, TOKEN, Network, Vocabulary
 from models._phantom_pixels import DEVIATION, MEAN, PIXELS, shrink
 from models._pixels import check
 from robustness.encoder import DualEncoder, TextPolicy
-from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+from robustness.errors import WeightsNotFoundError
 
 WEIGHTS = Path(__file__).with_name("phantom.safetensors")
-"""The weights that come with this package; ``python -m models.train_phantom`` makes them."""
+"""Weights distributed with this package, created by ``python -m models.train_phantom``."""
 
 VOCABULARY_KEY = "vocabulary"
-"""The entry of the file's metadata that holds the words: a JSON list of strings."""
+"""Metadata entry of the weights file with the words, a JSON list of strings."""
 
-TOGETHER = 2**21
-"""Pixels averaged at once on the host: with more, memory costs more than the sums."""
+MAX_PIXELS_AT_ONCE = 2**21
+"""Maximum pixels averaged at once on the host; more is slower because of memory traffic."""
 
 _SCHEMA = f"phantom-encoder-1 area {PIXELS} mean {MEAN} deviation {DEVIATION} {TOKEN.pattern}"
 
 
 class PhantomEncoder(DualEncoder):
-    """The reference encoder, its weights loaded; see :class:`~robustness.encoder.DualEncoder`.
+    """Reference encoder with its weights; see :class:`~robustness.encoder.DualEncoder`.
 
     Args:
-        network: The towers, weights in place.
-        vocabulary: The words that the text tower knows.
-        fingerprint: The hash of the weights and of everything else that shapes an embedding.
+        network: The towers with their weights.
+        vocabulary: The vocabulary of the text tower.
+        fingerprint: The hash of the weights and of all settings that change an embedding.
         device: A torch device.
         details: Facts for the result.
     """
@@ -71,57 +75,57 @@ class PhantomEncoder(DualEncoder):
         self.details = details
 
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Centres each image on a black square and averages it down to 112 x 112 by area.
+        """Centre each image on a black square and average it by area to 112 x 112.
 
         Args:
             images: uint8 ``[height, width]`` each, 0 black; sizes may differ.
 
         Returns:
-            float32 ``[B, 1, 112, 112]`` on the model's device, brightness 0 to 1 less 0.45,
-            over 0.25.
+            float32 ``[B, 1, 112, 112]`` on the model's device: (brightness - 0.45) / 0.25,
+            with brightness from 0 to 1.
 
         Raises:
             ValueError: An image is not uint8, not two-dimensional, or empty.
         """
         check(images)
         pixels = torch.empty(len(images), 1, PIXELS, PIXELS, device=self.device)
-        for (height, width), indexes in _alike([image.shape for image in images]).items():
-            step = min(len(indexes), max(1, TOGETHER // (height * width)))
+        for (height, width), indexes in _by_size([image.shape for image in images]).items():
+            step = min(len(indexes), max(1, MAX_PIXELS_AT_ONCE // (height * width)))
             levels = torch.empty(step, height, width)
             for start in range(0, len(indexes), step):
-                some = indexes[start : start + step]
-                for place, index in enumerate(some):
-                    levels[place] = torch.from_numpy(
+                chunk = indexes[start : start + step]
+                for row, index in enumerate(chunk):
+                    levels[row] = torch.from_numpy(
                         np.require(images[index], requirements=("C", "W"))
                     )
-                pixels[some, 0] = shrink(levels[: len(some)].to(self.device))
+                pixels[chunk, 0] = shrink(levels[: len(chunk)].to(self.device))
         return pixels
 
     def preprocess_on_device(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-        """The same where the images lie; see :class:`~robustness.encoder.DualEncoder`."""
+        """Preprocess on the device of the images; see :class:`~robustness.encoder.DualEncoder`."""
         pixels = torch.empty(len(images), 1, PIXELS, PIXELS, device=images.device)
-        for (height, width), indexes in _alike(sizes).items():
+        for (height, width), indexes in _by_size(sizes).items():
             pixels[indexes, 0] = shrink(images[indexes, :height, :width])
         return pixels
 
     @torch.inference_mode()
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Embeds preprocessed images: float32 ``[B, 192]``, rows of unit L2 norm."""
+        """Embed preprocessed images: float32 ``[B, 192]``, rows of unit L2 norm."""
         if not len(pixels):
             return torch.empty(0, EMBEDDING_DIM, device=self.device)
         return F.normalize(self._network.image(pixels.to(self.device)), dim=1)
 
     @torch.inference_mode()
     def encode_reports(self, texts: Sequence[str]) -> Tensor:
-        """Embeds report texts: float32 ``[B, 192]``, rows of unit L2 norm; a text may be empty."""
+        """Embed report texts: float32 ``[B, 192]``, rows of unit L2 norm; a text may be empty."""
         if not texts:
             return torch.empty(0, EMBEDDING_DIM, device=self.device)
         ids = self._vocabulary.encode(texts).to(self.device)
         return F.normalize(self._network.text(ids), dim=1)
 
 
-def _alike(sizes: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:
-    """Which images have which size."""
+def _by_size(sizes: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:
+    """Return the indexes of the images of each size."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, size in enumerate(sizes):
         groups.setdefault(size, []).append(index)
@@ -129,28 +133,24 @@ def _alike(sizes: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]
 
 
 def load(weights: str | Path | None = None, device: str = "cpu", **options: Any) -> PhantomEncoder:
-    """Loads the reference encoder.
+    """Load the reference encoder.
 
     Args:
-        weights: A safetensors file as ``python -m models.train_phantom`` writes it; None
-            for the one that comes with this package.
+        weights: A safetensors file written by ``python -m models.train_phantom``; None for the
+            one in this package.
         device: A torch device such as ``cpu`` or ``cuda:0``.
-        **options: There are none.
+        **options: No options are allowed.
 
     Raises:
         UsageError: An option is given.
-        WeightsNotFoundError: The weights file is not there.
-        WeightsError: It is not a file of this model's weights.
+        WeightsNotFoundError: The weights file is not found.
+        WeightsError: The file does not contain weights of this model.
     """
-    if options:
-        raise UsageError(
-            f"models.phantom:load takes no option {', '.join(map(repr, sorted(options)))};"
-            " it takes weights and device only"
-        )
+    reject_unknown_options("models.phantom:load", options, ())
     path = Path(weights) if weights is not None else WEIGHTS
     tensors, words, digest = _read(path)
     vocabulary = Vocabulary(words)
-    # The towers start from random weights: loading must not advance the caller's numbers.
+    # The initial weights are random. Loading must not advance the caller's generator.
     with torch.random.fork_rng(devices=[]):
         network = Network(len(vocabulary))
     _check(path, tensors, network.stored())
@@ -172,10 +172,10 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], list[str], str]:
-    """The tensors in float32, the vocabulary and the SHA-256 of a weights file."""
+    """Return the tensors in float32, the words and the SHA-256 of a weights file."""
     if not path.exists():
         raise WeightsNotFoundError(
-            f"weights {str(path)!r} are not there; python -m models.train_phantom makes them"
+            f"weights file {str(path)!r} not found; create it with python -m models.train_phantom"
         )
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -183,29 +183,24 @@ def _read(path: Path) -> tuple[dict[str, Tensor], list[str], str]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise _unusable(path, f"not a whole safetensors file ({reason})") from error
+        raise unusable(path, f"not a complete safetensors file ({error})") from error
     try:
         words = json.loads(metadata.get(VOCABULARY_KEY, "null"))
     except json.JSONDecodeError as error:
-        raise _unusable(path, f"its vocabulary is not JSON ({error})") from error
+        raise unusable(path, f"its vocabulary is not JSON ({error})") from error
     if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
-        raise _unusable(path, "its metadata holds no vocabulary, a JSON list of words")
+        raise unusable(path, "its metadata has no vocabulary, which is a JSON list of words")
     for name, tensor in tensors.items():
         if not (tensor.is_floating_point() and tensor.float().isfinite().all()):
-            raise _unusable(path, f"tensor {name!r} holds values that are not finite floats")
+            raise unusable(path, f"tensor {name!r} contains values that are not finite floats")
     return {name: tensor.float() for name, tensor in tensors.items()}, words, digest
 
 
 def _check(path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     missing, unexpected = sorted(expected.keys() - tensors), sorted(tensors.keys() - expected)
     if missing or unexpected:
-        raise _unusable(path, f"missing tensors {missing[:3]}, unexpected {unexpected[:3]}")
+        raise unusable(path, f"missing tensors {missing[:3]}, unexpected {unexpected[:3]}")
     for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape:
-            found, wanted = list(tensors[name].shape), list(tensor.shape)
-            raise _unusable(path, f"tensor {name!r} has shape {found}, not {wanted}")
-
-
-def _unusable(path: Path, reason: str) -> WeightsError:
-    return WeightsError(f"weights {str(path)!r} cannot be used: {reason}")
+            shape, required = list(tensors[name].shape), list(tensor.shape)
+            raise unusable(path, f"tensor {name!r} has shape {shape}, not {required}")

@@ -1,10 +1,10 @@
-"""Trains the reference encoder anew: ``python -m models.train_phantom``.
+"""Training of the reference encoder: ``python -m models.train_phantom``.
 
-Studies are drawn from streams of their own, so that no evaluation study is trained on.
-On part of the images a box or cells of a grid are hidden, in black, grey or another
-shade: a model that has never seen an occlusion falls off a cliff at the first one. The
-number of steps is fixed, so that the same machine and thread count give the same file.
-It takes two cores about ten minutes, and 4 GB of memory.
+Training studies use separate random streams, so no evaluation study is trained on. In part of
+the images, a box or cells of a grid are hidden in black, grey or another shade: without this
+augmentation, the metrics drop sharply at the lowest occlusion level. The number of steps is
+fixed, so the same machine and thread count give the same file. Training takes about ten
+minutes on two cores, and 4 GB of memory.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ WARMUP_STEPS = 100
 WEIGHT_DECAY = 0.05
 HINT_WEIGHT = 5.0
 OCCLUDED_SHARE = 0.6
-MOST_OCCLUDED = 0.75
+MAX_OCCLUDED = 0.75
 GRID = 16
-_HOTTEST = 60.0
+_MAX_TEMPERATURE = 60.0
 _LOG_EVERY = 25
 
 
@@ -53,7 +53,7 @@ class TrainingSet:
     """Training pairs, in memory.
 
     Attributes:
-        pixels: float32 ``[N, 112, 112]``, as the model sees them.
+        pixels: float32 ``[N, 112, 112]``, preprocessed.
         texts: The N reports.
         labels: float32 ``[N, L]``, the findings of each study.
     """
@@ -64,8 +64,8 @@ class TrainingSet:
 
 
 def generate(seed: int, studies: int) -> TrainingSet:
-    """Draws the training studies, in several processes."""
-    # A forked child of a process that runs threads may hang; a spawned one does not.
+    """Generate the training studies, in several processes."""
+    # A forked child of a process with threads may hang.
     with get_context("spawn").Pool(PROCESSES) as pool:
         tasks = [(seed, index) for index in range(studies)]
         rows = pool.starmap(_row, tasks, chunksize=64)
@@ -86,18 +86,18 @@ def _row(seed: int, index: int) -> tuple[NDArray[np.uint8], str, NDArray[np.floa
 
 
 def occlude(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Hides part of some images: a box or cells of a grid, of a random area and shade.
+    """Hide part of some images: a box or cells of a grid, with random area and shade.
 
     Args:
         pixels: float32 ``[B, 1, 112, 112]``.
-        generator: Where the choices come from.
+        generator: The random generator.
 
     Returns:
         A copy of the pixels.
     """
     batch = len(pixels)
     uniform = torch.rand(batch, 4, generator=generator)
-    level = (MOST_OCCLUDED * uniform[:, 0]) * (uniform[:, 1] < OCCLUDED_SHARE)
+    level = (MAX_OCCLUDED * uniform[:, 0]) * (uniform[:, 1] < OCCLUDED_SHARE)
     boxes = _boxes(level, generator)
     cells = torch.rand(batch, GRID, GRID, generator=generator) < level[:, None, None]
     grid = cells.repeat_interleave(PIXELS // GRID, 1).repeat_interleave(PIXELS // GRID, 2)
@@ -110,20 +110,20 @@ def occlude(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _boxes(level: Tensor, generator: torch.Generator) -> Tensor:
-    """One box an image, of the area ``level``; bool ``[B, 112, 112]``."""
+    """Return one box per image with the area ``level``, bool ``[B, 112, 112]``."""
     stretch = torch.exp(0.3 * torch.randn(len(level), generator=generator))
     height = (level.sqrt() * stretch).clamp(min=level, max=torch.ones_like(level)) * PIXELS
     width = level * PIXELS**2 / height.clamp(min=1e-6)
-    place = torch.arange(PIXELS) + 0.5
+    centre = torch.arange(PIXELS) + 0.5
     inside = []
     for length in (height, width):
         start = torch.rand(len(level), generator=generator) * (PIXELS - length)
-        inside.append((place >= start[:, None]) & (place < (start + length)[:, None]))
+        inside.append((centre >= start[:, None]) & (centre < (start + length)[:, None]))
     return inside[0][:, :, None] & inside[1][:, None, :]
 
 
 def disturb(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Moves, brightens and occludes a batch ``[B, 1, 112, 112]``."""
+    """Shift, brighten and occlude a batch ``[B, 1, 112, 112]``."""
     down, right = torch.randint(-3, 4, (2,), generator=generator).tolist()
     moved = torch.roll(pixels, (down, right), (2, 3))
     gain, offset = torch.randn(2, len(pixels), 1, 1, 1, generator=generator)
@@ -131,7 +131,7 @@ def disturb(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def contrast(images: Tensor, texts: Tensor, ids: Tensor, heat: Tensor) -> Tensor:
-    """Symmetric InfoNCE; a text that stands twice in the batch is not its own negative."""
+    """Compute the symmetric InfoNCE loss; duplicate texts are not negatives of each other."""
     scores = F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T * heat
     same = (ids[:, None] == ids[None]).all(2)
     same.fill_diagonal_(fill_value=False)
@@ -153,7 +153,7 @@ def _batches(count: int, steps: int, generator: torch.Generator) -> Iterator[Ten
 
 
 def train(data: TrainingSet, steps: int, seed: int) -> tuple[Network, Vocabulary]:
-    """Trains both towers, with the findings as a hint to each."""
+    """Train both towers, with classification of the findings as an auxiliary loss."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     vocabulary = Vocabulary.of(data.texts)
@@ -177,7 +177,7 @@ def train(data: TrainingSet, steps: int, seed: int) -> tuple[Network, Vocabulary
         pixels = disturb(data.pixels[batch].unsqueeze(1), generator)
         images = network.image(pixels.contiguous(memory_format=torch.channels_last))
         texts = network.text(ids[batch])
-        retrieval = contrast(images, texts, ids[batch], heat.exp().clamp(max=_HOTTEST))
+        retrieval = contrast(images, texts, ids[batch], heat.exp().clamp(max=_MAX_TEMPERATURE))
         hint = sum(
             F.binary_cross_entropy_with_logits(guess(embedding), data.labels[batch])
             for guess, embedding in zip(hints, (images, texts), strict=True)
@@ -203,17 +203,26 @@ def _rate(step: int, steps: int) -> float:
 
 
 def save(network: Network, vocabulary: Vocabulary, path: Path) -> None:
-    """Writes the weights in half precision, and the vocabulary, as one safetensors file."""
+    """Write the weights in half precision, and the vocabulary, to a safetensors file."""
     tensors = {name: tensor.half().contiguous() for name, tensor in network.stored().items()}
     save_file(tensors, path, metadata={VOCABULARY_KEY: json.dumps(vocabulary.words)})
 
 
 def main() -> None:
-    """Draws the training studies, trains, and writes the weights."""
+    """Generate the training studies, train, and write the weights."""
     parser = argparse.ArgumentParser(prog="python -m models.train_phantom", description=__doc__)
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="the file to write")
-    parser.add_argument("--steps", type=int, default=STEPS, help="batches to train on")
-    parser.add_argument("--seed", type=int, default=0, help="of the studies and the weights")
+    parser.add_argument(
+        "--out", type=Path, default=WEIGHTS, help="output file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help="number of training batches (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the studies and the weights (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(PROCESSES)
