@@ -1,4 +1,4 @@
-"""What the tests of checkpoints share: a state dict, and how files are read and refused."""
+"""Helpers for tests of checkpoints: a state dict, and reading of files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from robustness.errors import WeightsError
 
 
-def drawn_state():
-    """A state dict of every dtype, shape and kind of view, from a seed."""
+def random_state():
+    """Return a seeded state dict with every dtype, shape and kind of view."""
     import torch
 
     generator = torch.Generator().manual_seed(4)
@@ -38,17 +38,17 @@ def read(path):
     return _checkpoint.read(path)
 
 
-def assert_same(found, expected):
+def assert_same(state, expected):
     import torch
 
-    assert list(found) == list(expected)
+    assert list(state) == list(expected)
     for key, tensor in expected.items():
-        assert found[key].dtype == tensor.dtype, key
-        assert torch.equal(found[key], tensor), key
+        assert state[key].dtype == tensor.dtype, key
+        assert torch.equal(state[key], tensor), key
 
 
 def refusal(path):
-    """The one line that a file is refused with."""
+    """Return the one-line error of a file that is refused."""
     with pytest.raises(WeightsError) as caught:
         read(path)
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""CLIP of a small size in its published form, with a reference of the same weights."""
+"""Small CLIP in the published format, with a reference model of the same weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from published_clip import SMALL, TEXTS
 from robustness.encoder import DualEncoder, load
 
 ARCHITECTURE = "small-clip-quickgelu"
-"""The name that open_clip knows the small size by."""
+"""Name of the small architecture in open_clip."""
 
 
 class Case(NamedTuple):
@@ -23,7 +23,7 @@ class Case(NamedTuple):
 
 
 def small_case(loader, path, seed=0):
-    """The small size, loaded from a plain state dict at ``path``."""
+    """Load the small model from a plain state dict written to ``path``."""
     weights = published.state(SMALL, seed)
     checkpoint = save(weights, path)
     published.register(SMALL, path.parent, ARCHITECTURE)
@@ -32,7 +32,7 @@ def small_case(loader, path, seed=0):
 
 
 def save(weights, path):
-    """Writes a plain state dict; returns where."""
+    """Write a plain state dict and return its path."""
     import torch
 
     torch.save(weights, path)
@@ -40,7 +40,7 @@ def save(weights, path):
 
 
 def check_images(encoder, reference, images, pixels):
-    """Sees that images embed as the reference embeds their pixels, alone and in a batch."""
+    """Check images against the reference, alone and in a batch."""
     import torch
 
     expected = reference.images(pixels)
@@ -50,7 +50,7 @@ def check_images(encoder, reference, images, pixels):
 
 
 def check_texts(encoder, reference):
-    """Sees that texts embed as the reference embeds their tokens, alone and in a batch."""
+    """Check texts against the reference, alone and in a batch."""
     import torch
 
     expected = reference.texts(published.tokens(TEXTS))

@@ -1,4 +1,4 @@
-"""Tiny models in the forms that open_clip and transformers publish."""
+"""Tiny models in the published formats of open_clip and transformers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def radiographs():
 
 
 def use_cache(monkeypatch, folder):
-    """Makes the hub's client read this cache and no network.
+    """Make the hub's client use this cache and no network.
 
     The client reads its environment once, when it is imported.
     """
@@ -35,7 +35,7 @@ def use_cache(monkeypatch, folder):
 
 
 def put_in_cache(cache, repository, folder):
-    """Lays a directory into a cache as the hub's client does; returns where it lies."""
+    """Copy a directory into a cache in the layout of the hub's client; return its path."""
     import shutil
 
     place = cache / f"models--{repository.replace('/', '--')}"
@@ -46,7 +46,7 @@ def put_in_cache(cache, repository, folder):
 
 
 def word_tokenizer(kind):
-    """A tokenizer of whole words with the special tokens of CLIP or of SigLIP."""
+    """Create a whole-word tokenizer with the special tokens of CLIP or SigLIP."""
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
     from tokenizers.processors import TemplateProcessing
@@ -80,7 +80,7 @@ def bert_tokenizer(folder):
 
 
 def save_transformers(kind, folder):
-    """A tiny model as transformers saves one, with its tokenizer and image processor."""
+    """Save a tiny model of transformers, with its tokenizer and image processor."""
     import torch
     import transformers as t
 
@@ -115,7 +115,7 @@ def save_transformers(kind, folder):
 
 
 def save_plain(folder):
-    """A CLIP model as a directory of open_clip's form, and as an architecture with a file."""
+    """Save a CLIP model as a directory of open_clip, and register its architecture."""
     from safetensors.torch import save_file
 
     name = published.register(SMALL, folder, "small-hub")
@@ -129,7 +129,7 @@ def save_plain(folder):
 
 
 def save_biomed(folder):
-    """BiomedCLIP's form: a timm vision tower, a BERT of transformers as text tower."""
+    """Save a model like BiomedCLIP: a vision tower of timm, and a BERT of transformers."""
     import open_clip
     import torch
     from safetensors.torch import save_file

@@ -1,4 +1,4 @@
-"""MedCLIP of a small size in its published form, with reference towers of the same weights."""
+"""Small MedCLIP in the published format, with reference towers of the same weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOADER = "models.medclip:load"
 
 
 def prepare(variant, size, folder):
-    """A checkpoint in the published form, and the reference towers with the same weights."""
+    """Return a checkpoint in the published format, and reference towers with its weights."""
     state = published.draw(published.medclip(variant, size), seed=11)
     path = published.medclip_zip(folder / f"medclip-{variant}.zip", state)
     prefix = "vision_model.model."
@@ -32,7 +32,7 @@ def build(path, vocabulary, variant, **options):
 
 
 def small_case(variant, folder):
-    """The small size, with a vocabulary of its own beside it."""
+    """Create the small model and its vocabulary."""
     vocabulary = published.write_vocabulary(folder / "vocab.txt")
     path, state, towers = prepare(variant, SMALL, folder)
     return Case(build(path, vocabulary, variant), variant, path, state, vocabulary, towers)

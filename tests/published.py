@@ -1,4 +1,4 @@
-"""The published forms of MedCLIP and CXR-CLIP: tables of keys and shapes, and files from a seed.
+"""Published formats of MedCLIP and CXR-CLIP: keys and shapes, and files with seeded weights.
 
 Written from the published files' own listing and kept apart from the models' code: nothing
 here imports ``models``. Key names are those of transformers 4, which the files have.
@@ -20,7 +20,7 @@ DIM = 512
 
 @dataclass(frozen=True)
 class Size:
-    """How large the towers are; ResNet-50 has one size only."""
+    """Size of the towers; ResNet-50 has a fixed size."""
 
     vocabulary: int
     hidden: int
@@ -44,13 +44,13 @@ SMALL = Size(len(_PIECES), 48, 4, 4, 96, 12, (2, 2, 2, 2), (1, 2, 2, 4))
 
 
 def write_vocabulary(path):
-    """A small cased WordPiece vocabulary, one entry a line."""
+    """Write a small cased WordPiece vocabulary, one entry per line."""
     path.write_text("".join(f"{piece}\n" for piece in _PIECES), encoding="utf-8")
     return path
 
 
 def write_full_vocabulary(path):
-    """As many entries as Bio_ClinicalBERT has, to get past the check of their number."""
+    """Write a vocabulary with as many entries as Bio_ClinicalBERT, which passes the size check."""
     words = [*_PIECES[:5], *(f"w{index}" for index in range(FULL.vocabulary - 5))]
     path.write_text("\n".join(words) + "\n", encoding="utf-8")
     return path
@@ -68,7 +68,7 @@ def _norm(name, width):
 
 
 def bert(prefix, size):
-    """BERT with its pooler and the persistent ``position_ids``."""
+    """Return the keys of BERT with its pooler and the persistent ``position_ids``."""
     h = size.hidden
     table = {
         "embeddings.position_ids": (1, 512),
@@ -91,7 +91,7 @@ def bert(prefix, size):
 
 
 def swin(prefix, size):
-    """Swin with the persistent ``relative_position_index``."""
+    """Return the keys of Swin with the persistent ``relative_position_index``."""
     w = size.width
     table = {"embeddings.patch_embeddings.projection.weight": (w, 3, 4, 4)}
     table |= {"embeddings.patch_embeddings.projection.bias": (w,)}
@@ -118,7 +118,7 @@ def swin(prefix, size):
 
 
 def resnet(prefix):
-    """ResNet-50 without its last layer."""
+    """Return the keys of ResNet-50 without its last layer."""
 
     def batch_norm(name, width):
         running = {f"{name}.running_mean": (width,), f"{name}.running_var": (width,)}
@@ -143,7 +143,7 @@ def resnet(prefix):
 
 
 def medclip(variant, size):
-    """The keys and shapes of MedCLIP's ``pytorch_model.bin``."""
+    """Return the keys and shapes of MedCLIP's ``pytorch_model.bin``."""
     table = {"logit_scale": (), "text_model.projection_head.weight": (DIM, size.hidden)}
     table |= bert("text_model.model.", size)
     if variant == "resnet":
@@ -153,7 +153,7 @@ def medclip(variant, size):
 
 
 def cxr_clip(variant, size):
-    """The keys and shapes of the ``model`` in CXR-CLIP's ``.tar`` files."""
+    """Return the keys and shapes of the ``model`` in CXR-CLIP's ``.tar`` files."""
     table = {"logit_scale": (), **bert("text_encoder.text_encoder.", size)}
     table |= _linear("text_projection.projection", DIM, size.hidden)
     if variant == "resnet":
@@ -170,7 +170,7 @@ def cxr_clip(variant, size):
 
 
 def draw(table, seed):
-    """Weights for a table: scaled so that activations neither vanish nor grow."""
+    """Draw weights for a table, scaled so that activations neither vanish nor explode."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -191,7 +191,7 @@ def _tensor(torch, key, shape, generator):
     if name == "running_var":
         return 0.5 + noise.abs()
     if len(shape) == 1:
-        # The last norm of a residual branch is small, as training leaves it.
+        # Training leaves the last norm of a residual branch small.
         scale = 0.3 if ".bn3." in key else 1.0
         return 0.1 * noise + (scale if name == "weight" else 0)
     if name == "relative_position_bias_table" or "_embeddings." in key:
@@ -199,11 +199,11 @@ def _tensor(torch, key, shape, generator):
     return noise * (2 / noise[0].numel()) ** 0.5
 
 
-# --- files in the published form -------------------------------------------------------
+# --- files in the published format -------------------------------------------------------
 
 
 def medclip_zip(path, state):
-    """The zip that MedCLIP is published as."""
+    """Write the zip that MedCLIP is published as."""
     import torch
 
     buffer = io.BytesIO()
@@ -214,7 +214,7 @@ def medclip_zip(path, state):
 
 
 def cxr_clip_tar(path, state):
-    """The torch.save file that CXR-CLIP is published as, omegaconf's nodes in its config."""
+    """Write the torch.save file that CXR-CLIP is published as, with omegaconf's nodes."""
     import torch
 
     key = next(iter(state))
@@ -234,7 +234,7 @@ def cxr_clip_tar(path, state):
 
 @contextmanager
 def fake_omegaconf():
-    """Classes that pickle under omegaconf's names while omegaconf is not installed."""
+    """Provide classes that pickle under omegaconf's names, without omegaconf."""
     modules = {name: ModuleType(name) for name in ("omegaconf", "omegaconf.dictconfig")}
 
     class DictConfig:

@@ -1,4 +1,4 @@
-"""OpenAI's CLIP as it is published: keys, shapes, files; and a reference built on transformers.
+"""Published format of OpenAI's CLIP: keys, shapes, files; and a reference in transformers.
 
 The table is written out from the published model, not read from open_clip, and the reference
 runs transformers' towers: nothing here shares code with what is tested.
@@ -28,14 +28,14 @@ TEXTS = [
     "heart " * 75 + "normal",
     "heart " * 74 + "normal",
 ]
-"""Short, accented and of several lines, empty, far beyond 77 tokens, one beyond, just within."""
+"""Texts: short, accented with line breaks, empty, far above 77 tokens, one above, at 77."""
 
 SIZES = [(97, 131), (131, 97), (224, 224), (512, 600), (2500, 2048)]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a CLIP model with a vision transformer."""
+    """Size of a CLIP model with a vision transformer."""
 
     width: int = 768
     layers: int = 12
@@ -51,7 +51,7 @@ SMALL = Shape(width=64, layers=2, text_width=64, text_layers=2, dim=32)
 
 
 def picture(height: int, width: int) -> np.ndarray:
-    """Shades, noise and sharp edges, so that every filter shows; uint8 ``[height, width]``."""
+    """Create shades, noise and sharp edges, which every filter changes; uint8 ``[H, W]``."""
     rng = np.random.default_rng([height, width])
     rows, columns = np.mgrid[:height, :width]
     shades = 120 + 100 * np.sin(rows / 17) * np.cos(columns / 23)
@@ -60,12 +60,12 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 def pictures(sizes: list[tuple[int, int]] = SIZES) -> list[np.ndarray]:
-    """One :func:`picture` a size."""
+    """Return one :func:`picture` per size."""
     return [picture(*size) for size in sizes]
 
 
 def table(shape: Shape) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the published state dict; 302 of them for ViT-B/32."""
+    """Return keys and shapes of the published state dict; 302 for ViT-B/32."""
     width, text = shape.width, shape.text_width
     tokens = (shape.side // shape.patch) ** 2 + 1
     entries: dict[str, tuple[int, ...]] = {
@@ -100,7 +100,7 @@ def table(shape: Shape) -> dict[str, tuple[int, ...]]:
 
 
 def state(shape: Shape, seed: int = 0) -> dict[str, Tensor]:
-    """Weights drawn from a seed, float32, of a size that lets every layer matter."""
+    """Draw seeded float32 weights, scaled so that every layer has an effect."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -120,7 +120,7 @@ def state(shape: Shape, seed: int = 0) -> dict[str, Tensor]:
 
 
 def archive(weights: dict[str, Tensor], path: Path) -> Path:
-    """Writes weights as OpenAI did: a TorchScript archive in fp16 with three more buffers."""
+    """Write weights as OpenAI did: a TorchScript archive in fp16 with three more buffers."""
     import torch
 
     root = torch.nn.Module()
@@ -137,14 +137,14 @@ def archive(weights: dict[str, Tensor], path: Path) -> Path:
         half = tensor.half() if tensor.ndim else tensor
         module.register_parameter(last, torch.nn.Parameter(half, requires_grad=False))
     with warnings.catch_warnings():
-        # The published file is of this form, deprecated or not.
+        # The published file has this format, although it is deprecated.
         warnings.simplefilter("ignore", FutureWarning)
         torch.jit.script(root).save(str(path))
     return path
 
 
 def register(shape: Shape, folder: Path, name: str) -> str:
-    """Makes a model of another size known to open_clip, as its users do; returns its name."""
+    """Register a model of another size in open_clip and return its name."""
     import open_clip
 
     config = {
@@ -170,7 +170,7 @@ def register(shape: Shape, folder: Path, name: str) -> str:
 
 
 def tokens(texts: list[str], *, keep_end: bool = True) -> Tensor:
-    """Token ids ``[B, 77]``, the limit and the end token set by hand."""
+    """Return token ids ``[B, 77]``, with the limit and the end token applied by hand."""
     import torch
     from open_clip import SimpleTokenizer
 
@@ -184,7 +184,7 @@ def tokens(texts: list[str], *, keep_end: bool = True) -> Tensor:
 
 
 class Reference:
-    """The same weights in transformers' towers."""
+    """Reference: the same weights in transformers' towers."""
 
     def __init__(self, weights: dict[str, Tensor], shape: Shape, act: str = "quick_gelu") -> None:
         from transformers import CLIPConfig, CLIPModel
@@ -206,7 +206,7 @@ class Reference:
         self.model.eval()
 
     def images(self, pixels: Tensor) -> Tensor:
-        """Embeds pixels one at a time."""
+        """Embed pixels one at a time."""
         import torch
 
         with torch.no_grad():
@@ -214,7 +214,7 @@ class Reference:
         return unit(torch.cat([row.pooler_output for row in rows]))
 
     def texts(self, ids: Tensor) -> Tensor:
-        """Embeds token ids one at a time."""
+        """Embed token ids one at a time."""
         import torch
 
         with torch.no_grad():
@@ -223,7 +223,7 @@ class Reference:
 
 
 def _converted(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The published weights under transformers' names."""
+    """Return the published weights under transformers' names."""
     fixed = {
         "positional_embedding": "text_model.embeddings.position_embedding.weight",
         "token_embedding.weight": "text_model.embeddings.token_embedding.weight",

@@ -1,4 +1,4 @@
-"""Image and text towers to compare with: timm, transformers and tokenizers driven directly.
+"""Reference image and text towers, using timm, transformers and tokenizers directly.
 
 timm's Swin and ResNet are written apart from those of transformers and torchvision, so that a
 wrong rename or a wrong layer cannot be wrong in both.
@@ -23,14 +23,14 @@ TEXTS = (
     "x",
     "Left effusion.",
 )
-"""Short, empty, accented, capital, and far beyond either model's limit."""
+"""Texts: short, empty, accented, capital, and much longer than the limits of both models."""
 
 SHAPES = ((97, 131), (131, 97), (224, 224), (225, 301), (640, 512), (2500, 2048))
-"""Heights and widths of the images to compare on."""
+"""Heights and widths of the test images."""
 
 
 class Case(NamedTuple):
-    """A model in its published form, and the towers that have the same weights."""
+    """Model in its published format, and reference towers with the same weights."""
 
     encoder: DualEncoder
     variant: str
@@ -41,7 +41,7 @@ class Case(NamedTuple):
 
 
 def radiographs(shapes=SHAPES):
-    """Smooth grey pictures with an edge and some noise."""
+    """Create smooth grey images with an edge and some noise."""
     import numpy as np
 
     generator = np.random.default_rng(3)
@@ -55,7 +55,7 @@ def radiographs(shapes=SHAPES):
 
 
 def swin_tokens(state, prefix, size):
-    """A function from pixels to Swin's 49 normed tokens, computed by timm."""
+    """Return a function from pixels to Swin's 49 normalised tokens, computed by timm."""
     import torch
     from timm.models.swin_transformer import SwinTransformer
 
@@ -99,7 +99,7 @@ def _timm_keys(state):
         elif ".self.key." in key or ".self.value." in key or key.endswith("position_index"):
             continue
         elif "downsample" in key:
-            # timm counts the merging of patches to the stage that follows it.
+            # In timm, patch merging belongs to the next stage.
             stage = int(key.split(".")[2])
             new = key.replace(f"layers.{stage}", f"layers.{stage + 1}")
         for pattern, replacement in _TIMM:
@@ -109,7 +109,7 @@ def _timm_keys(state):
 
 
 def resnet_pool(state, prefix):
-    """A function from pixels to ResNet-50's average pool ``[B, 2048]``, computed by timm."""
+    """Return a function from pixels to ResNet-50's average pool ``[B, 2048]``, by timm."""
     import timm
     import torch
 
@@ -121,7 +121,7 @@ def resnet_pool(state, prefix):
 
 
 def bert_states(state, prefix, size):
-    """A function from ids ``[1, T]`` (no padding) to every hidden state, in float64."""
+    """Return a function from ids ``[1, T]`` (no padding) to all hidden states, in float64."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -142,7 +142,7 @@ def bert_states(state, prefix, size):
 
 
 def token_ids(vocabulary, text, limit):
-    """A text's ids ``[1, T]`` by the tokenizers library, cut by hand with [SEP] kept last."""
+    """Return ids ``[1, T]`` by the tokenizers library, truncated by hand with [SEP] kept."""
     import torch
     from tokenizers.implementations import BertWordPieceTokenizer
 
@@ -154,7 +154,7 @@ def token_ids(vocabulary, text, limit):
 
 
 def unit(features):
-    """Rows of unit length, float64 numpy."""
+    """Return rows of unit norm, as a float64 array."""
     import numpy as np
 
     rows = np.asarray(features, dtype=np.float64)
@@ -162,14 +162,14 @@ def unit(features):
 
 
 def difference(first, second):
-    """The largest absolute difference of two arrays."""
+    """Return the largest absolute difference of two arrays."""
     import numpy as np
 
     return float(np.abs(np.asarray(first) - np.asarray(second)).max())
 
 
 def check_images(case, reference, shapes):
-    """Sees that images of these shapes embed as a reference has it; the largest difference.
+    """Check images of these shapes against a reference; return the largest difference.
 
     Args:
         case: The model.
@@ -182,7 +182,7 @@ def check_images(case, reference, shapes):
 
 
 def check_texts(case, reference):
-    """The same of :data:`TEXTS`."""
+    """Check :data:`TEXTS` against a reference; return the largest difference."""
     return _check(case.encoder.encode_reports, TEXTS, [reference(case, text) for text in TEXTS])
 
 
@@ -198,7 +198,7 @@ def _check(encode, inputs, expected):
 
 
 def shapes(size):
-    """The configurations that make the models' own classes as large as a checkpoint."""
+    """Return the configurations of a checkpoint's towers."""
     from transformers import BertConfig, SwinConfig
 
     from models._vision import Shapes

@@ -1,4 +1,4 @@
-"""Checkpoints: every published form is read, nothing in any of them is executed."""
+"""Tests of checkpoint files: every published format is read, nothing is executed."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path, PurePosixPath
 
 import published
 import pytest
-from checkpoint_files import assert_same, drawn_state, read
+from checkpoint_files import assert_same, random_state, read
 
 from robustness.errors import WeightsError, WeightsNotFoundError
 
 
 @pytest.fixture
 def state():
-    return drawn_state()
+    return random_state()
 
 
-# --- the forms that are read -----------------------------------------------------------
+# --- supported formats -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip archive", "before torch 1.6"])
 @pytest.mark.parametrize("nested", [None, "model", "state_dict"])
-def test_what_torch_saves(state, tmp_path, zipped, nested):
+def test_files_of_torch_save(state, tmp_path, zipped, nested):
     import torch
 
     content = state if nested is None else {"epoch": 3, nested: state, "loss": 0.1}
@@ -33,7 +33,7 @@ def test_what_torch_saves(state, tmp_path, zipped, nested):
     assert_same(read(tmp_path / "a.pt").state, state)
 
 
-def test_objects_beside_the_state_dict_are_passed_over(state, tmp_path):
+def test_objects_next_to_the_state_dict_are_ignored(state, tmp_path):
     import typing
     from datetime import UTC, datetime
 
@@ -59,7 +59,7 @@ def test_objects_beside_the_state_dict_are_passed_over(state, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("how", ["script", "trace"])
-def test_a_torchscript_archive_without_its_code(tmp_path, how, monkeypatch):
+def test_a_torchscript_archive_is_read_without_its_code(tmp_path, how, monkeypatch):
     import torch
 
     inner = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
@@ -77,12 +77,12 @@ def test_a_torchscript_archive_without_its_code(tmp_path, how, monkeypatch):
     ):
         for name in saved.namelist():
             archive.writestr(name, b"exit()" if "/code/" in name else saved.read(name))
-    found = read(tmp_path / "a.pt").state
-    assert_same({key: found[key] for key in model.state_dict()}, model.state_dict())
-    assert found.keys() == model.state_dict().keys()
+    loaded = read(tmp_path / "a.pt").state
+    assert_same({key: loaded[key] for key in model.state_dict()}, model.state_dict())
+    assert loaded.keys() == model.state_dict().keys()
 
 
-def test_a_zip_with_a_model_in_it(state, tmp_path):
+def test_a_zip_that_contains_a_model(state, tmp_path):
     import torch
 
     buffer = io.BytesIO()
@@ -112,14 +112,14 @@ def test_shared_storages_are_read_once(tmp_path):
 
     matrix = torch.ones(1000, 1000)
     torch.save({f"row {index}": matrix[index] for index in range(100)}, tmp_path / "a.pt")
-    found = read(tmp_path / "a.pt").state
-    assert len({tensor.untyped_storage().data_ptr() for tensor in found.values()}) == 1
+    loaded = read(tmp_path / "a.pt").state
+    assert len({tensor.untyped_storage().data_ptr() for tensor in loaded.values()}) == 1
 
 
 # --- finding, renaming, loading, hashing -----------------------------------------------
 
 
-def test_the_named_file_then_the_folder(tmp_path, monkeypatch):
+def test_find_prefers_the_named_file_to_the_folder(tmp_path, monkeypatch):
     from models._checkpoint import find
 
     monkeypatch.delenv("ROBUSTNESS_WEIGHTS", raising=False)
@@ -141,11 +141,13 @@ def test_the_named_file_then_the_folder(tmp_path, monkeypatch):
     with pytest.raises(WeightsNotFoundError, match="none.pt"):
         find("Model", Path("none.pt"), names, where)
     monkeypatch.setenv("ROBUSTNESS_WEIGHTS", str(other))
-    with pytest.raises(WeightsError, match="is no directory"):
+    with pytest.raises(
+        WeightsError, match="is not a directory; name the one that contains first.pt or second.pt"
+    ):
         find("Model", None, names, where)
 
 
-def test_renames_follow_the_order_and_never_collide():
+def test_renames_apply_in_order_and_never_collide():
     import torch
 
     from models._checkpoint import rename
@@ -154,7 +156,7 @@ def test_renames_follow_the_order_and_never_collide():
     table = [(r"^attention\.output", "o"), ("output", "fc"), (r"(\d)\.q", r"\1.query")]
     renamed = rename({"attention.output.w": one, "output.w": one, "3.q": one}, table)
     assert list(renamed) == ["o.w", "fc.w", "3.query"]
-    with pytest.raises(WeightsError, match="'b' twice, once as 'a'"):
+    with pytest.raises(WeightsError, match="duplicate key 'b', once renamed from 'a'"):
         rename({"b": one, "a": one}, [("^a$", "b")])
 
 
@@ -175,7 +177,7 @@ def test_loading_is_strict(tmp_path):
     for change, reason in (
         ({"x.index": torch.ones(1)}, r"0 missing keys \[\], 1 unexpected \['x.index'\]"),
         ({"0.weight": torch.ones(3, 4)}, r"0.weight \[3, 4\], not \[3, 2\]"),
-        ({"0.bias": torch.full((3,), torch.inf)}, "'0.bias' holds values that are not finite"),
+        ({"0.bias": torch.full((3,), torch.inf)}, "'0.bias' contains values that are not finite"),
         ({"0.bias": torch.ones(3, dtype=torch.int8)}, "'0.bias' is torch.int8, not torch.float32"),
     ):
         with pytest.raises(WeightsError, match=f"a.pt.*{reason}"):
@@ -185,7 +187,7 @@ def test_loading_is_strict(tmp_path):
         load_strictly(layer(), missing, path=path)
 
 
-def test_a_fingerprint_changes_with_everything_that_counts(state):
+def test_a_fingerprint_changes_with_every_input(state):
     import torch
 
     from models._checkpoint import fingerprint
@@ -205,7 +207,7 @@ def test_a_fingerprint_changes_with_everything_that_counts(state):
     assert len({first, *others}) == 1 + len(others)
 
 
-def test_a_known_hash_is_compared(tmp_path):
+def test_check_sha256_compares_with_the_published_hash(tmp_path):
     from models._checkpoint import Checkpoint, check_sha256
 
     checkpoint = Checkpoint({}, "abc", tmp_path / "published.pt")

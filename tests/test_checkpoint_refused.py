@@ -1,4 +1,4 @@
-"""Checkpoints that are hostile, damaged or none: refused by name, and nothing is executed."""
+"""Tests of hostile, damaged and other files: refused by name, and nothing is executed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import zipfile
 
 import published
 import pytest
-from checkpoint_files import assert_same, drawn_state, read, refusal
+from checkpoint_files import assert_same, random_state, read, refusal
 
 from robustness.errors import WeightsNotFoundError
 
 
 @pytest.fixture
 def state():
-    return drawn_state()
+    return random_state()
 
 
 # --- hostile files ---------------------------------------------------------------------
 
 
 class Calls:
-    """Pickles as a call of a function."""
+    """Object that pickles as a call of a function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -36,7 +36,7 @@ class Calls:
 
 
 class Named:
-    """Pickles as a call of a function that need not exist here, by its name."""
+    """Pickle that calls a function by its name; the function need not exist here."""
 
     def __init__(self, module, name):
         self.text = f"c{module}\n{name}\n(S'touch hit'\ntR.".encode()
@@ -94,7 +94,7 @@ def test_a_hostile_pickle_is_refused_by_name(state, tmp_path, monkeypatch, name,
         ("collections", "abc.sys.modules"),
     ],
 )
-def test_dangerous_names_in_any_spelling(tmp_path, monkeypatch, module, name):
+def test_dangerous_names_in_every_spelling_are_refused(tmp_path, monkeypatch, module, name):
     monkeypatch.chdir(tmp_path)
     for protocol in (0, 4):
         pickled = Named(module, name).text
@@ -108,17 +108,17 @@ def test_dangerous_names_in_any_spelling(tmp_path, monkeypatch, module, name):
     assert not (tmp_path / "hit").exists()
 
 
-def test_what_is_not_refused_is_not_called_either(state, tmp_path):
+def test_functions_that_are_not_refused_are_not_called(state, tmp_path):
     import torch
 
-    # A function of a module that no list knows: it becomes an inert stub, whatever it is.
+    # A function of a module in no list becomes an inert stub.
     call = Calls(published.write_vocabulary, tmp_path / "hit")
     torch.save({"model": state, "config": call}, tmp_path / "a.pt")
     assert_same(read(tmp_path / "a.pt").state, state)
     assert not (tmp_path / "hit").exists()
 
 
-# --- files that are no checkpoint ------------------------------------------------------
+# --- files that are not checkpoints ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_what_is_not_refused_is_not_called_either(state, tmp_path):
     [b"", b"<html>404</html>", b"\x80", b"PK\x03\x04", pickle.dumps({"a": 1}), bytes(3000)],
     ids=["empty", "a web page", "one byte", "a zip's start", "another pickle", "zeros"],
 )
-def test_a_file_that_is_no_checkpoint(tmp_path, content):
+def test_files_that_are_not_checkpoints(tmp_path, content):
     (tmp_path / "a.pt").write_bytes(content)
-    assert "not a whole checkpoint file" in refusal(tmp_path / "a.pt")
+    assert "not a complete checkpoint file" in refusal(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
-def test_a_truncated_file_wherever_it_is_cut(state, tmp_path, form):
+def test_a_truncated_file_is_refused_at_every_length(state, tmp_path, form):
     import torch
     from safetensors.torch import save_file
 
@@ -147,7 +147,7 @@ def test_a_truncated_file_wherever_it_is_cut(state, tmp_path, form):
         refusal(path)
 
 
-def test_a_damaged_byte_is_noticed(state, tmp_path):
+def test_a_damaged_byte_is_detected(state, tmp_path):
     import torch
 
     torch.save({"matrix": state["matrix"]}, tmp_path / "a.pt")
@@ -164,21 +164,21 @@ def test_a_damaged_byte_is_noticed(state, tmp_path):
     assert "CRC" in refusal(tmp_path / "a.pt")
 
 
-def test_directories_absent_files_and_what_holds_no_tensors(tmp_path):
+def test_directories_missing_files_and_files_without_tensors(tmp_path):
     import torch
 
     assert "is a directory" in refusal(tmp_path)
-    with pytest.raises(WeightsNotFoundError, match="are not there"):
+    with pytest.raises(WeightsNotFoundError, match="weights file .*none.pt. not found"):
         read(tmp_path / "none.pt")
     torch.save({}, tmp_path / "a.pt")
-    assert "holds no tensors" in refusal(tmp_path / "a.pt")
+    assert "contains no tensors" in refusal(tmp_path / "a.pt")
     torch.save([torch.ones(2)], tmp_path / "a.pt")
     assert "not a dict of tensors" in refusal(tmp_path / "a.pt")
     torch.save({"epoch": 3}, tmp_path / "a.pt")
-    assert "entry 'epoch' is no tensor" in refusal(tmp_path / "a.pt")
+    assert "entry 'epoch' is not a tensor" in refusal(tmp_path / "a.pt")
 
 
-def test_a_tensor_beyond_its_storage(tmp_path):
+def test_a_tensor_larger_than_its_storage(tmp_path):
     import torch
 
     torch.save({"a": torch.ones(10)}, tmp_path / "a.pt")

@@ -1,4 +1,4 @@
-"""CLIP: equal to transformers' towers on the same weights, and every known mistake shows."""
+"""Tests of CLIP against transformers' towers with the same weights, and of known mistakes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def images():
 
 
 def pixels(images, side=224, interpolation="BICUBIC"):
-    """OpenAI's transform, put together from torchvision's."""
+    """Create OpenAI's transform from torchvision's."""
     import torch
     from PIL import Image
     from torchvision.transforms import (
@@ -106,7 +106,7 @@ def test_details(case):
     assert details["variant"] == ARCHITECTURE
 
 
-# The traps
+# Known mistakes
 
 
 def test_sixteen_bits_are_refused_rather_than_clipped(encoder):
@@ -165,7 +165,7 @@ def test_a_tensor_resize_would_show(encoder):
 
 
 def rounded(weights):
-    """What is left of weights that went through fp16."""
+    """Return weights rounded to fp16."""
     return {key: value.half().float() if value.ndim else value for key, value in weights.items()}
 
 
@@ -175,7 +175,7 @@ def test_published_archive(case, images, tmp_path):
     reference = published.Reference(rounded(case.weights), SMALL)
     check_images(encoder, reference, images, pixels(images))
     check_texts(encoder, reference)
-    # A file of the published name that is not the published file is said to be none.
+    # A file with the published name and another hash does not match.
     assert encoder.details["sha256_matches_published"] == "no"
 
 

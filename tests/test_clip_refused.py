@@ -1,4 +1,4 @@
-"""CLIP checkpoints and options that cannot be used: each is refused in one line."""
+"""Tests of invalid CLIP checkpoints and options: each is refused in one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Hostile:
 
 
 def bad(tmp_path: Path, kind: str, weights) -> Path:
-    """A checkpoint that cannot be used."""
+    """Write an invalid checkpoint and return its path."""
     path = tmp_path / f"{kind}.pt"
     if kind == "directory":
         path.mkdir()
@@ -54,7 +54,7 @@ def bad(tmp_path: Path, kind: str, weights) -> Path:
     ("kind", "reason"),
     [
         ("directory", "directory"),
-        ("truncated", "truncated|whole"),
+        ("truncated", "truncated|complete"),
         ("text", "not a"),
         ("hostile", "system"),
         ("missing", "missing.*visual.proj"),
@@ -79,7 +79,7 @@ def test_the_published_size_is_the_default(case):
         load(LOADER, weights=case.checkpoint)
 
 
-def test_weights_that_are_nowhere(monkeypatch, tmp_path):
+def test_missing_weights(monkeypatch, tmp_path):
     monkeypatch.delenv("ROBUSTNESS_WEIGHTS", raising=False)
     # The hub's client reads its environment once, when it is imported.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -1,4 +1,4 @@
-"""CXR-CLIP: equal to references written apart, free of its traps, strict about its files."""
+"""Tests of CXR-CLIP against independent references, and of known mistakes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def reference_pixels(image, statistics, interpolation=2):
-    """The published preprocessing by torchvision's transforms on Pillow: ``[1, 3, 224, 224]``."""
+    """Apply the published preprocessing with torchvision on Pillow: ``[1, 3, 224, 224]``."""
     from PIL import Image
     from torchvision import transforms
     from torchvision.transforms import InterpolationMode
@@ -77,7 +77,7 @@ def reference_text(case, text, limit=256, position=-1, biased=True):
     return project(case, "text", last[:, position], biased)
 
 
-# --- equal to the published model ------------------------------------------------------
+# --- equality with the published model ------------------------------------------------------
 
 
 def test_images_embed_as_published(case):
@@ -106,7 +106,7 @@ def test_contract(case):
     assert case.encoder.embedding_dim == 512
 
 
-# --- the traps: what each would do, and that it is not done ----------------------------
+# --- known mistakes: their effect, and that they are not made ----------------------------
 
 
 def test_trap_swin_feature_is_the_first_token(swin):
@@ -174,7 +174,7 @@ def test_trap_batch_norm_is_in_eval_mode(case):
     assert not any(module.training for module in case.encoder.network.modules())
 
 
-# --- what the result says --------------------------------------------------------------
+# --- details in the result --------------------------------------------------------------
 
 
 def test_the_longer_section_is_read(swin):

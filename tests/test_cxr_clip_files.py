@@ -1,4 +1,4 @@
-"""CXR-CLIP's files: what a checkpoint may hold, what is refused, where it is looked for."""
+"""Tests of CXR-CLIP's files: allowed content, refusals, and the search for a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_published_file_needs_no_omegaconf(swin):
     assert "omegaconf" not in sys.modules
     with pytest.raises(Exception, match="omegaconf"):
         torch.load(swin.path, weights_only=True)
-    # The fixture read it: all of its tensors, and nothing of its optimizer.
+    # The result has all tensors of the model and none of the optimizer.
     from models import _checkpoint
 
     assert _checkpoint.read(swin.path).state.keys() == swin.state.keys()
@@ -88,7 +88,9 @@ def test_a_checkpoint_that_does_not_fit(swin, tmp_path, change, reason):
 def test_another_model_and_the_wrong_variant(case, tmp_path):
     words = published.write_full_vocabulary(tmp_path / "full.txt")
     other = {"swin": "resnet", "resnet": "swin"}[case.variant]
-    with pytest.raises(WeightsError, match=f"image tower is {case.variant}, not {other} as asked"):
+    with pytest.raises(
+        WeightsError, match=f"image tower is {case.variant}, not {other} as requested"
+    ):
         load(LOADER, weights=case.path, tokenizer=words, variant=other)
     medclip = published.medclip_zip(tmp_path / "medclip.zip", {"x": case.state["logit_scale"]})
     with pytest.raises(WeightsError, match=r"another model: no key is image_encoder"):
@@ -117,6 +119,6 @@ def test_the_folder_of_weights_is_searched(swin, tmp_path, monkeypatch):
     (tmp_path / "swint_m.tar").symlink_to(swin.path)
     with pytest.raises(WeightsNotFoundError, match="r50_mcc.tar"):
         load(LOADER, variant="resnet")
-    # Found, and then refused only for its vocabulary.
+    # The file is found; the vocabulary is refused.
     with pytest.raises(WeightsError, match="vocab.txt"):
         load(LOADER, tokenizer=swin.vocabulary)

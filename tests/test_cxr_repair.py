@@ -1,4 +1,4 @@
-"""CXR-RePaiR: its own preprocessing, each mistake in it, and CheXzero through the same loader."""
+"""Tests of CXR-RePaiR: preprocessing, known mistakes, and CheXzero with the same loader."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def images():
 
 
 def pixels(images, *, antialias=False, divisor=1, filter_name="LANCZOS", canvas=320, corner=False):
-    """The published preprocessing by Pillow and torchvision; the options are mistakes in it."""
+    """Apply the published preprocessing with Pillow and torchvision; the options are mistakes."""
     import torch
     from PIL import Image
     from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize
@@ -91,7 +91,7 @@ def test_a_strip_keeps_a_row(encoder):
     assert embed(encoder, [picture(1, 1000)]).isfinite().all()
 
 
-# The traps
+# Known mistakes
 
 
 def test_sixteen_bits_are_refused_rather_than_clipped(encoder):
@@ -134,7 +134,7 @@ def test_antialiasing_is_off_unless_asked_for(case, encoder):
     other = load(LOADER, **asked, antialias=True)
     assert other.fingerprint != encoder.fingerprint
     assert load(LOADER, **asked, antialias="true").fingerprint == other.fingerprint
-    with pytest.raises(UsageError, match="antialias is true or false, not 'maybe'"):
+    with pytest.raises(UsageError, match="invalid antialias='maybe'; set true or false"):
         load(LOADER, **asked, antialias="maybe")
 
 

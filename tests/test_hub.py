@@ -1,4 +1,4 @@
-"""Models by name: how they are asked for, and those of open_clip against open_clip itself."""
+"""Tests of the hub loader: its options, and models of open_clip against open_clip itself."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def biomed(tmp_path_factory):
 
 
 def direct_open_clip(folder, images, texts):
-    """Embeddings by open_clip's own functions, one input at a time."""
+    """Return embeddings by open_clip's own functions, one input at a time."""
     import open_clip
     import torch
     from PIL import Image
@@ -137,7 +137,7 @@ def spoil(name, text):
     [
         (remove("open_clip_config.json"), "no open_clip_config.json"),
         (remove("open_clip_model.safetensors"), "no weights"),
-        (spoil("open_clip_config.json", "[]"), "no configuration of open_clip"),
+        (spoil("open_clip_config.json", "[]"), "not a configuration of open_clip"),
         (spoil("open_clip_model.safetensors", "404"), "open_clip_model.safetensors.*not a"),
     ],
 )
@@ -157,7 +157,7 @@ def test_open_clip_checkpoint_of_another_model(plain, biomed):
         load(LOADER, model="open_clip:small-hub", weights=other)
 
 
-# How it is asked for
+# Options
 
 
 @pytest.mark.parametrize(
@@ -167,12 +167,15 @@ def test_open_clip_checkpoint_of_another_model(plain, biomed):
         ({"model": "timm:vit"}, "'timm:vit' is not open_clip:NAME"),
         ({"model": "transformers:"}, "is not open_clip:NAME"),
         ({"model": "open_clip:ViT-Z/x"}, "neither an architecture 'ViT-Z'"),
-        ({"model": "open_clip:ViT-B-16/x"}, "no weights 'x'.*laion2b_s34b_b88k"),
-        ({"model": "open_clip:ViT-B-16"}, "no weights ''"),
+        ({"model": "open_clip:ViT-B-16/x"}, "weights 'x' are not published.*laion2b_s34b_b88k"),
+        ({"model": "open_clip:ViT-B-16"}, "weights '' are not published"),
         ({"model": "transformers:a/b", "colour": 1}, "takes no option 'colour'; it takes image_"),
-        ({"model": "transformers:a/b", "sections": "summary"}, "sections 'summary' are not"),
-        ({"model": "transformers:a/b", "tokenizer": "/nowhere"}, "'/nowhere' is no directory"),
-        ({"model": "transformers:a/b", "image_backend": "cv2"}, "'cv2' is none of pil, torch"),
+        (
+            {"model": "transformers:a/b", "sections": "summary"},
+            "invalid sections 'summary'; allowed are",
+        ),
+        ({"model": "transformers:a/b", "tokenizer": "/nowhere"}, "'/nowhere' is not a directory"),
+        ({"model": "transformers:a/b", "image_backend": "cv2"}, "'cv2' is not one of pil, torch"),
         ({"model": "open_clip:ViT-B-16", "image_backend": "pil"}, "not one of transformers"),
     ],
 )
@@ -191,14 +194,14 @@ def test_usage(options, reason):
         "open_clip:ViT-B-16/laion2b_s34b_b88k",
     ],
 )
-def test_a_hub_out_of_reach(model):
+def test_an_unreachable_hub(model):
     with pytest.raises(WeightsNotFoundError, match="https://huggingface.co/.*licence") as caught:
         load(LOADER, model=model)
     assert str(caught.value).startswith(model)
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_radiograph_is_refused(plain):
+def test_invalid_images_are_refused(plain):
     encoder = load(LOADER, model=f"open_clip:{plain}")
     with pytest.raises(ValueError, match=r"image 0 is uint16 .* uint8 \[height, width\]"):
         encoder.preprocess([np.zeros((40, 40), dtype=np.uint16)])

@@ -1,4 +1,4 @@
-"""Pixels of transformers' image processors: near Pillow's, and alike where the images lie."""
+"""Tests of transformers' image processors: close to Pillow, and equal on the device."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_clip_pixels_are_within_a_grey_level_of_pillow(folders, encoders, images
         height, width = image.shape
         size = [int(32 * side / min(height, width)) for side in (width, height)]
         resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-        # transformers rounds the crop's place down, where torchvision rounds it to even.
+        # transformers rounds the crop offset down, torchvision rounds it to even.
         top, left = ((side - 32) // 2 for side in resized.shape)
         rows.append(torch.tensor(resized[top : top + 32, left : left + 32] / 255))
     expected = ((torch.stack(rows) - 0.48145466) / 0.26862954).float()
@@ -53,7 +53,7 @@ def test_clip_pixels_are_within_a_grey_level_of_pillow(folders, encoders, images
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_that_lie_on_a_device_become_the_same_pixels(encoders, images, kind):
+def test_preprocessing_on_a_device_gives_the_same_pixels(encoders, images, kind):
     encoder = encoders[kind]
     assert encoder.on_device
     twice = [*images, images[0]]
@@ -62,8 +62,8 @@ def test_images_that_lie_on_a_device_become_the_same_pixels(encoders, images, ki
 
 
 @pytest.mark.parametrize("backend", ["pil", "torchvision"])
-def test_a_filter_that_no_gpu_has_stays_on_the_host(folders, tmp_path, backend):
-    """Pillow's processors stay there too, whatever their filter."""
+def test_a_filter_without_gpu_support_stays_on_the_host(folders, tmp_path, backend):
+    """Pillow's processors also stay on the host, with any filter."""
     from PIL import Image
 
     folder = tmp_path / "lanczos"

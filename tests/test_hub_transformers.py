@@ -1,4 +1,4 @@
-"""CLIP, SigLIP and vision-text dual encoders: equal to transformers' own automatic classes."""
+"""Tests of CLIP, SigLIP and vision-text dual encoders against transformers' auto classes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def encoders(folders):
 
 
 def direct(folder, images, texts, padding="max_length"):
-    """Embeddings by transformers' own automatic classes, one input at a time."""
+    """Return embeddings by transformers' auto classes, one input at a time."""
     import torch
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
@@ -150,7 +150,7 @@ def test_sections(folders):
 
 
 def altered(tmp_path, folders, kind, change):
-    """A copy of a model's directory with something wrong in it."""
+    """Return a damaged copy of a model's directory."""
     folder = tmp_path / "altered"
     shutil.copytree(folders[kind], folder)
     change(folder)
@@ -199,7 +199,7 @@ def shorten_vocabulary(tensors):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (truncate, "model.safetensors.*not a whole"),
+        (truncate, "model.safetensors.*not a complete"),
         (make_hostile, "pytorch_model.bin.*system"),
         (change_weights(lambda t: t.pop("visual_projection.weight")), "missing.*visual_proj"),
         (change_weights(lambda t: t.update(extra=t["logit_scale"].clone())), "unexpected.*extra"),
@@ -207,8 +207,8 @@ def shorten_vocabulary(tensors):
         (change_weights(lambda t: t["logit_scale"].fill_(float("nan"))), "logit_scale.*finite"),
         (remove("config.json"), "no config.json"),
         (remove("model.safetensors"), "no weights"),
-        (remove("preprocessor_config.json"), "no image processor"),
-        (lambda folder: (folder / "config.json").write_text("{"), "config.json.*no JSON"),
+        (remove("preprocessor_config.json"), "cannot create an image processor"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json.*not a JSON"),
     ],
 )
 def test_bad_directory(tmp_path, folders, monkeypatch, change, reason):
@@ -245,11 +245,11 @@ def test_no_code_of_a_repository_is_run(folders, tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_file_where_a_directory_is_needed(folders):
+def test_a_file_instead_of_a_directory(folders):
     weights = folders["clip"] / "model.safetensors"
     with pytest.raises(WeightsError, match=f"{weights}.*takes the directory"):
         load(LOADER, model="transformers:a/b", weights=weights)
-    with pytest.raises(WeightsNotFoundError, match="there is no directory '/nowhere'"):
+    with pytest.raises(WeightsNotFoundError, match="directory '/nowhere' not found"):
         load(LOADER, model="transformers:a/b", weights="/nowhere")
 
 

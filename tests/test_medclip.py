@@ -1,4 +1,4 @@
-"""MedCLIP: equal to references written apart, free of its traps, strict about its files."""
+"""Tests of MedCLIP against independent references, and of known mistakes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def swin(tmp_path_factory):
 
 
 def reference_pixels(image, enlarge=False):
-    """The published preprocessing with Pillow and numpy: ``[1, 3, 224, 224]``."""
+    """Apply the published preprocessing with Pillow and numpy: ``[1, 3, 224, 224]``."""
     import numpy as np
     import torch
     from PIL import Image
@@ -65,7 +65,7 @@ def reference_text(case, text, layers=(1, 2, -1), tokens=slice(None), limit=77):
     return unit(mean @ case.state["text_model.projection_head.weight"].double().T)
 
 
-# --- equal to the published model ------------------------------------------------------
+# --- equality with the published model ------------------------------------------------------
 
 
 def test_images_embed_as_published(case):
@@ -93,7 +93,7 @@ def test_contract(case):
     assert case.encoder.embedding_dim == 512
 
 
-# --- the traps: what each would do, and that it is not done ----------------------------
+# --- known mistakes: their effect, and that they are not made ----------------------------
 
 
 @pytest.mark.parametrize(

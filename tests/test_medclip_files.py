@@ -1,4 +1,4 @@
-"""MedCLIP's files: what a checkpoint may hold, what is refused, what the result says of it."""
+"""Tests of MedCLIP's files: allowed content, refusals, and details in the result."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_plain_state_dict_and_fp16_are_taken(swin, tmp_path):
         ),
         (
             lambda state: state.update(logit_scale=state["logit_scale"] * float("nan")),
-            "'logit_scale' holds values that are not finite",
+            "'logit_scale' contains values that are not finite",
         ),
     ],
     ids=["missing", "unexpected", "bias", "shape", "not finite"],
@@ -92,10 +92,12 @@ def test_a_checkpoint_that_does_not_fit(swin, tmp_path, change, reason):
 def test_another_model_and_the_wrong_variant(case, tmp_path):
     words = published.write_full_vocabulary(tmp_path / "full.txt")
     other = {"swin": "resnet", "resnet": "swin"}[case.variant]
-    with pytest.raises(WeightsError, match=f"image tower is {case.variant}, not {other} as asked"):
+    with pytest.raises(
+        WeightsError, match=f"image tower is {case.variant}, not {other} as requested"
+    ):
         load(LOADER, weights=case.path, tokenizer=words, variant=other)
     alien = save(tmp_path, {"visual.proj": case.state["logit_scale"]})
-    with pytest.raises(WeightsError, match=r"another model.*there are \['visual.proj'\]"):
+    with pytest.raises(WeightsError, match=r"another model.*it has \['visual.proj'\]"):
         load(LOADER, weights=alien, tokenizer=words)
 
 
@@ -150,7 +152,7 @@ def test_a_vocabulary_in_another_order_changes_the_fingerprint(swin, tmp_path):
 
 
 @pytest.mark.parametrize("answers", ["the cache", "the hub", "nobody"])
-def test_the_hub_is_asked_only_where_its_cache_has_nothing(swin, monkeypatch, answers):
+def test_the_hub_is_queried_only_if_its_cache_is_empty(swin, monkeypatch, answers):
     from models import _bert
 
     asked = []
@@ -164,7 +166,7 @@ def test_the_hub_is_asked_only_where_its_cache_has_nothing(swin, monkeypatch, an
 
     monkeypatch.setattr(_bert, "cached_file", hub)
     if answers == "nobody":
-        with pytest.raises(WeightsNotFoundError, match="hub is out of reach; tokenizer=PATH"):
+        with pytest.raises(WeightsNotFoundError, match="hub cannot be reached; set tokenizer=PATH"):
             load(LOADER, weights=swin.path)
     else:
         assert _bert.load_tokenizer(None, SMALL.vocabulary, 77)
@@ -180,7 +182,7 @@ def test_options_are_checked(swin):
         load(LOADER, weights=swin.path, variant="vit")
 
 
-def test_the_result_says_what_was_measured(case):
+def test_details_describe_the_model(case):
     import hashlib
 
     details = case.encoder.details
@@ -190,7 +192,7 @@ def test_the_result_says_what_was_measured(case):
     assert case.encoder.text_policy.max_tokens == 77
 
 
-def test_loading_leaves_the_callers_random_numbers_alone(swin):
+def test_loading_does_not_advance_the_callers_generator(swin):
     import torch
 
     torch.manual_seed(5)

@@ -1,4 +1,4 @@
-"""The reference encoder: the contract of every encoder, and that it can retrieve at all."""
+"""Tests of the reference encoder: the encoder contract, preprocessing and retrieval."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def alone(encoder, radiographs):
 
 @settings(max_examples=8)
 @given(order=st.lists(st.integers(0, 8), min_size=1, max_size=12))
-def test_an_image_is_embedded_alike_whatever_stands_beside_it(encoder, radiographs, alone, order):
+def test_an_image_embedding_does_not_depend_on_the_batch(encoder, radiographs, alone, order):
     together = embed(encoder, [radiographs[index] for index in order])
     np.testing.assert_allclose(together, alone[order], atol=1e-5)
 
@@ -74,12 +74,12 @@ words = st.sampled_from(
 
 @settings(max_examples=20)
 @given(texts=st.lists(st.lists(words, max_size=200).map(" ".join), min_size=1, max_size=8))
-def test_a_text_is_embedded_alike_whatever_stands_beside_it(encoder, texts):
+def test_a_text_embedding_does_not_depend_on_the_batch(encoder, texts):
     alone = np.concatenate([encoder.encode_reports([text]).numpy() for text in texts])
     np.testing.assert_allclose(encoder.encode_reports(texts).numpy(), alone, atol=1e-5)
 
 
-def test_what_is_beyond_the_limit_is_cut_and_what_is_within_counts(encoder):
+def test_tokens_beyond_the_limit_are_ignored(encoder):
     limit = encoder.text_policy.max_tokens
     full = " ".join(["effusion"] * limit)
     same, longer, shorter = encoder.encode_reports(
@@ -111,7 +111,7 @@ def test_no_report_of_the_set_is_cut(encoder):
 
 
 def letterboxed(image):
-    """The input the slow way: repeat every pixel 112 times, then average whole blocks."""
+    """Compute the input slowly: repeat every pixel 112 times, then average whole blocks."""
     side = max(image.shape)
     square = np.zeros((side, side))
     top, left = (side - image.shape[0]) // 2, (side - image.shape[1]) // 2
@@ -130,7 +130,7 @@ def test_any_size_is_letterboxed_and_averaged_by_area(encoder, height, width, se
     np.testing.assert_allclose(pixels[0, 0], letterboxed(image), atol=1e-6)
 
 
-def test_a_view_is_read_as_it_is_seen(encoder):
+def test_a_strided_view_is_read_correctly(encoder):
     image = np.arange(60 * 80, dtype=np.uint8).reshape(60, 80)
     image.flags.writeable = False
     for view in (image, image[:, ::-1], image[::-2], image.T):
@@ -149,7 +149,7 @@ def test_mixed_sizes_keep_their_order_and_their_exact_pixels(encoder):
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4), np.uint8)]
 )
-def test_what_is_no_image_is_refused(encoder, image):
+def test_invalid_images_are_refused(encoder, image):
     with pytest.raises(ValueError, match="image 1"):
         encoder.preprocess([np.zeros((4, 4), np.uint8), image])
 
@@ -165,7 +165,7 @@ def hit_at_10(encoder, embedded, texts):
 
 
 class Fresh(NamedTuple):
-    """A set of a seed that nothing was tuned on, and how well it is retrieved."""
+    """Evaluation set with an unused seed, and its retrieval result."""
 
     images: list
     texts: list

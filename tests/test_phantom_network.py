@@ -1,4 +1,4 @@
-"""The towers of the reference encoder: as they are trained, and as they embed."""
+"""Tests of the reference encoder's towers, trained and fused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.phantom import WEIGHTS, _read
 
 @pytest.fixture(scope="module")
 def trained():
-    """The network as training leaves it."""
+    """Return the network in its trained form."""
     tensors, words, _ = _read(WEIGHTS)
     network = Network(len(Vocabulary(words))).eval()
     network.load_state_dict(tensors, strict=False)

@@ -1,4 +1,4 @@
-"""The weights of the reference encoder: their file, what it may not be, and their training."""
+"""Tests of the reference encoder's weights: the file, refusals and training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def good():
-    """The tensors and the metadata of the weights that come with the package."""
+    """Return the tensors and the metadata of the weights in the package."""
     from safetensors import safe_open
 
     from models.phantom import WEIGHTS
@@ -39,7 +39,7 @@ def good():
 
 @pytest.fixture
 def written(tmp_path):
-    """Writes tensors and metadata as a weights file."""
+    """Return a function that writes tensors and metadata to a weights file."""
 
     def write(tensors, metadata):
         from safetensors.torch import save_file
@@ -104,12 +104,12 @@ def test_loading_leaves_the_global_random_numbers_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_absent_weights_are_told_apart_from_bad_ones(tmp_path):
+def test_missing_weights_have_their_own_error(tmp_path):
     refusal(tmp_path / "absent.safetensors", WeightsNotFoundError)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04\x95pickle." * 9, "half"])
-def test_a_file_that_is_no_whole_safetensors_file_is_refused(tmp_path, content):
+def test_damaged_safetensors_files_are_refused(tmp_path, content):
     from models.phantom import WEIGHTS
 
     path = tmp_path / "weights.safetensors"

@@ -1,4 +1,4 @@
-"""The shared preprocessing: against Pillow in RGB and torchvision's own transforms."""
+"""Tests of the shared preprocessing against Pillow in RGB and torchvision's transforms."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_scale_of_one_keeps_grey_levels():
         np.zeros((4, 4), dtype=np.float32),
     ],
 )
-def test_what_is_no_radiograph_is_refused(image):
+def test_invalid_images_are_refused(image):
     from models._pixels import check
 
     with pytest.raises(ValueError, match=r"^image 1 is .*; an image is uint8 \[height, width\]"):

@@ -1,4 +1,4 @@
-"""Pillow's resampling as products: equal to Pillow, and to each model's pixels on the host."""
+"""Tests of resampling on a device: equal to Pillow, and to each model's host preprocessing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def noise(height, width):
 
 
 def canvas_of(images):
-    """The images in one batch, with noise beyond them."""
+    """Return the images in one batch, padded with noise."""
     import torch
 
     shape = np.max([image.shape for image in images], axis=0) + 3
@@ -70,7 +70,7 @@ def test_any_size_to_any_size_equals_pillow(size, target, filter_name):
 
 @pytest.mark.parametrize("filter_name", FILTERS)
 def test_black_and_white_edges_stay_within_a_byte(filter_name):
-    """Bicubic and Lanczos overshoot at edges, where Pillow cuts to 0 and 255."""
+    """Bicubic and Lanczos overshoot at edges; Pillow clips to 0 and 255."""
     from models._preprocessing import Preprocessing, Squash
 
     board = np.where(np.indices((70, 50)).sum(axis=0) % 14 < 7, 255, 0).astype(np.uint8)
@@ -97,11 +97,11 @@ def test_more_taps_than_float32_adds_exactly():
     assert_alike(Preprocessing(geometry, (0.5,) * 3, (0.25,) * 3), [image])
 
 
-def test_a_batch_is_cut_where_it_is_too_large(monkeypatch):
+def test_a_large_batch_is_split(monkeypatch):
     from models import _resample
     from models._preprocessing import Preprocessing, ShortSide
 
-    monkeypatch.setattr(_resample, "TOGETHER", 2000)
+    monkeypatch.setattr(_resample, "MAX_PIXELS_AT_ONCE", 2000)
     images = [noise(30 + i, 40 - i) for i in range(7)]
     assert_alike(Preprocessing(ShortSide(16, "bicubic"), (0.5,) * 3, (0.25,) * 3), images)
 

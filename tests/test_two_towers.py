@@ -1,4 +1,4 @@
-"""The published models in 16 bits: near float32, as upstream computes, float32 untouched."""
+"""Tests of the published models in 16 bits: close to float32, which stays unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _offline(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Loads each model once."""
+    """Return a function that loads each model once."""
     loaded = {}
 
     def of(name):
@@ -61,7 +61,7 @@ def both(encoder, pixels, texts):
 
 
 def in_16_bits():
-    """Each model in each precision; in float16 a ResNet-50 takes a CPU seconds an image."""
+    """Return each model in each precision; ResNet-50 in float16 is very slow on a CPU."""
     for name in MODELS:
         yield name, "bfloat16"
         slow = [pytest.mark.slow] if name.endswith("resnet") else []
@@ -87,7 +87,7 @@ def test_sixteen_bits_are_near_and_leave_no_trace(models, name, precision):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_weights_are_taken_down_as_torch_does_it(models, precision):
+def test_weights_are_cast_like_in_torch(models, precision):
     import copy
 
     import open_clip
@@ -109,11 +109,11 @@ def test_weights_are_taken_down_as_torch_does_it(models, precision):
 def test_weights_that_are_shared_stay_shared_and_counters_stay_whole():
     import torch
 
-    from models._encoder import _taken_to
+    from models._encoder import _cast_copy
 
     network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
     network.append(network[0])
-    low = _taken_to(network, torch.bfloat16)
+    low = _cast_copy(network, torch.bfloat16)
     assert low[2].weight is low[0].weight
     assert low[0].weight.dtype == low[1].running_var.dtype == torch.bfloat16
     assert low[1].num_batches_tracked.dtype == torch.int64

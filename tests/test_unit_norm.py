@@ -1,4 +1,4 @@
-"""Embeddings that are compared by cosine and have another norm than 1: told at the first batch."""
+"""Tests of the unit-norm check, which refuses other norms at the first batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIM = 24
 
 
 def encoder(change, *, of=("images", "reports"), score=None):
-    """An encoder whose rows of unit norm are changed before they are returned."""
+    """Return an encoder whose rows of unit norm are changed before they are returned."""
 
     class Rows(DualEncoder):
         fingerprint = "rows"
@@ -42,7 +42,7 @@ def encoder(change, *, of=("images", "reports"), score=None):
 
 
 def last(factor):
-    """Rows of which only the last is made longer or shorter."""
+    """Return a function that scales the last row only."""
 
     def change(rows):
         rows = rows.clone()
@@ -54,7 +54,7 @@ def last(factor):
 
 @pytest.mark.parametrize("factor", [0.5, 1 - 2e-4, 1 + 2e-4, 3.0, 1e30])
 @pytest.mark.parametrize("side", ["images", "reports"])
-def test_a_row_of_another_norm_is_named_with_what_to_do(side, factor):
+def test_a_row_of_another_norm_is_reported_with_the_remedy(side, factor):
     made = encoder(last(factor), of=(side,))
     embed, items = (embed_images, IMAGES) if side == "images" else (embed_reports, TEXTS)
     with pytest.raises(EmbeddingError) as caught:
@@ -76,13 +76,13 @@ def test_float_noise_is_tolerated_and_kept(factor):
     assert np.linalg.norm(embed_reports(made, TEXTS), axis=1) == pytest.approx(factor, abs=1e-6)
 
 
-def test_rows_without_unit_norm_are_right_where_a_model_has_its_own_score():
+def test_rows_without_unit_norm_pass_if_the_model_has_its_own_score():
     made = encoder(last(7.0), score=lambda self, images, reports: images @ reports.T)
     assert np.linalg.norm(embed_images(made, IMAGES), axis=1).max() == pytest.approx(7)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_rows_that_are_no_numbers_are_for_others_to_tell(value):
+def test_non_finite_rows_are_left_to_another_check(value):
     def spoilt(rows):
         rows = rows.clone()
         rows[-1, 3] = value
@@ -96,7 +96,7 @@ def test_rows_that_are_no_numbers_are_for_others_to_tell(value):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_in_16_bits_rows_normalised_in_16_bits_pass(precision):
-    """Whatever it is divided by, and in whatever order; what they become is of unit norm."""
+    """Rows normalised in 16 bits pass for every divisor and order, and get unit norm."""
     dtype = getattr(torch, precision)
     ways = [
         lambda rows: F.normalize(rows.double(), dim=-1),
@@ -113,15 +113,15 @@ def test_in_16_bits_rows_normalised_in_16_bits_pass(precision):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_in_16_bits_too_rows_that_are_not_normalised_are_named(precision):
-    """What is normalised again for its rounding is normalised by the model before."""
+    """Only rounding errors of rows that the model normalised are corrected."""
     eps = torch.finfo(getattr(torch, precision)).eps
     for factor in (1 - 3 * eps, 1 + 3 * eps, 20.0):
         with pytest.raises(EmbeddingError, match=f"within {2 * eps:.2g}"):
             embed_images(encoder(lambda rows, f=factor: rows * f), IMAGES, precision=precision)
 
 
-def test_a_row_of_zeros_is_what_normalising_makes_of_no_direction():
-    """Such as a model without biases makes of a black image: its cosines are 0."""
+def test_a_row_of_zeros_passes():
+    """A model without biases gives zeros for a black image; its cosines are 0."""
     for precision in ("float32", "bfloat16"):
         norms = np.linalg.norm(
             embed_images(encoder(last(0.0)), IMAGES, precision=precision), axis=1
@@ -129,6 +129,6 @@ def test_a_row_of_zeros_is_what_normalising_makes_of_no_direction():
         assert norms == pytest.approx([1, 1, 1, 1, 0], abs=1e-6)
 
 
-def test_none_are_embedded_as_none():
+def test_an_empty_batch_gives_no_rows():
     assert embed_images(encoder(last(3.0)), []).shape == (0, DIM)
     assert embed_reports(encoder(last(3.0)), []).shape == (0, DIM)
