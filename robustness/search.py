@@ -1,4 +1,4 @@
-"""Hypothesis in search of the occlusion that breaks a model."""
+"""Search for an occlusion that breaks a property of a model (Hypothesis)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.progress import progress
 from robustness.reasons import PASSED, Judgement, Reason, Verdict
 from robustness.results import Record, judgement_record, number
-from robustness.strategies import LEAST, occlusions
+from robustness.strategies import MIN_LEVEL, occlusions
 from robustness.thresholds import Properties
 from robustness.vacuity import blind_upper_bound, vacuous_reason
 from robustness.verdict import judge_failure
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from robustness.gate import Gate
     from robustness.measure import Subject
 
-ALONE = 6
-"""Images whose embeddings are compared alone and in company."""
+N_ISOLATED = 6
+"""Number of images that are embedded alone and in a batch."""
 
 
 class _BrokenError(Exception):
-    """A property does not hold; the message says by how much."""
+    """Violation of a property; the message gives its size."""
 
     def __init__(self, message: str, reason: Reason = Reason.PROPERTY_BROKEN) -> None:
         super().__init__(message)
@@ -45,14 +45,14 @@ class _BrokenError(Exception):
 
 
 Check = Callable[["Subject", Properties, Occlusion], float]
-"""Returns the room that is left, the smaller the closer to breaking; raises _BrokenError."""
+"""Returns the distance to a violation, at least 0; raises _BrokenError if there is one."""
 
 
 def search(gate: Gate, model: str, name: str) -> Record:
-    """Tries occlusions on a model until one breaks a property, or there were enough.
+    """Search for an occlusion that breaks a property of a model.
 
-    The draws come from the plan's seed, so a run can be repeated; what breaks is shrunk
-    to the simplest occlusion that still does.
+    The plan's seed makes the search reproducible. An occlusion that breaks the property is
+    shrunk to the simplest that still does.
 
     Args:
         gate: The run.
@@ -60,9 +60,9 @@ def search(gate: Gate, model: str, name: str) -> Record:
         name: A name of :data:`robustness.plan.PROPERTIES`.
 
     Returns:
-        A record: model, property, verdict, reason, message, ``occlusion`` (the one that
-        breaks the property, or null), ``examples`` (how many were tried) and ``room`` (the
-        least that was left).
+        A record: model, property, verdict, reason, message, ``occlusion`` (the one that breaks
+        the property, or null), ``examples`` (the number tried) and ``room`` (the smallest
+        distance to a violation).
     """
     record: Record = {"model": model, "property": name, "occlusion": None}
     try:
@@ -78,7 +78,7 @@ def search(gate: Gate, model: str, name: str) -> Record:
             with progress(total, label, "occlusions", gate.stream) as advance:
                 finding = _search(gate, subject, _SEARCHES[name], advance)
         if name == INDEPENDENCE and finding.broken is None:
-            check_store(subject, subset[:ALONE], properties.tolerance, _measured(gate, model))
+            check_store(subject, subset[:N_ISOLATED], properties.tolerance, _measured(gate, model))
             why = vacuous_reason(subject, properties, name, subset)
         if why:
             finding.judgement = Judgement(Verdict.FAIL, Reason.PROPERTY_VACUOUS, why)
@@ -124,7 +124,7 @@ def _search(
             finding.error = finding.error or error
             raise
         if finding.broken is None:
-            # What is tried beyond that shrinks what was found, and nobody knows how long.
+            # Shrinking has no known length, so it does not count.
             advance(1)
         finding.room = min(finding.room, room)
         return room
@@ -149,34 +149,33 @@ def _search(
     def examples(occlusion: Occlusion) -> None:
         target(-attempt(occlusion))
 
-    # The last failure is the shrunk one; what does not fail twice has failed once.
+    # The last failure is the shrunk one. Flaky means that a failure did not repeat.
     with suppress(_BrokenError, Flaky):
         if gate.plan.replay is not None:
             attempt(gate.plan.replay)
         else:
             examples()
     if finding.error is not None and finding.broken is None:
-        # Hypothesis calls flaky what is not raised again in the same place, as where a set that
-        # cannot be decoded says so from then on; nothing was measured all the same.
+        # Hypothesis reports an error that is not raised again as flaky, and hides it.
         raise finding.error
     return finding
 
 
 def _measured(gate: Gate, model: str) -> list[Occlusion]:
-    """What the cases of a model hide, each once."""
+    """Return the distinct occlusions of a model's cases, without the clean images."""
     cases = [case for case in gate.plan.cases if case.model == model and case.level > 0]
     cells = (cell for case in cases for cell in gate.plan.cells(case))
     return list(dict.fromkeys(map(gate.occlusion, cells)))
 
 
 def _subset(subject: Subject, properties: Properties) -> list[int]:
-    """Images spread evenly over the set."""
+    """Return the indices of images spread evenly over the set."""
     n = len(subject.evalset)
     size = min(n, properties.subset)
     return [i * n // size for i in range(size)]
 
 
-def _holds_bound(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
+def _check_bound(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
     bound = properties.bound
     counts = subject.rank_subset(occlusion, _subset(subject, properties))
     value = (
@@ -194,48 +193,46 @@ def _holds_bound(subject: Subject, properties: Properties, occlusion: Occlusion)
     return room
 
 
-def _depends_on_itself_alone(
-    subject: Subject, properties: Properties, occlusion: Occlusion
-) -> float:
-    what: dict[str, Any] = {"of": "company", "occlusion": [SCHEMA, str(occlusion)]}
+def _check_independence(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
+    what: dict[str, Any] = {"of": "batch", "occlusion": [SCHEMA, str(occlusion)]}
     what |= {"evalset": subject.evalset.fingerprint, "subset": properties.subset}
-    found = cached_check(subject, what, lambda: _in_company(subject, properties, occlusion))
+    found = cached_check(subject, what, lambda: _batch_distances(subject, properties, occlusion))
     apart, nearest = float(found["apart"][0]), float(found["nearest"][0])
     if not apart <= properties.tolerance and nearest <= properties.tolerance:
         raise _BrokenError(
-            "images' embeddings are right, and in another order than the images: each that was"
-            f" embedded alone is another's of the same batch, within {properties.tolerance:g}",
+            "the embeddings of a batch are in another order than its images: each image embedded"
+            f" alone matches another image of the batch, within {properties.tolerance:g}",
             Reason.EMBEDDINGS_MISORDERED,
         )
     if not apart <= properties.tolerance:
         raise _BrokenError(
-            f"an image's embedding moves by {apart:.2g} with the batch around it; at most"
+            f"an image's embedding changes by {apart:.2g} with the batch around it; at most"
             f" {properties.tolerance:g} is allowed"
         )
     return properties.tolerance - apart
 
 
-def _in_company(
+def _batch_distances(
     subject: Subject, properties: Properties, occlusion: Occlusion
 ) -> dict[str, NDArray[np.float64]]:
-    """By how much embeddings of images alone differ from their own in company, and the nearest."""
-    pairs = [subject.evalset.pairs[i] for i in _subset(subject, properties)[:ALONE]]
+    """Return the largest distance between embeddings alone and in a batch, and to the nearest."""
+    pairs = [subject.evalset.pairs[i] for i in _subset(subject, properties)[:N_ISOLATED]]
     images = [subject.evalset.decode(pair) for pair in pairs]
     hidden = [
         occlusion.apply(image, pair.image_id) for pair, image in zip(pairs, images, strict=True)
     ]
     alone = np.concatenate([embed_images(subject.encoder, [image]) for image in hidden])
-    # In company: other images before and after, the order turned round.
-    company = embed_images(subject.encoder, [*images, *hidden[::-1], *images[:1]])
-    together = company[len(images) : 2 * len(images)][::-1]
-    # Of what is infinite nothing is near.
+    # The batch has other images before and after, and the reverse order.
+    batch = embed_images(subject.encoder, [*images, *hidden[::-1], *images[:1]])
+    together = batch[len(images) : 2 * len(images)][::-1]
+    # Infinite embeddings give NaN, which is never within the tolerance.
     with np.errstate(invalid="ignore"):
         apart = np.abs(alone - together).max()
-        nearest = np.abs(alone[:, None] - company[None]).max(axis=2).min(axis=1).max()
+        nearest = np.abs(alone[:, None] - batch[None]).max(axis=2).min(axis=1).max()
     return {name: np.array([v], np.float64) for name, v in (("apart", apart), ("nearest", nearest))}
 
 
-def _more_never_helps(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
+def _check_nested(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
     subset = _subset(subject, properties)
     less = replace(occlusion, level=occlusion.level / 2)
     low, high = (
@@ -252,7 +249,7 @@ def _more_never_helps(subject: Subject, properties: Properties, occlusion: Occlu
     return room
 
 
-def _blind_is_chance(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
+def _check_chance(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
     subset = _subset(subject, properties)
     blind = replace(occlusion, level=1.0)
     to_report = subject.rank_subset(blind, subset)
@@ -262,7 +259,7 @@ def _blind_is_chance(subject: Subject, properties: Properties, occlusion: Occlus
     room = float("inf")
     for (direction, high), counts in zip(highest.items(), (to_report, to_image), strict=True):
         value = metrics.hit_at(counts, metrics.PRIMARY_CUTOFF)
-        # Which reports a blind model answers with is its own; of images none comes before another.
+        # A blind model may prefer wrong reports, but has no reason to prefer an image.
         low = 0.0 if counts is to_report else high
         room = min(room, properties.noise - max(low - value, value - high))
         if not room >= 0:
@@ -276,7 +273,7 @@ def _blind_is_chance(subject: Subject, properties: Properties, occlusion: Occlus
 
 
 def _to_subset(subject: Subject, images: np.ndarray, subset: list[int]) -> RankCounts:
-    """Rank counts of the subset's reports as queries against the subset's images."""
+    """Return the rank counts of the subset's reports as queries, with its images as gallery."""
     text = subject.matching.text_of_image[subset]
     asked = np.unique(text)
     right = [np.flatnonzero(text == query) for query in asked]
@@ -284,9 +281,9 @@ def _to_subset(subject: Subject, images: np.ndarray, subset: list[int]) -> RankC
 
 
 _SEARCHES = {
-    # Hypothesis begins with the simplest, which at level 0 would hide nothing.
-    BOUND: _Search(_holds_bound, lambda p: (LEAST, p.max_level)),
-    INDEPENDENCE: _Search(_depends_on_itself_alone, lambda _: (LEAST, 1.0)),
-    NESTED: _Search(_more_never_helps, lambda _: (LEAST, 1.0)),
-    CHANCE: _Search(_blind_is_chance, lambda _: (1.0, 1.0)),
+    # Hypothesis starts with the simplest example, and level 0 would hide nothing.
+    BOUND: _Search(_check_bound, lambda p: (MIN_LEVEL, p.max_level)),
+    INDEPENDENCE: _Search(_check_independence, lambda _: (MIN_LEVEL, 1.0)),
+    NESTED: _Search(_check_nested, lambda _: (MIN_LEVEL, 1.0)),
+    CHANCE: _Search(_check_chance, lambda _: (1.0, 1.0)),
 }

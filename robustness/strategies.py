@@ -1,4 +1,4 @@
-"""Hypothesis strategies over what the gate varies."""
+"""Hypothesis strategies for perturbations."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 from robustness.perturbation.occlusion import FILLS, PATTERNS, Occlusion
 
-__all__ = ["LEAST", "SEEDS", "occlusions"]
+__all__ = ["MIN_LEVEL", "N_SEEDS", "occlusions"]
 
-LEAST = 0.01
-"""The lowest level that hides anything, of those that are drawn."""
+MIN_LEVEL = 0.01
+"""Lowest level above 0 that is drawn."""
 
-
-SEEDS = 100
-"""How many places a pattern is drawn in at one level."""
+N_SEEDS = 100
+"""Number of seeds drawn; below 100, see :func:`occlusions`."""
 
 
 def occlusions(
@@ -24,17 +23,17 @@ def occlusions(
     fills: tuple[str, ...] = tuple(FILLS),
     levels: tuple[float, float] = (0.0, 1.0),
 ) -> st.SearchStrategy[Occlusion]:
-    """Whole occlusions, at levels of whole percents; they shrink towards the lowest and seed 0.
+    """Return a strategy of occlusions at whole percents; it shrinks to the lowest level and seed 0.
 
-    Hypothesis also draws numbers that stand in modules which are not installed, from 100 on. The
-    numbers drawn here are lower, so that what is tried does not change with a user's code.
+    Hypothesis also draws constants from 100 up that it finds in the user's modules. The integers
+    drawn here are lower, so that a search does not depend on the user's code.
 
     Args:
         patterns: The patterns to draw from.
         fills: The fills to draw from.
-        levels: The lowest and the highest level, both included.
+        levels: The lowest and the highest level, inclusive.
     """
-    # Rounded: 0.29 * 100 is a rounding below 29.
+    # 0.29 * 100 is slightly below 29.
     low, high = (round(level * 100, 9) for level in levels)
     percents = range(math.ceil(low), math.floor(high) + 1)
     return st.builds(
@@ -42,5 +41,5 @@ def occlusions(
         pattern=st.sampled_from(patterns),
         level=st.sampled_from(percents).map(lambda percent: percent / 100),
         fill=st.sampled_from(fills),
-        seed=st.integers(0, SEEDS - 1),
+        seed=st.integers(0, N_SEEDS - 1),
     )

@@ -1,4 +1,4 @@
-"""Whether a property could be broken at all: what no model breaks was not examined."""
+"""Detection of vacuous properties, which no model could fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robustness import metrics
 from robustness.counts import Counts, RankCounts
 from robustness.measure import CLEAN
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.strategies import LEAST
+from robustness.strategies import MIN_LEVEL
 from robustness.thresholds import Properties
 from robustness.wording import counted
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def vacuous_reason(
     subject: Subject, properties: Properties, name: str, chosen: Sequence[int]
 ) -> str:
-    """Why no model, whatever it answers, would break a property; empty where one would.
+    """Return why no model could fail a property; empty if one could.
 
     Args:
         subject: The model on its evaluation set.
-        properties: How the property is searched.
+        properties: The settings of the search.
         name: A name of :data:`robustness.plan.PROPERTIES`.
-        chosen: The indexes of the images that the search asks.
+        chosen: The indices of the query images.
 
     Raises:
         GateError: The clean images cannot be embedded.
@@ -38,13 +38,17 @@ def vacuous_reason(
 
 
 def blind_upper_bound(text: Counts) -> dict[str, float]:
-    """The most that hit@10 can be without sight, by direction in words.
+    """Return the highest expected hit@10 of a model that ignores the images, by direction.
 
     Args:
-        text: int64 ``[n]``, the text that each image came with.
+        text: int64 ``[n]``, the index of each image's text.
+
+    Example:
+        >>> blind_upper_bound(np.arange(20))
+        {'image to report': 0.5, 'report to image': 0.5}
     """
     _, sizes = np.unique(text, return_counts=True)
-    # Of images, the best a blind model can do is to answer with the commonest reports.
+    # The best blind answer to an image is the most frequent reports.
     constant = np.sort(sizes)[::-1][: metrics.PRIMARY_CUTOFF].sum() / len(text)
     none, pairs = np.zeros_like(sizes), np.zeros(len(text), np.int64)
     alike = metrics.chance_counts(RankCounts(none, none, none, sizes, pairs, pairs, len(text)))
@@ -55,12 +59,12 @@ def blind_upper_bound(text: Counts) -> dict[str, float]:
 
 
 def _bound(subject: Subject, properties: Properties, _chosen: Sequence[int]) -> str:
-    if properties.max_level < LEAST:
+    if properties.max_level < MIN_LEVEL:
         return (
-            f"max_level is {properties.max_level:g} and levels are tried by whole percents, so"
-            f" that nothing would be hidden; it takes {LEAST:g}"
+            f"max_level is {properties.max_level:g} and levels are tried in whole percents, so"
+            f" nothing would be hidden; it must be at least {MIN_LEVEL:g}"
         )
-    return _few(subject, properties.bound.metric)
+    return _constant_metric(subject, properties.bound.metric)
 
 
 def _independence(subject: Subject, properties: Properties, chosen: Sequence[int]) -> str:
@@ -70,14 +74,14 @@ def _independence(subject: Subject, properties: Properties, chosen: Sequence[int
         return ""
     return (
         f"tolerance is {properties.tolerance:g}, and the embeddings of different images differ"
-        f" by {spread:.2g} at most: one could be taken for another unseen"
+        f" by {spread:.2g} at most: a mix-up of images would not be noticed"
     )
 
 
 def _nested(subject: Subject, properties: Properties, _chosen: Sequence[int]) -> str:
     if properties.noise >= 1:
         return f"noise is {properties.noise:g}, and {metrics.PRIMARY_METRIC} cannot rise by more"
-    return _few(subject, metrics.PRIMARY_METRIC)
+    return _constant_metric(subject, metrics.PRIMARY_METRIC)
 
 
 def _chance(subject: Subject, properties: Properties, chosen: Sequence[int]) -> str:
@@ -85,18 +89,17 @@ def _chance(subject: Subject, properties: Properties, chosen: Sequence[int]) -> 
     if highest + properties.noise < 1:
         return ""
     return (
-        f"{metrics.PRIMARY_METRIC} on {counted(len(chosen), 'image')} can be {highest:.3f} without sight"
-        f" and {properties.noise:g} more is allowed (noise), so that all answers may be right;"
-        " take a larger subset, or less noise"
+        f"{metrics.PRIMARY_METRIC} on {counted(len(chosen), 'image')} can be {highest:.3f} without"
+        f" sight and {properties.noise:g} more is allowed (noise), so every result would pass;"
+        " use a larger subset or less noise"
     )
 
 
-def _few(subject: Subject, metric: str) -> str:
-    """A metric that is the same whatever the model answers: hit@10 among ten reports is 1."""
+def _constant_metric(subject: Subject, metric: str) -> str:
+    """Return why a metric is constant, such as hit@10 with ten reports; empty if it is not."""
     gallery = len(subject.matching.texts)
     if int(metric.partition("@")[2] or 1) < gallery:
         return ""
     return (
-        f"{metric} among {counted(gallery, 'report')} is the same whatever the model answers; take"
-        " a larger set"
+        f"{metric} among {counted(gallery, 'report')} is the same for every model; use a larger set"
     )

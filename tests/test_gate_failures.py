@@ -234,7 +234,7 @@ def test_a_broken_property_prints_a_line_that_replays_it(changed, pytester):
     text = said(outcome)
     assert_no_traceback(text)
     assert "broken is that an image's embedding depends on that image and its mask alone" in text
-    assert re.search(r"an image's embedding moves by 0\.\d+ with the batch around it", text)
+    assert re.search(r"an image's embedding changes by 0\.\d+ with the batch around it", text)
     assert "occlusion: square:0.01:black:0, after" in text
     line = re.search(r"replay: pytest (.*independence.*)$", text, re.MULTILINE)[1]
     again = pytester.runpytest_inprocess(*shlex.split(line))

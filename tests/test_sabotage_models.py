@@ -45,7 +45,7 @@ def test_constant_embedding_and_no_demand(sabotaged):
 
 def test_neighbours(sabotaged):
     text = sabotaged.caught(REPLAY, model="my_models:neighbours")
-    assert "embedding moves by 0." in text
+    assert "embedding changes by 0." in text
     assert "with the batch around it" in text
 
 

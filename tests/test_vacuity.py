@@ -1,4 +1,4 @@
-"""Properties that no model could break: they hold nothing, and it is said why."""
+"""Properties that no model could break are reported as vacuous, with the reason."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def test_the_defaults_can_be_broken(subject, name):
 @pytest.mark.parametrize(
     ("images", "name", "given_", "text"),
     [
-        (24, "bound", {"max_level": 0.009}, "max_level is 0.009 and levels are tried by whole"),
+        (24, "bound", {"max_level": 0.009}, "max_level is 0.009 and levels are tried in whole"),
         (24, "bound", {"max_level": 0}, "nothing would be hidden"),
-        (10, "bound", {}, "hit@10 among 10 reports is the same whatever the model answers"),
+        (10, "bound", {}, "hit@10 among 10 reports is the same for every model"),
         (5, "bound", {"bound": RECALL}, "recall@5 among 5 reports is the same"),
         (1, "bound", {"bound": RANK}, "median_rank among 1 report is the same"),
-        (10, "nested", {}, "hit@10 among 10 reports is the same whatever the model answers"),
+        (10, "nested", {}, "hit@10 among 10 reports is the same for every model"),
         (24, "nested", {"noise": 1}, "noise is 1, and hit@10 cannot rise by more"),
         (24, "chance", {"subset": 10}, "hit@10 on 10 images can be 1.000 without sight and 0.1"),
         (24, "chance", {"subset": 20, "noise": 0.5}, "can be 0.500 without sight and 0.5 more"),
@@ -69,7 +69,7 @@ def test_the_defaults_can_be_broken(subject, name):
         (1, "independence", {}, "differ by 0 at most"),
     ],
 )
-def test_what_nothing_breaks_is_named(subject, images, name, given_, text):
+def test_vacuous_properties_are_reported(subject, images, name, given_, text):
     assert text in why(subject(images), name, **given_)
 
 
@@ -86,7 +86,7 @@ def test_what_nothing_breaks_is_named(subject, images, name, given_, text):
         (24, "independence", {"tolerance": 0.01}),
     ],
 )
-def test_what_something_breaks_is_searched(subject, images, name, given_):
+def test_breakable_properties_are_not_vacuous(subject, images, name, given_):
     assert why(subject(images), name, **given_) == ""
 
 
@@ -105,5 +105,5 @@ def test_the_most_without_sight(text):
 
 @given(occlusions(levels=(0.29, 0.29)))
 def test_the_highest_level_is_tried(occlusion):
-    """0.29 * 100 is a rounding below 29."""
+    """0.29 * 100 is slightly below 29."""
     assert occlusion.level == 0.29
