@@ -34,8 +34,8 @@ def test_what_is_not_stated_is_named(name):
     with pytest.raises(LoaderError) as caught:
         load(f"{__name__}:made", facts=facts)
     assert str(caught.value) == (
-        f"model loader '{__name__}:made' returned a Stated without {name}; set it, as"
-        " robustness.encoder.DualEncoder says"
+        f"model loader '{__name__}:made' returned a Stated without {name}; set it as documented in"
+        " robustness.encoder.DualEncoder"
     )
 
 
