@@ -118,7 +118,9 @@ def run_gate(folder: Path, device: str, precision: str = "float32") -> tuple[flo
         status = pytest.main(["-m", "robustness", "-k", "test_occlusion", *asked])
     seconds = time.perf_counter() - started
     written = folder / ".robustness" / "report" / "results.json"
-    results = json.loads(written.read_text()) if written.exists() else {"cases": []}
-    if not results["cases"] or any("metrics" not in cell for cell in results["cases"]):
+    results = json.loads(written.read_text()) if written.exists() else {"measurements": []}
+    if not results["measurements"] or any(
+        "metrics" not in cell for cell in results["measurements"]
+    ):
         sys.exit(f"the gate ended with {status}:\n{said.getvalue()}")
     return seconds, results

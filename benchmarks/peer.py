@@ -138,7 +138,7 @@ def by_gate(folder: Path, model: str, task: Task) -> Figures:
     seconds, results = run_gate(folder / model, task.device, task.precision)
     clean = next(
         cell
-        for cell in results["cases"]
+        for cell in results["measurements"]
         if cell["level"] == 0 and cell["direction"] == "image_to_report"
     )
     phases = results["timing"]["profile"]["phases"]

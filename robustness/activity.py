@@ -1,6 +1,6 @@
-"""What the processes of a run did beside measuring: the time, the memory, the store.
+"""Time and memory of a run's processes.
 
-It goes into the ``timing`` block of ``results.json`` alone: the other blocks are the same
+All of it goes into the ``timing`` block of ``results.json``; the other blocks are the same
 whenever and wherever a run is repeated. The controller adds it up, so nothing here imports
 torch.
 """
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from robustness import profile
-from robustness.results import Record
+from robustness.profile import Phase
+from robustness.results import Activity, Json, encode
 
 KIB, MB = 1024, 1_000_000
 
@@ -22,12 +23,12 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> float | None:
-    """The most memory this process has held, in MB; None where the system does not say."""
-    # Where Linux starts a program, ru_maxrss begins with the peak of the one that started it.
+    """Return the peak memory of this process in MB; None if the system does not report it."""
+    # On Linux, ru_maxrss starts at the peak of the parent process.
     with suppress(OSError):
-        found = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-        if found:
-            return round(int(found[1]) * KIB / MB, 1)
+        peak = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+        if peak:
+            return round(int(peak[1]) * KIB / MB, 1)
     try:
         import resource
     except ImportError:  # Windows
@@ -36,57 +37,58 @@ def peak_memory() -> float | None:
 
 
 def _megabytes(maxrss: int, platform: str) -> float:
-    """``ru_maxrss`` in MB: macOS counts bytes, others KiB."""
+    """Return ``ru_maxrss`` in MB: macOS counts bytes, others KiB."""
     return round(maxrss * (1 if platform == "darwin" else KIB) / MB, 1)
 
 
 def peak_device_memory(device: str | None) -> float | None:
-    """The most memory torch has held on a CUDA device, in MB; None on others.
+    """Return torch's peak memory on a CUDA device in MB; None for other devices.
 
     Args:
-        device: The torch device that this process's models run on, once it is known.
+        device: The torch device of this process's models; None if not chosen yet.
     """
     if device is None or not device.startswith("cuda"):
         return None
-    # Whoever runs models there has imported it.
+    # Not imported here: a process that runs models has imported it.
     cuda = sys.modules["torch"].cuda
     return round(float(cuda.max_memory_allocated(device)) / MB, 1)
 
 
-def profile_of(activities: Collection[Record], seconds: float) -> Record:
-    """Where the time of a run went.
+def profile_of(activities: Collection[Activity], seconds: float) -> Json:
+    """Return the time profile of a run.
 
     Args:
-        activities: What each process did, as :meth:`robustness.gate.Gate.activity` has it.
-        seconds: What the cases and properties took, with what was made before them.
+        activities: One per process.
+        seconds: Duration of the cases and properties with their setup.
 
     Returns:
-        ``phases``: seconds and items by phase, added over the processes; ``seconds``: those
-        given, in which the phases lie; ``images_per_second``: images embedded
-        a second of occlusion, preprocessing and image forward, decoding and the store apart,
-        on average over the processes; ``forward_share``: of ``seconds``, what the forward
-        passes took; ``peak_memory_mb`` and ``peak_device_memory_mb``: the highest of any
-        process. What is unknown is None.
+        ``phases``: seconds and items by phase, summed over the processes; ``seconds``: as given,
+        or the sum of the phases if that is more; ``images_per_second``: images embedded per
+        second of perturbation, preprocessing and image forward (without decoding and the store),
+        averaged over the processes; ``forward_share``: the share of ``seconds`` spent in forward
+        passes; ``peak_memory_mb`` and ``peak_device_memory_mb``: the highest of any process.
+        Unknown values are None.
     """
-    phases = profile.added(activity["profile"] for activity in activities)
-    # What a case did that ended without a record is in its process's next one.
+    phases = profile.added(activity.profile for activity in activities)
+    # The phases may exceed the cases: a case that crashed reports no duration.
     seconds = round(max(seconds, _seconds(phases, phases)), 3)
-    images = phases.get(profile.IMAGES, {"items": 0})["items"]
-    took = _seconds(phases, profile.OF_IMAGES)
+    images = phases[profile.IMAGES].items if profile.IMAGES in phases else 0
+    image_seconds = _seconds(phases, profile.OF_IMAGES)
     return {
         "seconds": seconds,
-        "phases": phases,
-        "images_per_second": round(images / took, 1) if images and took else None,
+        "phases": encode(phases),
+        "images_per_second": round(images / image_seconds, 1) if images and image_seconds else None,
         "forward_share": round(_seconds(phases, profile.FORWARD) / seconds, 4) if seconds else None,
-        "peak_memory_mb": _highest(activities, "peak_memory_mb"),
-        "peak_device_memory_mb": _highest(activities, "peak_device_memory_mb"),
+        "peak_memory_mb": _highest(activity.peak_memory_mb for activity in activities),
+        "peak_device_memory_mb": _highest(
+            activity.peak_device_memory_mb for activity in activities
+        ),
     }
 
 
-def _seconds(phases: Mapping[str, Record], names: Collection[str]) -> float:
-    return float(sum(phases[name]["seconds"] for name in names if name in phases))
+def _seconds(phases: Mapping[str, Phase], names: Iterable[str]) -> float:
+    return float(sum(phases[name].seconds for name in names if name in phases))
 
 
-def _highest(activities: Collection[Record], name: str) -> float | None:
-    known = [activity[name] for activity in activities if activity[name] is not None]
-    return max(known, default=None)
+def _highest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

@@ -1,197 +1,197 @@
-"""Whether a record holds all that its case was planned to measure.
+"""Checks that a record contains everything that its case was planned to measure.
 
-A record crosses processes and passes through fixtures that a repository may replace, so what
-it says is held against the plan before it counts: a measurement that is not there, or was
-never held against its bounds, is none.
+A record passes through fixtures that a repository may replace, so it is compared with the plan
+before it counts. :meth:`robustness.results.Record.from_json` has checked its structure.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
 
-from robustness.counts import RankCounts
 from robustness.metrics import PRIMARY_CUTOFF, PRIMARY_METRIC, hit_at
 from robustness.plan import Case, Plan
 from robustness.reasons import Judgement, Reason, Verdict
-from robustness.results import Record, judgement_of
+from robustness.results import (
+    CaseRecord,
+    MeasurementRecord,
+    ModelProtocol,
+    PropertyRecord,
+    Queries,
+    Ranking,
+)
 from robustness.statistics import REPLICATES
-from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
+from robustness.thresholds import CHANCE, DIRECTIONS, Bound
 from robustness.wording import counted
 
-COORDINATES = ("model", "pattern", "fill", "level", "direction")
+TOLERANCE = 1e-6
+"""Largest difference of a metric from the one computed from the ranks reported."""
 
 
-def problem(plan: Plan, case: Case, record: Record) -> Judgement | None:
-    """What is wrong with a case's record.
-
-    Args:
-        plan: What the run was asked for.
-        case: The case.
-        record: As :meth:`robustness.gate.Gate.run` makes it.
-
-    Returns:
-        A failure with its reason; nothing where nothing is wrong.
-    """
-    try:
-        _see_cells(plan, case, record)
-        if any(found["metrics"] for found in record["cells"]):
-            _see_curve(plan, case, record)
-            if plan.needs_ranks:
-                _see_rankings(record["cells"], record["ranks"])
-                _see_queries(record["queries"], record["protocol"]["model"]["images"])
-    except _WrongError as wrong:
-        return wrong.judgement
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        return _malformed(error)
-    return None
-
-
-class _WrongError(Exception):
-    """A record lacks something; says what."""
+class _FaultError(Exception):
+    """A fault of a record."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.judgement = Judgement(Verdict.FAIL, reason, message)
 
 
-def _malformed(error: Exception) -> Judgement:
-    message = f"its record is malformed ({type(error).__name__}: {error})"
-    return Judgement(Verdict.FAIL, Reason.RECORD_MALFORMED, message)
+def case_fault(plan: Plan, case: Case, record: CaseRecord) -> Judgement | None:
+    """Return the fault of a case's record, or None.
+
+    Args:
+        plan: The plan of the run.
+        case: The case.
+        record: Its record, see :meth:`robustness.gate.Gate.run`.
+    """
+    try:
+        _check_measurements(plan, case, record)
+        if any(measurement.metrics for measurement in record.measurements):
+            protocol = _protocol(record)
+            _check_curve(plan, case, record)
+            if plan.needs_ranks:
+                _check_rankings(record.measurements, record.ranks)
+                _check_queries(record.queries, protocol.images)
+    except _FaultError as fault:
+        return fault.judgement
+    return None
 
 
-def _see_cells(plan: Plan, case: Case, record: Record) -> None:
-    """Whether every measurement is there, whole, and held against its bounds."""
-    cells, planned = record["cells"], plan.cells(case)
-    if not cells:
-        raise _WrongError(Reason.LEVEL_MISSING, f"none of {len(planned)} measurements is reported")
-    for found, wanted in zip_longest(cells, planned):
-        if found is None or wanted is None or _place(found) != _place_of(wanted):
-            raise _WrongError(
-                Reason.MEASUREMENT_MISSING,
-                f"reported: {counted(len(cells), 'measurement')}; planned: {len(planned)}",
-            )
+def property_fault(plan: Plan, record: PropertyRecord) -> Judgement | None:
+    """Return the fault of a property's record, or None."""
+    try:
+        _check_excuse(plan, record, "", measured=False)
+    except _FaultError as fault:
+        return fault.judgement
+    tried = record.examples > 0 and record.room is not None
+    if record.verdict is Verdict.PASS and not tried:
+        return Judgement(Verdict.FAIL, Reason.NOTHING_TRIED, "no occlusion was tried")
+    return None
+
+
+def malformed(error: Exception) -> Judgement:
+    """Return the judgement of a record that cannot be decoded."""
+    return Judgement(Verdict.FAIL, Reason.RECORD_MALFORMED, f"its record is malformed: {error}")
+
+
+def _protocol(record: CaseRecord) -> ModelProtocol:
+    if record.protocol is None:
+        raise _FaultError(Reason.RECORD_MALFORMED, "its record is malformed: it has no protocol")
+    return record.protocol.model
+
+
+def _check_measurements(plan: Plan, case: Case, record: CaseRecord) -> None:
+    """Require every planned measurement, whole and judged by its bounds."""
+    measurements, planned = record.measurements, plan.measurements(case)
+    if not measurements:
+        raise _FaultError(Reason.LEVEL_MISSING, f"none of {len(planned)} measurements is reported")
+    if [measurement.key for measurement in measurements] != planned:
+        raise _FaultError(
+            Reason.MEASUREMENT_MISSING,
+            f"reported: {counted(len(measurements), 'measurement')}; planned: {len(planned)}",
+        )
     kind = plan.evalset_kind
-    for found, wanted in zip(cells, planned, strict=True):
-        where = f"{wanted.fill}, {wanted.direction}"
-        _see_excuse(plan, found, found["metrics"], where)
-        passes = Verdict(found["verdict"]) is Verdict.PASS
-        if found["metrics"]:
-            _see_size(found, record["protocol"]["model"], where)
+    for measurement in measurements:
+        where = f"{measurement.fill}, {measurement.direction}: "
+        _check_excuse(plan, measurement, where, measured=bool(measurement.metrics))
+        passes = measurement.verdict is Verdict.PASS
+        if measurement.metrics:
+            _check_size(measurement, _protocol(record), where)
         elif passes:
-            raise _WrongError(Reason.MEASUREMENT_MISSING, f"{where}: nothing was measured")
+            raise _FaultError(Reason.MEASUREMENT_MISSING, f"{where}nothing was measured")
         if passes:
-            _see_bounds(found, plan.thresholds.bounds(wanted, kind), where)
+            _check_bounds(measurement, plan.thresholds.bounds(measurement.key, kind), where)
 
 
-def _see_excuse(plan: Plan, found: Record, measured: Mapping[str, Any], where: str) -> None:
-    """Whether what is said not to be measured may be: an optional model without its weights."""
-    if judgement_of(found).verdict is not Verdict.NOT_MEASURED:
+def _check_excuse(
+    plan: Plan, record: MeasurementRecord | PropertyRecord, where: str, *, measured: bool
+) -> None:
+    """Require the only valid excuse: an optional model without its weights."""
+    if record.verdict is not Verdict.NOT_MEASURED:
         return
-    absent = found["reason"] == Reason.WEIGHTS_ABSENT and not measured
-    if not (absent and plan.models[found["model"]].optional):
-        raise _WrongError(
+    absent = record.reason is Reason.WEIGHTS_ABSENT and not measured
+    if not (absent and plan.models[record.model].optional):
+        raise _FaultError(
             Reason.FALSE_EXCUSE,
-            f"{where}: it is said not to be measured ({found['reason']}); only an optional model"
-            " without its weights need not be",
+            f"{where}reported as not measured ({record.reason}); only an optional model without"
+            " its weights may be",
         )
 
 
-def _place(found: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(found[name] for name in COORDINATES)
-
-
-def _place_of(cell: Cell) -> tuple[Any, ...]:
-    return tuple(getattr(cell, name) for name in COORDINATES)
-
-
-def _see_size(found: Record, model: Mapping[str, Any], where: str) -> None:
-    """Whether every image, or every text, was asked."""
-    queries = model["images" if found["direction"] == DIRECTIONS[0] else "texts"]
-    if not 0 < found["n"] == queries:
-        raise _WrongError(
-            Reason.QUERIES_MISSING, f"{where}: {found['n']} of {queries} queries are reported"
+def _check_size(record: MeasurementRecord, model: ModelProtocol, where: str) -> None:
+    """Require a query for every image, or for every text."""
+    queries = model.images if record.direction == DIRECTIONS[0] else model.texts
+    if not 0 < record.n == queries:
+        raise _FaultError(
+            Reason.QUERIES_MISSING, f"{where}{record.n} of {queries} queries are reported"
         )
 
 
-def _see_bounds(found: Record, bounds: Sequence[Bound], where: str) -> None:
-    """Whether what passes was held against every bound that applies to it."""
-    held = {bound["text"]: bound["limit"] for bound in found["bounds"]}
-    if not bounds or held.keys() != {str(bound) for bound in bounds}:
-        raise _WrongError(
+def _check_bounds(record: MeasurementRecord, bounds: Sequence[Bound], where: str) -> None:
+    """Require that a measurement that passes meets every bound that applies to it."""
+    reported = {bound.text: bound.limit for bound in record.bounds}
+    if not bounds or reported.keys() != {str(bound) for bound in bounds}:
+        raise _FaultError(
             Reason.BOUND_DROPPED,
-            f"{where}: it passes by {counted(len(held), 'bound')}; {len(bounds)} apply",
+            f"{where}passed by {counted(len(reported), 'bound')}; {len(bounds)} apply",
         )
+    chance = {name: value for name, value in record.chance.items() if value is not None}
     for bound in bounds:
-        value = found["metrics"].get(bound.metric, {}).get("value")
-        # What another model has is in that model's own record; all else is known here.
-        known = bound.reference in {None, CHANCE}
-        limit = bound.against({CHANCE: found["chance"]}) if known else held[str(bound)]
+        value = record.value(bound.metric)
+        # The metrics of another model are in that model's own record; all else is known here.
+        local = bound.reference in {None, CHANCE}
+        limit = bound.against({CHANCE: chance}) if local else reported[str(bound)]
         if value is None or limit is None or not math.isfinite(value):
-            raise _WrongError(
+            raise _FaultError(
                 Reason.METRIC_MISSING,
-                f"{where}: {bound.metric} is not in its record, and bound {bound} is said to hold",
+                f"{where}{bound.metric} is missing, but bound {bound} is reported as met",
             )
         if not bound.margin(value, limit) >= 0:
-            raise _WrongError(
+            raise _FaultError(
                 Reason.FALSE_PASS,
-                f"{where}: {bound.metric} is {value:.3f}, and bound {bound} is said to hold",
+                f"{where}{bound.metric} is {value:.3f}, but bound {bound} is reported as met",
             )
 
 
-def _see_curve(plan: Plan, case: Case, record: Record) -> None:
-    """Whether every measurement has its point."""
-    points = [(point["fill"], point["direction"]) for point in record["curve"]]
-    if points != [(cell.fill, cell.direction) for cell in plan.cells(case)]:
-        raise _WrongError(Reason.MEASUREMENT_MISSING, "a point of its curve is missing")
-    if any(len(point["resampled"]) != REPLICATES for point in record["curve"]):
-        raise _WrongError(Reason.MEASUREMENT_MISSING, "a point of its curve lacks resamples")
+def _check_curve(plan: Plan, case: Case, record: CaseRecord) -> None:
+    """Require a point with all its replicates for every measurement."""
+    points = [(point.fill, point.direction) for point in record.curve]
+    if points != [(key.fill, key.direction) for key in plan.measurements(case)]:
+        raise _FaultError(Reason.MEASUREMENT_MISSING, "a point of its curve is missing")
+    if any(len(point.replicates.resampled) != REPLICATES for point in record.curve):
+        raise _FaultError(Reason.MEASUREMENT_MISSING, "a point of its curve lacks replicates")
 
 
-def _see_rankings(cells: Sequence[Record], rankings: Sequence[Record]) -> None:
-    """Whether the ranks of every query are there, for the baseline."""
-    for found, ranking in zip_longest(cells, rankings):
-        if (
-            found is None
-            or ranking is None
-            or any(found[name] != ranking[name] for name in COORDINATES[1:])
-        ):
-            raise _WrongError(
+def _check_rankings(records: Sequence[MeasurementRecord], rankings: Sequence[Ranking]) -> None:
+    """Require the ranks of every query, in agreement with the headline metric."""
+    for record, ranking in zip_longest(records, rankings):
+        if record is None or ranking is None or ranking.key != record.key_in_model:
+            raise _FaultError(
                 Reason.RANKS_MISSING,
-                f"reported: {counted(len(rankings), 'ranking')}; made: {len(cells)}",
+                f"reported: {counted(len(rankings), 'ranking')}; expected: {len(records)}",
             )
-        where = f"{found['fill']}, {found['direction']}"
-        counts = RankCounts.of(ranking["counts"], ranking["gallery_size"])
-        if len(counts) != found["n"]:
-            raise _WrongError(Reason.RANKS_MISSING, f"{where}: not every query's rank is reported")
-        told, known = found["metrics"][PRIMARY_METRIC]["value"], hit_at(counts, PRIMARY_CUTOFF)
-        if not math.isclose(told, known, abs_tol=1e-6):
-            raise _WrongError(
+        where, counts = f"{record.fill}, {record.direction}: ", ranking.counts
+        if len(counts) != record.n:
+            raise _FaultError(Reason.RANKS_MISSING, f"{where}not every query's rank is reported")
+        try:
+            from_ranks = hit_at(counts, PRIMARY_CUTOFF)
+        except (LookupError, ValueError) as error:
+            raise _FaultError(Reason.RECORD_MALFORMED, f"{where}{error}") from error
+        value = record.value(PRIMARY_METRIC)
+        if value is None or not math.isclose(value, from_ranks, abs_tol=TOLERANCE):
+            reported = "missing" if value is None else f"{value:.3f}"
+            raise _FaultError(
                 Reason.RANKS_CONTRADICT,
-                f"{where}: {PRIMARY_METRIC} is {told:.3f}, and {known:.3f} by the ranks reported",
+                f"{where}{PRIMARY_METRIC} is {reported}, but {from_ranks:.3f} by the ranks"
+                " reported",
             )
 
 
-def _see_queries(queries: Mapping[str, Any], images: int) -> None:
-    """Whether it is known of every image whose it is and which text it came with."""
-    if not len(queries["patients"]) == len(queries["text_of_image"]) == images:
-        raise _WrongError(
+def _check_queries(queries: Queries | None, images: int) -> None:
+    """Require the patient and the text of every image."""
+    if queries is None or not len(queries.patients) == len(queries.text_of_image) == images:
+        raise _FaultError(
             Reason.RANKS_MISSING,
             f"patients and texts of {counted(images, 'image')} are not all reported",
         )
-
-
-def property_problem(plan: Plan, record: Record) -> Judgement | None:
-    """What is wrong with a property's record; nothing where nothing is."""
-    try:
-        _see_excuse(plan, record, {}, record["property"])
-        tried = record["examples"] > 0 and record["room"] is not None
-        if Verdict(record["verdict"]) is Verdict.PASS and not tried:
-            return Judgement(Verdict.FAIL, Reason.NOTHING_TRIED, "no occlusion was tried")
-    except _WrongError as wrong:
-        return wrong.judgement
-    except (LookupError, TypeError, ValueError) as error:
-        return _malformed(error)
-    return None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from robustness import statistics
 from robustness.counts import Values
 from robustness.metrics import PRIMARY_METRIC
-from robustness.results import Record, estimate_record
+from robustness.results import CurvePoint, CurveRecord, EstimateRecord
+from robustness.statistics import Replicates
 
 HALF_TOLERANCE = 1e-6
 """Distance above half of its first value at which a curve of six decimals counts as halved."""
@@ -69,37 +69,38 @@ def level_of_half_loss(levels: Sequence[float], curve: Values) -> Values:
 
 
 def degradation_curves(
-    model: str, pattern: str, levels: Sequence[float], points: Sequence[Sequence[Record]]
-) -> list[Record]:
-    """Summarise the curves of a model and pattern: one record per fill and direction.
+    model: str, pattern: str, levels: Sequence[float], points: Sequence[Sequence[CurvePoint]]
+) -> list[CurveRecord]:
+    """Summarise the curves of a model and pattern: one per fill and direction.
 
     Args:
         model: Name of the model.
         pattern: Name of the pattern.
-        levels: Ascending levels.
-        points: For each level the ``curve`` of its case's record.
+        levels: Levels, ascending.
+        points: For each level, the curve points of its case's record.
     """
-    summaries = {"area_under_curve": area_under_curve, "level_of_half_loss": level_of_half_loss}
+
+    def summary(
+        measure: Callable[[Sequence[float], Values], Values], along: Sequence[Replicates]
+    ) -> EstimateRecord:
+        value = np.array([each.value for each in along])
+        resampled = np.array([each.resampled for each in along]).T
+        return EstimateRecord.of(
+            Replicates(measure(levels, value).item(), measure(levels, resampled)).estimate()
+        )
+
     curves = []
     for index, first in enumerate(points[0]):
-        by_level = [point[index] for point in points]
-        value = np.array([point["value"] for point in by_level])
-        resampled = np.array([point["resampled"] for point in by_level]).T
+        along = [point[index].replicates for point in points]
         curves.append(
-            {
-                "model": model,
-                "pattern": pattern,
-                "fill": first["fill"],
-                "direction": first["direction"],
-                "metric": PRIMARY_METRIC,
-                **{
-                    name: estimate_record(
-                        statistics.Replicates(
-                            summary(levels, value).item(), summary(levels, resampled)
-                        ).estimate()
-                    )
-                    for name, summary in summaries.items()
-                },
-            }
+            CurveRecord(
+                model=model,
+                pattern=pattern,
+                fill=first.fill,
+                direction=first.direction,
+                metric=PRIMARY_METRIC,
+                area_under_curve=summary(area_under_curve, along),
+                level_of_half_loss=summary(level_of_half_loss, along),
+            )
         )
     return curves

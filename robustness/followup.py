@@ -1,6 +1,6 @@
-"""What follows a run: it is held against a baseline, kept as one, and turned into bounds.
+"""Follow-up of a run: comparison with a baseline, saving as one, and update of bounds.
 
-All of it reads the records of the cases; nothing is measured here and torch is not needed.
+It reads the records of the cases; nothing is measured and torch is not needed.
 """
 
 from __future__ import annotations
@@ -8,121 +8,152 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from robustness import baseline, regression
 from robustness.errors import GateError
 from robustness.files import shortest, write_whole
 from robustness.plan import Plan
 from robustness.reasons import Judgement, Reason, Verdict
-from robustness.results import Record, judgement_record
+from robustness.results import (
+    CaseRecord,
+    ComparisonRecord,
+    ComparisonsRecord,
+    Json,
+    encode,
+    judged_fields,
+)
 from robustness.thresholds import Stamp, unchanged_reason, updated
 
 
-def kept_run(
-    plan: Plan, records: Sequence[Record], environment: Mapping[str, Any] | None = None
+def baseline_of(
+    plan: Plan, records: Sequence[CaseRecord], environment: Mapping[str, Any] | None = None
 ) -> baseline.Run:
-    """The ranks of a run, as a baseline keeps them."""
-    # The precision is not of the protocol: a release may change it, and is held against the last.
-    beside = {"evalset": plan.evalset, "precision": plan.precision}
-    return baseline.from_records(records, plan.protocol, {**(environment or {}), **beside})
+    """Return the ranks of a run as a baseline.
+
+    Args:
+        plan: The plan of the run.
+        records: Its cases; those without ranks are left out.
+        environment: Where it was run.
+    """
+    models: dict[str, baseline.ModelRun] = {}
+    for record in records:
+        if record.queries is None or record.protocol is None or not record.ranks:
+            continue
+        name = record.protocol.model.name
+        earlier = models[name].ranks if name in models else {}
+        models[name] = baseline.ModelRun(
+            record.protocol.model.fingerprint,
+            record.queries.measured_on,
+            record.queries.patients,
+            np.array(record.queries.text_of_image, np.int64),
+            {**earlier, **{baseline.Key(*each.key): each.counts for each in record.ranks}},
+        )
+    # Not part of the protocol: a run may be compared with one in another precision.
+    facts = {"evalset": plan.evalset, "precision": plan.precision}
+    return baseline.Run(plan.protocol, models, {**(environment or {}), **facts})
 
 
-def compare(plan: Plan, records: Sequence[Record]) -> Record | None:
-    """The run beside the baseline that was asked for; None where none was.
+def compare(plan: Plan, records: Sequence[CaseRecord]) -> ComparisonsRecord | None:
+    """Return the run compared with the plan's baseline; None if the plan has none.
 
-    Returns:
-        The settings, and under ``cases`` one judged record a case; there is at least one, so
-        that a run that compared nothing cannot pass.
+    There is at least one comparison, so that a run that compared nothing cannot pass.
     """
     if plan.compare is None or plan.baseline_run is None:
         return None
-    cases = regression.compare(kept_run(plan, records), plan.baseline_run, plan.regression)
-    if not cases:
+    comparisons = regression.compare(baseline_of(plan, records), plan.baseline_run, plan.regression)
+    if not comparisons:
         text = f"nothing was measured that baseline {plan.compare} could be compared with"
-        cases = [_failed(Reason.BASELINE_MISMATCH, text)]
-    # Baselines that do not say were kept when there was float32 alone.
+        judgement = Judgement(Verdict.FAIL, Reason.BASELINE_MISMATCH, text)
+        comparisons = [ComparisonRecord(**judged_fields(judgement))]
+    # Baselines without a precision are from when float32 was the only one.
     precision = {
         "here": plan.precision,
         "baseline": plan.baseline_run.environment.get("precision", "float32"),
     }
-    return regression.comparison_summary(cases, plan.compare.stem, plan.regression, precision)
+    return regression.comparison_summary(comparisons, plan.compare.stem, plan.regression, precision)
 
 
-def follow(plan: Plan, records: Sequence[Record], results: Record, *, interrupted: bool) -> Record:
-    """Keeps a run as a baseline and writes bounds, where that was asked for.
+def follow(plan: Plan, records: Sequence[CaseRecord], results: Json, *, interrupted: bool) -> Json:
+    """Save a run as a baseline and update bounds, as the plan says.
 
     Args:
-        plan: What the run was asked for.
-        records: Of its cases.
-        results: What it found, as ``results.json`` will have it.
-        interrupted: Whether it was ended before its end.
+        plan: The plan of the run.
+        records: The records of its cases.
+        results: The content of ``results.json``.
+        interrupted: Whether the run was interrupted.
 
     Returns:
         The results with what was done, under ``followup``; with a failure as their verdict
-        where something was not.
+        if any of it could not be done.
     """
-    done: Record = {"saved": None, "updates": [], "unwritten": None, "problems": []}
+    done: Json = {"saved": None, "updates": [], "unwritten": None, "problems": []}
     if plan.save is not None:
         try:
-            _require_whole(f"baseline {plan.save!r} is not saved", results, interrupted=interrupted)
+            _require_complete(
+                f"baseline {plan.save!r} is not saved", results, interrupted=interrupted
+            )
             done["saved"] = str(shortest(save(plan, records, results)))
         except GateError as error:
             results = failed(results, Reason.BASELINE_FAILED, str(error))
             done["problems"].append(str(error))
     if plan.update is not None:
         try:
-            _require_whole("no bound is written", results, interrupted=interrupted)
+            _require_complete("no bound is written", results, interrupted=interrupted)
             done["updates"] = update(plan, results)
             if not done["updates"]:
                 every = plan.update == "all"
-                done["unwritten"] = unchanged_reason(plan.thresholds, results["cases"], every=every)
+                done["unwritten"] = unchanged_reason(
+                    plan.thresholds, results["measurements"], every=every
+                )
         except GateError as error:
             results = failed(results, Reason.UPDATE_FAILED, str(error))
             done["problems"].append(str(error))
     return results | {"followup": done}
 
 
-def _require_whole(what: str, results: Record, *, interrupted: bool) -> None:
+def _require_complete(consequence: str, results: Json, *, interrupted: bool) -> None:
     if interrupted:
-        raise GateError(f"{what}: the run was interrupted; run it to its end")
+        raise GateError(f"{consequence}: the run was interrupted; run it to its end")
     if results["reason"] == Reason.INCONSISTENT:
-        raise GateError(f"{what}: {results['message']}")
+        raise GateError(f"{consequence}: {results['message']}")
 
 
-def save(plan: Plan, records: Sequence[Record], results: Record) -> Path:
-    """Keeps the run as a baseline.
+def save(plan: Plan, records: Sequence[CaseRecord], results: Json) -> Path:
+    """Save the run as a baseline.
 
     Raises:
-        GateError: A part of the run is missing, it failed beside the baseline it was held
-            against, or the file cannot be written.
+        GateError: A part of the run is missing, it failed the comparison with its baseline, or
+            the file cannot be written.
     """
+    measurements = results["measurements"]
     missing = [
-        case
-        for case in results["cases"]
-        if not case["metrics"] and case["reason"] != Reason.WEIGHTS_ABSENT
+        each
+        for each in measurements
+        if not each["metrics"] and each["reason"] != Reason.WEIGHTS_ABSENT
     ]
-    if missing or not any(case["metrics"] for case in results["cases"]):
+    if missing or not any(each["metrics"] for each in measurements):
         raise GateError(
-            f"baseline {plan.save!r} is not saved: {len(missing)} of {len(results['cases'])}"
+            f"baseline {plan.save!r} is not saved: {len(missing)} of {len(measurements)}"
             " measurements are missing; save a run of all the cases"
         )
-    compared = results["comparison"]
-    if compared and any(case["verdict"] == Verdict.FAIL for case in compared["cases"]):
-        # Else the next run would be held against what this one lost, and pass.
+    comparison = results["comparison"]
+    if comparison and any(each["verdict"] == Verdict.FAIL for each in comparison["comparisons"]):
+        # Otherwise the next run would be compared with this regression, and pass.
         raise GateError(
-            f"baseline {plan.save!r} is not saved: this run failed beside baseline"
-            f" {compared['baseline']}; to accept it, save it without --robustness-compare"
+            f"baseline {plan.save!r} is not saved: this run failed the comparison with baseline"
+            f" {comparison['baseline']}; to accept it, save it without --robustness-compare"
         )
-    run = kept_run(plan, records, results["environment"])
+    run = baseline_of(plan, records, results["environment"])
     return baseline.save(run, plan.baselines, str(plan.save))
 
 
-def update(plan: Plan, results: Record) -> list[Record]:
-    """Writes bounds to the thresholds file; says what it changed and what it refused.
+def update(plan: Plan, results: Json) -> list[Json]:
+    """Write bounds to the thresholds file; return what was changed or refused.
 
     Raises:
         GateError: The file cannot be edited or written.
@@ -132,28 +163,26 @@ def update(plan: Plan, results: Record) -> list[Record]:
         for model in results["protocol"]["models"]
     }
     stamp = Stamp(weights, datetime.now(UTC).date().isoformat())
-    text, changes = updated(plan.thresholds, results["cases"], stamp, every=plan.update == "all")
+    text, changes = updated(
+        plan.thresholds, results["measurements"], stamp, every=plan.update == "all"
+    )
     if any(change.done for change in changes):
-        # A link stays a link: what it points to is written.
+        # A symbolic link stays one: its target is written.
         path = plan.thresholds.path.resolve()
         try:
             if not os.access(path, os.W_OK):
-                # A file that is to stay as it is could be replaced still.
+                # Replacing a read-only file would succeed.
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             write_whole(path, text.encode())
         except OSError as error:
             raise GateError(
                 f"thresholds file {path} cannot be written: {error.strerror}; nothing was changed"
             ) from error
-    return [asdict(change) for change in changes]
+    return [encode(change) for change in changes]
 
 
-def failed(results: Record, reason: Reason, message: str) -> Record:
-    """The results of a run that failed in what follows it, unless it had failed before."""
+def failed(results: Json, reason: Reason, message: str) -> Json:
+    """Return the results with a failed follow-up as their verdict, unless they failed before."""
     if results["verdict"] == Verdict.FAIL:
         return results
-    return results | _failed(reason, message)
-
-
-def _failed(reason: Reason, message: str) -> Record:
-    return judgement_record(Judgement(Verdict.FAIL, reason, message))
+    return results | encode(Judgement(Verdict.FAIL, reason, message))

@@ -1,12 +1,11 @@
-"""The gate: what a run measures, made once and kept while it runs."""
+"""The gate: loads models and the evaluation set once, and measures cases."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from robustness import encoder as encoders
 from robustness.activity import peak_device_memory, peak_memory
@@ -24,29 +23,35 @@ from robustness.profile import LOADING, READING, Profile
 from robustness.progress import Stream
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
-    Record,
-    bound_record,
-    cell_record,
-    curve_record,
-    estimate_record,
+    Activity,
+    BoundRecord,
+    CaseRecord,
+    CurvePoint,
+    EstimateRecord,
+    EvaluationSetProtocol,
+    MeasurementRecord,
+    ModelProtocol,
+    Protocol,
+    Queries,
+    Ranking,
+    encode,
     number,
-    protocol_record,
-    ranking_record,
+    unmeasured,
 )
-from robustness.thresholds import CHANCE, DIRECTIONS, Bound, Cell
+from robustness.thresholds import CHANCE, DIRECTIONS, Bound, MeasurementKey
 from robustness.verdict import judge, judge_failure
 
 Measured = dict[str, Measurement]
-"""A measurement, by direction."""
+"""Measurements by direction."""
 
 
 class Gate:
-    """Loads what is asked for at the first use, once a process, and measures cases.
+    """Measures the cases of a run; loads each model and the evaluation set once per process.
 
     Args:
-        plan: What the run was asked for.
-        stream: Where to show how far long work is, if it is a terminal.
-        profile: Where the time is counted.
+        plan: The plan of the run.
+        stream: Stream for progress bars; shown if it is a terminal.
+        profile: Profile that the time is added to.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class Gate:
 
     @cached_property
     def store(self) -> Store:
-        """Where embeddings are kept."""
+        """The embedding store."""
         return Store(self.plan.store)
 
     @cached_property
@@ -78,7 +83,7 @@ class Gate:
         return choose_device(self.plan.device)
 
     def subject(self, model: str) -> Subject:
-        """A model on the evaluation set; a failure to load it is not tried again.
+        """Return a model with the evaluation set; a failure to load it is not retried.
 
         Raises:
             GateError: The model, its weights or the evaluation set cannot be used.
@@ -114,7 +119,7 @@ class Gate:
         )
 
     def load(self, model: str, weights: Path | None = None) -> DualEncoder:
-        """Loads a model as the plan says, or from another checkpoint.
+        """Load a model as planned, or from another checkpoint.
 
         Raises:
             GateError: The model or its weights cannot be used.
@@ -128,159 +133,181 @@ class Gate:
 
     # --- cases -----------------------------------------------------------------------
 
-    def run(self, case: Case) -> Record:
-        """Measures and judges a case.
+    def run(self, case: Case) -> CaseRecord:
+        """Measure and judge a case.
 
-        Returns:
-            The record: ``cells``, one a fill and direction, each judged; ``curve``, what
-            the controller needs to draw the case's point of the degradation curve; and
-            ``protocol``, what the measurement rests on.
+        A measurement that fails does not raise: its record says why.
         """
-        cells = self.plan.cells(case)
-        failure = None
+        keys = self.plan.measurements(case)
         try:
             subject = self.subject(case.model)
-            subject.prepare(self.occlusion(cell) for cell in cells)
-            # Both directions come of one measurement.
+            subject.prepare(self.occlusion(key) for key in keys)
+            # One measurement has both directions.
             measured = {
-                cell.fill: subject.measure(self.occlusion(cell))
-                for cell in cells
-                if cell.direction == DIRECTIONS[0]
+                key.fill: subject.measure(self.occlusion(key))
+                for key in keys
+                if key.direction == DIRECTIONS[0]
             }
         except GateError as error:
             failure = judge_failure(error, optional=self.plan.models[case.model].optional)
-        if failure:
-            records = [self._unmeasured(cell, failure) for cell in cells]
-            return {"case": case.id, "cells": records, "curve": [], "protocol": {}}
-        return {
-            "case": case.id,
-            "cells": [self._judged(subject, cell, measured[cell.fill]) for cell in cells],
-            "curve": [curve_record(cell, measured[cell.fill][cell.direction]) for cell in cells],
-            "protocol": self.protocol(case.model),
-            **self._queries(subject, cells, measured),
-        }
+            return CaseRecord(case.id, tuple(self._unmeasured(key, failure) for key in keys))
+        needs_ranks = self.plan.needs_ranks
+        results = [(key, measured[key.fill][key.direction]) for key in keys]
+        return CaseRecord(
+            case=case.id,
+            measurements=tuple(self._judged(subject, key, measured[key.fill]) for key in keys),
+            curve=tuple(
+                CurvePoint(key.fill, key.direction, result.headline) for key, result in results
+            ),
+            protocol=self.protocol(case.model),
+            ranks=tuple(Ranking.of(key, result.counts) for key, result in results)
+            if needs_ranks
+            else (),
+            queries=_queries(subject) if needs_ranks else None,
+        )
 
-    def _queries(
-        self, subject: Subject, cells: Sequence[Cell], measured: Mapping[str, Measured]
-    ) -> Record:
-        """The ranks of every query, where the run is kept or compared."""
-        if not self.plan.needs_ranks:
-            return {}
-        return {
-            "ranks": [
-                ranking_record(cell, measured[cell.fill][cell.direction].counts) for cell in cells
-            ],
-            "queries": {
-                "measured_on": {
-                    "images and reports": subject.evalset.fingerprint,
-                    "text policy": asdict(subject.encoder.text_policy),
-                },
-                "patients": [pair.patient_id for pair in subject.evalset.pairs],
-                "text_of_image": subject.matching.text_of_image.tolist(),
-            },
-        }
+    def _unmeasured(self, key: MeasurementKey, judgement: Judgement) -> MeasurementRecord:
+        bounds = self.plan.thresholds.bounds(key, self.plan.evalset_kind)
+        return unmeasured(self.plan, key, bounds, judgement)
 
-    def _unmeasured(self, cell: Cell, judgement: Judgement) -> Record:
-        bounds = self.plan.thresholds.bounds(cell, self.plan.evalset_kind)
-        return cell_record(self.plan, cell, bounds, judgement)
-
-    def _judged(self, subject: Subject, cell: Cell, measured: Measured) -> Record:
-        measurement = measured[cell.direction]
-        bounds = self.plan.thresholds.bounds(cell, self.evalset.name)
+    def _judged(
+        self, subject: Subject, key: MeasurementKey, measured: Measured
+    ) -> MeasurementRecord:
+        measurement = measured[key.direction]
+        bounds = self.plan.thresholds.bounds(key, self.evalset.name)
         references = {CHANCE: measurement.chance}
         try:
-            references |= self._references(subject, cell, bounds)
+            references |= self._references(subject, key, bounds)
             judgement = judge(
                 measurement.estimates, bounds, references, gallery=measurement.counts.gallery_size
             )
         except GateError as error:
             judgement = Judgement(Verdict.FAIL, Reason.REFERENCE_FAILED, str(error))
-        if cell.level == 0 and (constant := _constant(measured)):
+        if key.level == 0 and (constant := _constant(measured)):
             judgement = Judgement(Verdict.FAIL, Reason.SCORES_CONSTANT, constant)
-        if not measurement.hidden >= cell.level / 2:
-            # Of small images a low level is less than a pixel: what is measured is near clean.
+        if not measurement.hidden >= key.level / 2:
+            # In small images a low level is less than a pixel, so the images are nearly clean.
             text = (
-                f"{measurement.hidden:.3g} of the images' area is hidden where {cell.level:g} is"
+                f"{measurement.hidden:.3g} of the images' area is hidden where {key.level:g} is"
                 " asked for; the images are too small for that level"
             )
             judgement = Judgement(Verdict.FAIL, Reason.NOTHING_HIDDEN, text)
-        return cell_record(self.plan, cell, bounds, judgement) | {
-            "n": measurement.n,
-            "labelled": measurement.labelled,
-            "metrics": {
-                name: estimate_record(estimate) for name, estimate in measurement.estimates.items()
+        return replace(
+            unmeasured(self.plan, key, bounds, judgement),
+            n=measurement.n,
+            labelled=measurement.labelled,
+            metrics={
+                name: EstimateRecord.of(estimate)
+                for name, estimate in measurement.estimates.items()
             },
-            "chance": {name: number(value) for name, value in measurement.chance.items()},
-            "hidden": measurement.hidden,
-            "bounds": [bound_record(bound, references) for bound in bounds],
-        }
+            chance={name: number(value) for name, value in measurement.chance.items()},
+            hidden=measurement.hidden,
+            bounds=tuple(BoundRecord.of(bound, references) for bound in bounds),
+        )
 
     def _references(
-        self, subject: Subject, cell: Cell, bounds: Sequence[Bound]
+        self, subject: Subject, key: MeasurementKey, bounds: Sequence[Bound]
     ) -> dict[str, dict[str, float]]:
-        """The metrics of the other models that a cell's bounds refer to.
+        """Return the metrics of the other models that the bounds refer to.
 
         Raises:
             GateError: Such a model cannot be measured, or not on the same images.
         """
         names = {bound.reference for bound in bounds} - {None, CHANCE}
-        return {name: self._reference(subject, cell, name) for name in sorted(filter(None, names))}
+        return {name: self._reference(subject, key, name) for name in sorted(filter(None, names))}
 
-    def _reference(self, subject: Subject, cell: Cell, name: str) -> dict[str, float]:
-        key = (name, cell.pattern, cell.fill, cell.level)
-        problem = f"{cell.model} cannot be held against {name}"
+    def _reference(self, subject: Subject, key: MeasurementKey, name: str) -> dict[str, float]:
+        cached = (name, key.pattern, key.fill, key.level)
+        problem = f"{key.model} cannot be compared with {name}"
         try:
             other = self.subject(name)
-            if key not in self._measured:
-                case = Case(cell.model, cell.pattern, cell.level)
-                other.prepare(self.occlusion(each) for each in self.plan.cells(case))
-                self._measured[key] = other.measure(self.occlusion(cell))
+            if cached not in self._measured:
+                case = Case(key.model, key.pattern, key.level)
+                other.prepare(self.occlusion(each) for each in self.plan.measurements(case))
+                self._measured[cached] = other.measure(self.occlusion(key))
         except GateError as error:
             raise GateError(f"{problem}: {error}") from error
         if other.evalset.fingerprint != subject.evalset.fingerprint:
             raise GateError(
-                f"{problem}: the one is measured on {len(subject.evalset)} images, the other on"
-                f" {len(other.evalset)}, since they read other sections of the reports"
+                f"{problem}: {key.model} is measured on {len(subject.evalset)} images, {name} on"
+                f" {len(other.evalset)}, since they read different sections of the reports"
             )
-        estimates = self._measured[key][cell.direction].estimates
+        estimates = self._measured[cached][key.direction].estimates
         return {metric: estimate.value for metric, estimate in estimates.items()}
 
-    def occlusion(self, cell: Cell) -> Occlusion:
-        """What is hidden in a measurement."""
-        return Occlusion(cell.pattern, cell.level, cell.fill, self.plan.thresholds.seed)
+    def occlusion(self, key: MeasurementKey) -> Occlusion:
+        """Return the occlusion of a measurement."""
+        return Occlusion(key.pattern, key.level, key.fill, self.plan.thresholds.seed)
 
-    def protocol(self, model: str) -> Record:
-        """What a model's measurements rest on, beside the plan."""
-        return protocol_record(self.plan, model, self.evalset, self.subject(model))
+    def protocol(self, model: str) -> Protocol:
+        """Return the facts that a model's measurements rest on, besides the plan."""
+        return _protocol(self.plan, model, self.evalset, self.subject(model))
 
-    def activity(self) -> dict[str, Any]:
-        """What this process did so far, for the timing block."""
-        # What could not be made is not made here once more: a case has reported it.
+    def activity(self) -> Activity:
+        """Return what this process did so far, for the timing block."""
+        # Read what exists: a property that failed to be made must not be made again here.
         made = vars(self)
-        counts = made["store"].counts if "store" in made else StoreCounts()
-        return {
-            "thresholds": self.plan.thresholds.sha256,
-            "device": made.get("device"),
-            "model_loads": self.model_loads,
-            "store": asdict(counts),
-            "profile": self.profile.record(),
-            "peak_memory_mb": peak_memory(),
-            "peak_device_memory_mb": peak_device_memory(made.get("device")),
-            "fingerprints": {
-                name: [subject.encoder.fingerprint, subject.evalset.fingerprint]
+        return Activity(
+            thresholds=self.plan.thresholds.sha256,
+            device=made.get("device"),
+            model_loads=self.model_loads,
+            store=made["store"].counts if "store" in made else StoreCounts(),
+            profile=self.profile.rounded(),
+            peak_memory_mb=peak_memory(),
+            peak_device_memory_mb=peak_device_memory(made.get("device")),
+            fingerprints={
+                name: (subject.encoder.fingerprint, subject.evalset.fingerprint)
                 for name, subject in self._subjects.items()
             },
-        }
+        )
+
+
+def _queries(subject: Subject) -> Queries:
+    return Queries(
+        measured_on={
+            "images and reports": subject.evalset.fingerprint,
+            "text policy": encode(subject.encoder.text_policy),
+        },
+        patients=tuple(pair.patient_id for pair in subject.evalset.pairs),
+        text_of_image=tuple(subject.matching.text_of_image.tolist()),
+    )
+
+
+def _protocol(plan: Plan, model: str, evalset: EvaluationSet, subject: Subject) -> Protocol:
+    entry, encoder = plan.models[model], subject.encoder
+    excluded = dict(evalset.excluded_by_reason)
+    for exclusion in subject.excluded:
+        excluded[exclusion.reason] = excluded.get(exclusion.reason, 0) + 1
+    return Protocol(
+        EvaluationSetProtocol(
+            spec=plan.evalset,
+            fingerprint=evalset.fingerprint,
+            images=len(evalset),
+            studies=len({pair.study_id for pair in evalset.pairs}),
+            patients=len({pair.patient_id for pair in evalset.pairs}),
+            excluded=evalset.excluded_by_reason,
+            misnamed=evalset.misnamed,
+        ),
+        ModelProtocol(
+            name=model,
+            loader=entry.loader,
+            fingerprint=encoder.fingerprint,
+            embedding_dim=encoder.embedding_dim,
+            text_policy=encoder.text_policy,
+            options=dict(entry.options),
+            details=dict(encoder.details),
+            images=len(subject.evalset),
+            texts=len(subject.matching.texts),
+            excluded=excluded,
+        ),
+    )
 
 
 def _constant(measured: Measured) -> str:
-    """Why scores tell nothing apart, which no bound however low may pass on clean images."""
+    """Return a message if all scores are equal, which no bound may pass on clean images."""
     for direction, measurement in measured.items():
         counts = measurement.counts
         others = counts.gallery_size - counts.positives
         if others.any() and not counts.greater.any() and (counts.equal == others).all():
-            return (
-                f"{direction}: on clean images every candidate of every query has the same score;"
-                " the model tells nothing apart"
-            )
+            return f"{direction}: all scores are identical on clean images (collapsed embeddings)"
     return ""

@@ -1,4 +1,4 @@
-"""What pytest's report of a case takes along to the process that reports the run."""
+"""Attach case records to pytest reports, so that they reach the xdist controller."""
 
 from __future__ import annotations
 
@@ -13,75 +13,78 @@ from robustness.options import plan_of
 if TYPE_CHECKING:
     from robustness.gate import Gate
     from robustness.plan import Plan
-    from robustness.results import Record
+    from robustness.results import AnyRecord, Json
 
-_SAID = {"verdict", "reason", "message"}
-_OF_CELL = {"fill", "direction", "metrics", *_SAID}
-_OF_PROPERTY = {"model", "property", "occlusion", "examples", "room", *_SAID}
+_RECORD: pytest.StashKey[tuple[AnyRecord, Json]] = pytest.StashKey()
+"""The record, and its JSON with the activity of the process."""
 
-_RECORD: pytest.StashKey[Record] = pytest.StashKey()
-_BROKEN: pytest.StashKey[str] = pytest.StashKey()
+_ERROR: pytest.StashKey[str] = pytest.StashKey()
 
 
-def keep(item: pytest.Item, gate: Gate, record: Record) -> None:
-    """Keeps a case's record, with what its process did so far, until its report is made.
+def keep(item: pytest.Item, gate: Gate, record: AnyRecord) -> None:
+    """Keep a case's record, with the activity of its process, until its report is made.
 
     Raises:
-        TypeError: It is of no planned case, or nothing that could be told.
+        TypeError: This is not a record of a planned case or property.
     """
-    if not _of_plan(plan_of(item.config), record):
-        raise TypeError(
-            "robustness_record takes the record of a planned case, as robustness_gate.run(case)"
-            " makes it, or {'property': RECORD} of a search; this is neither"
-        )
-    item.stash[_RECORD] = record | {"activity": gate.activity()}
-
-
-def _of_plan(plan: Plan, record: Record) -> bool:
-    """Whether a record names a case or property of the plan, and has what every report reads."""
-    from robustness.plan import PROPERTIES
+    from robustness.results import PropertyRecord
 
     try:
-        if "property" in record:
-            mine = record["property"]
-            known = mine["model"] in plan.models and mine["property"] in PROPERTIES
-            return known and mine.keys() >= _OF_PROPERTY
-        known = record["case"] in {case.id for case in plan.cases}
-        return known and all(cell.keys() >= _OF_CELL for cell in record["cells"])
+        planned = _is_planned(plan_of(item.config), record)
+        kind = "property" if isinstance(record, PropertyRecord) else "case"
+        message = {kind: record.to_json()} if planned else {}
     except (LookupError, TypeError, AttributeError):
-        return False
+        message = {}
+    if not message:
+        raise TypeError(
+            "robustness_record takes the record of a planned case, as robustness_gate.run(case)"
+            " returns it, or that of a property search; this is neither"
+        )
+    item.stash[_RECORD] = record, {**message, "activity": gate.activity().to_json()}
+
+
+def _is_planned(plan: Plan, record: object) -> bool:
+    from robustness.plan import PROPERTIES
+    from robustness.results import CaseRecord, MeasurementRecord, PropertyRecord
+
+    if isinstance(record, PropertyRecord):
+        return record.model in plan.models and record.property in PROPERTIES
+    return (
+        isinstance(record, CaseRecord)
+        and record.case in {case.id for case in plan.cases}
+        and all(isinstance(each, MeasurementRecord) for each in record.measurements)
+    )
 
 
 def shorten(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Has the error of a case shown from a user's code on, unless all of it was asked for."""
-    whole = item.config.getoption("fulltrace", default=False)
-    if call.excinfo is not None and is_suite_item(item) and not whole:
+    """Cut a case's traceback to the frames of user code, unless ``--full-trace`` is set."""
+    full = item.config.getoption("fulltrace", default=False)
+    if call.excinfo is not None and is_suite_item(item) and not full:
         call.excinfo.traceback = user_frames(call.excinfo.traceback)
 
 
-def tell(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
-    """Adds to a report what the results are made of; it crosses xdist's processes.
+def attach(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
+    """Attach a case's record to its report, as JSON: xdist serialises plain values only.
 
     Args:
         item: The test.
         call: Its setup, its call or its teardown.
-        report: The ``pytest.TestReport`` of that.
+        report: The ``pytest.TestReport`` of that call.
     """
     if uses_gate(item):
         report.robustness_measures = True
     if not (is_gate_item(item) and isinstance(item, pytest.Function)):
         return
     from robustness.report import case_properties
-    from robustness.results import fails, said_of
+    from robustness.results import error_line, fails
 
     report.robustness_name = case_name(item)
-    record = item.stash.get(_RECORD, None)
+    record, message = item.stash.get(_RECORD, (None, None))
     if report.failed and not (record and fails(record)):
-        item.stash[_BROKEN] = said_of(call)
-    report.robustness_broken = item.stash.get(_BROKEN, "")
+        item.stash[_ERROR] = error_line(call)
+    report.robustness_broken = item.stash.get(_ERROR, "")
     if call.when == "call":
-        report.robustness_record = record
+        report.robustness_record = message
     if call.when != "setup" and (record or report.robustness_broken):
-        # Of these reports, JUnit reads the last.
-        told = None if report.robustness_broken else record
-        report.user_properties += case_properties(told)
+        # JUnit reads the last of a case's reports.
+        report.user_properties += case_properties(None if report.robustness_broken else record)

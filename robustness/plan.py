@@ -19,7 +19,7 @@ from robustness.perturbation.occlusion import SCHEMA
 from robustness.thresholds import (
     DIRECTIONS,
     REGRESSION_METRICS,
-    Cell,
+    MeasurementKey,
     ModelEntry,
     Regression,
     Thresholds,
@@ -140,10 +140,10 @@ class Plan:
             for level in self.thresholds.levels
         ]
 
-    def cells(self, case: Case) -> list[Cell]:
+    def measurements(self, case: Case) -> list[MeasurementKey]:
         """Return the measurements of a case."""
         return [
-            Cell(case.model, case.pattern, fill, case.level, direction)
+            MeasurementKey(case.model, case.pattern, fill, case.level, direction)
             for fill in self.thresholds.fills
             for direction in DIRECTIONS
         ]

@@ -12,7 +12,7 @@ from robustness import collection, options, outcomes, preflight, process, report
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
-    from robustness.results import Record
+    from robustness.results import AnyRecord
 
 
 # --- options ---------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
 @pytest.fixture
 def robustness_record(
     request: pytest.FixtureRequest, robustness_gate: Gate
-) -> Callable[[Record], None]:
+) -> Callable[[AnyRecord], None]:
     """Provide the function that adds a case's record to the results of the run."""
     return partial(outcomes.keep, request.node, robustness_gate)
 
@@ -104,7 +104,7 @@ def pytest_runtest_makereport(
     """Attach the case's record to its report, so that it reaches the controller."""
     outcomes.shorten(item, call)
     report = yield
-    outcomes.tell(item, call, report)
+    outcomes.attach(item, call, report)
     return report
 
 

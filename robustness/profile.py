@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 STARTING = "starting"
 READING = "reading the set"
@@ -87,28 +86,24 @@ class Profile:
             phase.items += done
             self._inner[-1] += elapsed
 
-    def record(self) -> dict[str, Any]:
-        """Return the phases as JSON values."""
+    def rounded(self) -> dict[str, Phase]:
+        """Return the phases with their seconds rounded to milliseconds."""
         return {
-            name: {"seconds": round(phase.seconds, 3), "items": phase.items}
-            for name, phase in self.phases.items()
+            name: Phase(round(phase.seconds, 3), phase.items) for name, phase in self.phases.items()
         }
 
 
-def added(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sum the profiles of several processes, in the order of :data:`PHASES`.
+def added(profiles: Iterable[Mapping[str, Phase]]) -> dict[str, Phase]:
+    """Return the sum of the profiles of several processes, in the order of a run.
 
     Args:
-        records: Results of :meth:`Profile.record`.
+        profiles: The phases of each process, see :meth:`Profile.rounded`.
     """
-    records = list(records)
-    names = dict.fromkeys([*PHASES, *(name for record in records for name in record)])
-    by_name = {name: [record[name] for record in records if name in record] for name in names}
-    return {
-        name: {
-            "seconds": round(sum(phase["seconds"] for phase in phases), 3),
-            "items": sum(phase["items"] for phase in phases),
-        }
-        for name, phases in by_name.items()
-        if phases
-    }
+    profiles = list(profiles)
+    total: dict[str, Phase] = {}
+    for name in dict.fromkeys([*PHASES, *(name for each in profiles for name in each)]):
+        phases = [each[name] for each in profiles if name in each]
+        if phases:
+            seconds = round(sum(phase.seconds for phase in phases), 3)
+            total[name] = Phase(seconds, sum(phase.items for phase in phases))
+    return total

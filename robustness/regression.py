@@ -5,7 +5,7 @@ Runs in the controller under pytest-xdist, so nothing here imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,7 +20,13 @@ from robustness.paired import (
     upper_limit,
 )
 from robustness.reasons import Judgement, Reason, Verdict
-from robustness.results import Record, judgement_record, number
+from robustness.results import (
+    ComparisonRecord,
+    ComparisonsRecord,
+    EstimateRecord,
+    judged_fields,
+    number,
+)
 from robustness.thresholds import ALPHA, Regression
 from robustness.verdict import judge_regression
 
@@ -28,7 +34,7 @@ Coordinates = tuple[str, str, str, float]
 """Model, pattern, fill and level of a comparison; both directions share them."""
 
 
-def compare(run: Run, baseline: Run, settings: Regression) -> list[Record]:
+def compare(run: Run, baseline: Run, settings: Regression) -> list[ComparisonRecord]:
     """Compare a run with its baseline.
 
     Args:
@@ -40,7 +46,7 @@ def compare(run: Run, baseline: Run, settings: Regression) -> list[Record]:
         One record with a verdict per model, pattern, fill and level; a single record for a
         model that cannot be compared.
     """
-    mismatches: list[Record] = []
+    mismatches: list[ComparisonRecord] = []
     comparisons: dict[Coordinates, PairedComparison] = {}
     for model, own in run.models.items():
         differing = differences(run, baseline, model)
@@ -93,18 +99,18 @@ def _answers(run: ModelRun, keys: list[Key], settings: Regression) -> dict[str, 
     return {key.direction: Answers.of(run.ranks[key], settings.metric) for key in keys}
 
 
-def _mismatch_record(model: str, differing: list[str]) -> Record:
+def _mismatch_record(model: str, differing: list[str]) -> ComparisonRecord:
     judgement = Judgement(
         Verdict.FAIL,
         Reason.BASELINE_MISMATCH,
         f"{model} cannot be compared with the baseline: {'; '.join(differing)}",
     )
-    return {"model": model, **judgement_record(judgement)}
+    return ComparisonRecord(model=model, **judged_fields(judgement))
 
 
 def _record(
     at: Coordinates, comparison: PairedComparison, settings: Regression, cases: int, gallery: int
-) -> Record:
+) -> ComparisonRecord:
     model, pattern, fill, level = at
     low, high = comparison.limits()
     # The smallest detectable drop is always that of the regression test, in both modes.
@@ -112,21 +118,21 @@ def _record(
     judgement = judge_regression(comparison, settings, cases=cases, gallery=gallery)
     vacuous = judgement.reason is Reason.COMPARISON_VACUOUS
     smallest = smallest_drop(comparison, cases=cases, alpha=alpha, margin=settings.margin)
-    return {
-        "model": model,
-        "pattern": pattern,
-        "fill": fill,
-        "level": level,
-        "n": comparison.n,
-        "patients": comparison.clusters,
-        "drop": {"value": comparison.drop, "low": number(low), "high": number(high)},
-        "drops": comparison.drops,
-        "p": comparison.p,
-        "adjusted_p": comparison.adjusted_p,
-        "smallest_drop": None if vacuous else number(smallest),
-        "not_excluded": _not_excluded(comparison, settings, cases),
-        **judgement_record(judgement),
-    }
+    return ComparisonRecord(
+        model=model,
+        pattern=pattern,
+        fill=fill,
+        level=level,
+        n=comparison.n,
+        patients=comparison.clusters,
+        drop=EstimateRecord(comparison.drop, number(low), number(high)),
+        drops=comparison.drops,
+        p=comparison.p,
+        adjusted_p=comparison.adjusted_p,
+        smallest_drop=None if vacuous else number(smallest),
+        not_excluded=_not_excluded(comparison, settings, cases),
+        **judged_fields(judgement),
+    )
 
 
 def _not_excluded(comparison: PairedComparison, settings: Regression, cases: int) -> float | None:
@@ -137,16 +143,26 @@ def _not_excluded(comparison: PairedComparison, settings: Regression, cases: int
 
 
 def comparison_summary(
-    records: list[Record], baseline: str, settings: Regression, precision: Mapping[str, str]
-) -> Record:
-    """Return the comparison block of ``results.json``."""
-    return {
-        "baseline": baseline,
-        "precision": dict(precision),
-        "mode": settings.mode,
-        "metric": settings.metric,
-        "margin": settings.margin,
-        "alpha": settings.family_alpha,
-        "test": "sign flips of patients' log ranks, both directions, Holm over the cases",
-        "cases": records,
-    }
+    records: Sequence[ComparisonRecord],
+    baseline: str,
+    settings: Regression,
+    precision: Mapping[str, str],
+) -> ComparisonsRecord:
+    """Return the comparison with a baseline as ``results.json`` has it.
+
+    Args:
+        records: The comparisons.
+        baseline: Name of the baseline.
+        settings: The settings they were judged by.
+        precision: Precision of the forward passes, ``here`` and in the ``baseline``.
+    """
+    return ComparisonsRecord(
+        baseline=baseline,
+        precision=dict(precision),
+        mode=settings.mode,
+        metric=settings.metric,
+        margin=settings.margin,
+        alpha=settings.family_alpha,
+        test="sign flips of patients' log ranks, both directions, Holm over the cases",
+        comparisons=tuple(records),
+    )

@@ -98,20 +98,20 @@ class Controller:
         found = self._collected()
         if report.when == "setup":
             found.add_setup(report.duration)
-        record = getattr(report, "robustness_record", None)
+        record, added = getattr(report, "robustness_record", None), None
         if record is not None:
             worker = getattr(report, "worker_id", "main")
-            found.add(record, worker=worker, seconds=report.duration)
+            added = found.add(record, worker=worker, seconds=report.duration)
         elif report.when == "call" and report.passed:
             found.add_silent(name)
         if report.robustness_broken:
-            found.add_broken(name, report.robustness_broken)
-        elif record is not None and report.failed:
+            found.add_error(name, report.robustness_broken)
+        elif added is not None and report.failed:
             from robustness.report import say_once
 
             # This hook runs last: JUnit has read the report, and the terminal prints it later.
             text = str(report.longrepr)
-            shorter = say_once(text, record, name, self._shown_causes)
+            shorter = say_once(text, added, name, self._shown_causes)
             if shorter != text:
                 report.longrepr = shorter
 

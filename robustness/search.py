@@ -21,7 +21,7 @@ from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.progress import progress
 from robustness.reasons import PASSED, Judgement, Reason, Verdict
-from robustness.results import Record, judgement_record, number
+from robustness.results import PropertyRecord, judged_fields, number, unsearched
 from robustness.strategies import MIN_LEVEL, occlusions
 from robustness.thresholds import Properties
 from robustness.vacuity import blind_upper_bound, vacuous_reason
@@ -48,7 +48,7 @@ Check = Callable[["Subject", Properties, Occlusion], float]
 """Returns the distance to a violation, at least 0; raises _BrokenError if there is one."""
 
 
-def search(gate: Gate, model: str, name: str) -> Record:
+def search(gate: Gate, model: str, name: str) -> PropertyRecord:
     """Search for an occlusion that breaks a property of a model.
 
     The plan's seed makes the search reproducible. An occlusion that breaks the property is
@@ -60,11 +60,8 @@ def search(gate: Gate, model: str, name: str) -> Record:
         name: A name of :data:`robustness.plan.PROPERTIES`.
 
     Returns:
-        A record: model, property, verdict, reason, message, ``occlusion`` (the one that breaks
-        the property, or null), ``examples`` (the number tried) and ``room`` (the smallest
-        distance to a violation).
+        The record, with the occlusion that breaks the property, if any.
     """
-    record: Record = {"model": model, "property": name, "occlusion": None}
     try:
         subject = gate.subject(model)
         properties = gate.plan.thresholds.properties
@@ -84,11 +81,15 @@ def search(gate: Gate, model: str, name: str) -> Record:
             finding.judgement = Judgement(Verdict.FAIL, Reason.PROPERTY_VACUOUS, why)
     except GateError as error:
         failure = judge_failure(error, optional=gate.plan.models[model].optional)
-        return record | judgement_record(failure) | {"examples": 0, "room": None}
-    if finding.broken is not None:
-        record["occlusion"] = str(finding.broken)
-    tried = {"examples": finding.examples, "room": number(finding.room)}
-    return record | judgement_record(finding.judgement) | tried
+        return unsearched(model, name, failure)
+    return PropertyRecord(
+        model=model,
+        property=name,
+        occlusion=None if finding.broken is None else str(finding.broken),
+        **judged_fields(finding.judgement),
+        examples=finding.examples,
+        room=number(finding.room),
+    )
 
 
 @dataclass(slots=True)
@@ -164,8 +165,8 @@ def _search(
 def _measured(gate: Gate, model: str) -> list[Occlusion]:
     """Return the distinct occlusions of a model's cases, without the clean images."""
     cases = [case for case in gate.plan.cases if case.model == model and case.level > 0]
-    cells = (cell for case in cases for cell in gate.plan.cells(case))
-    return list(dict.fromkeys(map(gate.occlusion, cells)))
+    keys = (key for case in cases for key in gate.plan.measurements(case))
+    return list(dict.fromkeys(map(gate.occlusion, keys)))
 
 
 def _subset(subject: Subject, properties: Properties) -> list[int]:

@@ -64,7 +64,7 @@ def assert_cases_agree(repository, results):
     # The run's own case, and the nameless one of a test that was interrupted.
     told = {name: mine for name, mine in told.items() if name not in {"verdict", None}}
     expected = {}
-    for cell in results["cases"]:
+    for cell in results["measurements"]:
         name = f"test_occlusion[{cell['model']}-{cell['pattern']}-{100 * cell['level']:g}]"
         place = f"{cell['fill']}.{cell['direction']}"
         mine = expected.setdefault(name, {})
@@ -86,7 +86,7 @@ def assert_cases_agree(repository, results):
 
 def assert_comparisons_agree(of_run, page, terminal, comparison):
     """Each case beside the baseline has one verdict, one reason and one fall everywhere."""
-    cases = comparison["cases"] if comparison else []
+    cases = comparison["comparisons"] if comparison else []
     told = {name: value for name, value in of_run.items() if ".baseline" in name}
     expected = {}
     for case in cases:

@@ -70,7 +70,7 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
     counts = {name: verdicts.count(name) for name in ("pass", "fail", "not_measured")}
     evalset = {"spec": "phantom:48", "fingerprint": "ab" * 32, "images": 48, "studies": 47}
     return {
-        "schema": "robustness-results-1",
+        "schema": "robustness-results-2",
         "verdict": "fail" if failed else "pass",
         "reason": failed["reason"] if failed else "ok",
         "message": f"measurements and properties: {counts['pass']} passed",
@@ -79,7 +79,7 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
             "failed": counts["fail"],
             "not_measured": counts["not_measured"],
         },
-        "cases": cells,
+        "measurements": cells,
         "curves": [],
         "properties": properties,
         "comparison": None,
@@ -172,7 +172,7 @@ def comparison(*cases, **changes):
         "metric": "hit@10",
         "margin": 0.01,
         "alpha": 0.001,
-        "cases": list(cases),
+        "comparisons": list(cases),
         **changes,
     }
 

@@ -94,7 +94,7 @@ SABOTAGES = {
         Sabotage("no_record", "a case passes and reports nothing", "record_missing"),
         Sabotage(
             "malformed_record",
-            "a record does not say how many queries there were",
+            "a record has text for the number of queries",
             "record_malformed",
         ),
         Sabotage("missing_metric", "the metric of a bound is not reported", "metric_missing"),

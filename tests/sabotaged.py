@@ -127,17 +127,27 @@ def killed(weights=None, device="cpu"):
 
 RECORDING = """
 import pytest
+from dataclasses import replace
+
+def tampered(record):
+    data = record.to_json()
+    cells = data.get("measurements", [])
+    own = data if "property" in data else {}
+    level = cells[0]["level"] if cells else None
+    TAMPER
+    return type(record).from_json(data)
+
+@pytest.fixture
+def robustness_gate(robustness_gate, monkeypatch):
+    run = robustness_gate.run
+    monkeypatch.setattr(robustness_gate, "run", lambda case: tampered(run(case)))
+    return robustness_gate
+
 @pytest.fixture
 def robustness_record(robustness_record):
-    def keep(record):
-        cells, own = record.get("cells", []), record.get("property", {})
-        level = cells[0]["level"] if cells else None
-        report = robustness_record
-        MEDDLE
-        report(record)
-    return keep
+    return lambda record: robustness_record(tampered(record) if "room" in dir(record) else record)
 """
-"""A repository's conftest.py that meddles with the records of its cases."""
+"""A repository's conftest.py that tampers with the records of its cases."""
 
 
 def sabotage_of(item):
@@ -154,8 +164,9 @@ class Sabotaged:
         self.path, self.edit, self.pytester = repository.path, repository.edit, pytester
         self.seen = False
 
-    def meddle(self, line):
-        (self.path / "conftest.py").write_text(RECORDING.replace("MEDDLE", line))
+    def tamper(self, line):
+        """Run a line on every record, where ``data`` is its JSON."""
+        (self.path / "conftest.py").write_text(RECORDING.replace("TAMPER", line))
 
     def run(self, *arguments, apart=False):
         run = self.pytester.runpytest_subprocess

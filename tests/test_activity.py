@@ -11,15 +11,22 @@ import pytest
 
 from robustness import activity
 from robustness.activity import peak_device_memory, peak_memory, profile_of
+from robustness.embedding import StoreCounts
+from robustness.profile import Phase
+from robustness.results import Activity
 
 
 def process(phases=None, memory=100.0, device_memory=None):
-    profile = {name: {"seconds": s, "items": n} for name, (s, n) in (phases or {}).items()}
-    return {
-        "profile": profile,
-        "peak_memory_mb": memory,
-        "peak_device_memory_mb": device_memory,
-    }
+    return Activity(
+        thresholds="",
+        device="cpu",
+        model_loads=0,
+        store=StoreCounts(),
+        profile={name: Phase(*phase) for name, phase in (phases or {}).items()},
+        peak_memory_mb=memory,
+        peak_device_memory_mb=device_memory,
+        fingerprints={},
+    )
 
 
 def test_a_run_of_two_processes():

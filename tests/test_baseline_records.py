@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from test_baseline import DIRECTIONS, assert_equal_runs, counts, make_run, model_run
 
-from robustness.baseline import Key, ModelRun, Run, differences, find, from_records, load, save
+from robustness.baseline import Key, ModelRun, Run, differences, find, load, save
 from robustness.counts import RankCounts
+from robustness.encoder import TextPolicy
 from robustness.errors import BaselineError, UsageError
+from robustness.followup import baseline_of
 from robustness.ranking import rank_counts
-
-KEYS = ("pattern", "fill", "level", "direction")
+from robustness.results import (
+    CaseRecord,
+    EvaluationSetProtocol,
+    ModelProtocol,
+    Protocol,
+    Queries,
+    Ranking,
+)
 
 
 def several(seed=0, n=5):
@@ -25,26 +34,27 @@ def several(seed=0, n=5):
 
 
 def record(model="phantom", levels=(0.0,), fingerprint="abc", **changes):
-    """Return a case's record as the gate reports it, with the rank counts of both directions."""
-    rankings = [
-        {
-            **dict(zip(KEYS, ("square", "black", level, direction), strict=True)),
-            "gallery_size": 9,
-            "counts": {k: v.tolist() for k, v in several(int(100 * level)).arrays().items()},
-        }
-        for level in levels
-        for direction in ("image_to_report", "report_to_image")
-    ]
-    return {
-        "cells": [{"model": model}, {"model": model}],
-        "ranks": rankings,
-        "queries": {
-            "measured_on": {"set": "s"},
-            "patients": list("abcde"),
-            "text_of_image": [0, 1, 2, 3, 4],
-        },
-        "protocol": {"model": {"fingerprint": fingerprint}},
-    } | changes
+    """Return a case as the gate reports it, with the ranks of both directions."""
+    evalset = EvaluationSetProtocol("phantom:5", "s", 5, 5, 5, {}, {})
+    policy = TextPolicy(("findings",), 160, "cut")
+    own = ModelProtocol(model, "my:load", fingerprint, 8, policy, {}, {}, 5, 5, {})
+    return replace(
+        CaseRecord(
+            case=f"{model}-square-{levels[0]:g}",
+            measurements=(),
+            protocol=Protocol(evalset, own),
+            ranks=tuple(
+                Ranking("square", "black", level, direction, several(int(100 * level)))
+                for level in levels
+                for direction in DIRECTIONS
+            ),
+            queries=Queries({"set": "s"}, tuple("abcde"), (0, 1, 2, 3, 4)),
+        ),
+        **changes,
+    )
+
+
+PLAN = SimpleNamespace(protocol={"seed": 3}, evalset="phantom:5", precision="float32")
 
 
 # --- from records ------------------------------------------------------------------------
@@ -53,15 +63,14 @@ def record(model="phantom", levels=(0.0,), fingerprint="abc", **changes):
 def test_the_cases_of_a_model_are_merged():
     records = [
         record(levels=(0.0,)),
-        record("clip", levels=(0.0,), fingerprint="def", cells=[{"model": "clip"}]),
-        {"property": {"verdict": "pass"}},
+        record("clip", levels=(0.0,), fingerprint="def"),
         record(levels=(0.3, 0.5)),
-        record("late", ranks=None),
-        record("absent", ranks=[]),
+        record("late", ranks=(), queries=None),
+        CaseRecord("absent-square-0", ()),
     ]
-    run = from_records(records, {"seed": 3}, {"device": "cpu"})
+    run = baseline_of(PLAN, records, {"device": "cpu"})
     assert run.protocol == {"seed": 3}
-    assert run.environment == {"device": "cpu"}
+    assert run.environment == {"device": "cpu", "evalset": "phantom:5", "precision": "float32"}
     assert list(run.models) == ["phantom", "clip"]
     own = run.models["phantom"]
     assert own.fingerprint == "abc"
@@ -81,13 +90,14 @@ def test_the_cases_of_a_model_are_merged():
             assert ranks.arrays()[part].tolist() == array.tolist()
 
 
-def test_a_run_from_records_can_be_saved(tmp_path):
-    run = from_records([record(levels=(0.0, 0.3))], {"seed": 3}, {})
+def test_what_is_read_from_records_is_kept(tmp_path):
+    sent = json.loads(json.dumps(record(levels=(0.0, 0.3)).to_json()))
+    run = baseline_of(PLAN, [CaseRecord.from_json(sent)])
     assert_equal_runs(run, load(save(run, tmp_path, "main")))
 
 
-def test_no_records_give_a_run_without_models():
-    assert from_records([], {"seed": 3}, {}).models == {}
+def test_nothing_measured_is_a_run_without_models():
+    assert baseline_of(PLAN, []).models == {}
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32])

@@ -19,7 +19,8 @@ FULL = Path("/dev/full")
 """A device that is always full, on Linux."""
 
 RESULTS = {
-    "cases": [
+    "schema": "robustness-results-2",
+    "measurements": [
         {
             "model": "m",
             "pattern": "square",
@@ -34,7 +35,7 @@ RESULTS = {
             ("report_to_image", 0.0, 1.0),
             ("report_to_image", 0.3, None),
         ]
-    ]
+    ],
 }
 
 
@@ -105,17 +106,30 @@ def test_the_table_reads_the_default_results(tmp_path, monkeypatch, capsys):
     assert main(["table"]) == 0
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"cases": [{}]}', "\udcff"])
-def test_invalid_results_are_an_error_with_the_file(tmp_path, capsys, content):
+NOT_RESULTS = ["", "{", "[]", "null", "{}", '{"measurements": [{}]}', "\udcff"]
+
+
+@pytest.mark.parametrize("content", NOT_RESULTS)
+def test_what_is_no_result_is_named(tmp_path, capsys, content):
     file = tmp_path / "results.json"
     file.write_bytes(content.encode(errors="surrogateescape"))
     assert main(["table", str(file)]) == 2
-    message = one_line(capsys)
-    assert message.startswith(f"{file} is not the results.json of a run: ")
-    assert message.endswith("; run pytest -m robustness\n")
+    said = one_line(capsys)
+    assert said.startswith(f"{file} is not the results.json of a run: ")
+    assert said.endswith("; run pytest -m robustness\n")
 
 
-# --- errors and exit statuses ---------------------------------------------------------
+def test_results_of_an_earlier_schema_are_refused_in_one_line(tmp_path, capsys):
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps({"schema": "robustness-results-1", "cases": []}))
+    assert main(["table", str(file)]) == 2
+    assert one_line(capsys).endswith(
+        "results.json is not the results.json of a run: its schema is 'robustness-results-1', this"
+        " version reads 'robustness-results-2'; run pytest -m robustness\n"
+    )
+
+
+# --- mistakes, and how it ends ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ from robustness.paired import (
     smallest_drop,
     upper_limit,
 )
+from robustness.reasons import Reason, Verdict
 from robustness.regression import compare, comparison_summary
+from robustness.results import ComparisonRecord, EstimateRecord
 from robustness.thresholds import ALPHA, Regression
 
 
@@ -58,31 +60,33 @@ def test_a_record_contains_the_comparison(settings):
     records = compare(now, then, settings)
     assert len(records) == 2
     for record, found in zip(records, by_hand(now, then, settings), strict=True):
-        assert (record["model"], record["pattern"], record["fill"]) == (
+        assert (record.model, record.pattern, record.fill) == (
             "phantom",
             "square",
             "black",
         )
-        assert (record["n"], record["patients"]) == (dict.fromkeys(DIRECTIONS, N), N)
+        assert (record.n, record.patients) == (dict.fromkeys(DIRECTIONS, N), N)
         low, high = found.limits()
-        assert record["drop"] == {"value": found.drop, "low": low, "high": high}
-        assert record["drops"] == found.drops
-        assert (record["p"], record["adjusted_p"]) == (found.p, found.adjusted_p)
+        assert record.drop == EstimateRecord(found.drop, low, high)
+        assert record.drops == found.drops
+        assert (record.p, record.adjusted_p) == (found.p, found.adjusted_p)
         alpha = settings.family_alpha if settings.mode == "regression" else ALPHA
-        assert record["smallest_drop"] == smallest_drop(
+        assert record.smallest_drop == smallest_drop(
             found, cases=2, alpha=alpha, margin=settings.margin
         )
         strict = settings.mode == "non_inferiority"
         upper = upper_limit(found, cases=2, alpha=settings.family_alpha) if strict else None
-        assert record["not_excluded"] == upper
-    assert [record["level"] for record in records] == [0.0, 0.3]
-    assert json.loads(json.dumps(records)) == records
+        assert record.not_excluded == upper
+    assert [record.level for record in records] == [0.0, 0.3]
+    for record in records:
+        data = json.loads(json.dumps(record.to_json()))
+        assert ComparisonRecord.from_json(data) == record
 
 
 def test_an_undetectable_drop_is_null():
     """Six queries cannot detect any drop, and JSON has no infinity."""
     (record, _) = compare(a_run(n=6), a_run(n=6), Regression())
-    assert record["smallest_drop"] is None
+    assert record.smallest_drop is None
 
 
 def test_all_differences_are_reported():
@@ -90,11 +94,11 @@ def test_all_differences_are_reported():
     own = replace(now.models["phantom"], measured_on={"set": "t"})
     now = replace(now, protocol={"positives": "same_study"}, models={"phantom": own})
     (record,) = compare(now, then, Regression())
-    assert record["message"] == (
+    assert record.message == (
         "phantom cannot be compared with the baseline: positives is same_study here and"
         " identical_text in the baseline; set is t here and s in the baseline"
     )
-    assert record["model"] == "phantom"
+    assert record.model == "phantom"
 
 
 def test_a_run_without_models_has_no_comparison():
@@ -108,10 +112,10 @@ def test_two_models_are_one_family():
         for run in (a_run(0.06, seed=2), a_run(seed=3))
     ]
     records = compare(*both, Regression())
-    assert [(r["model"], r["level"]) for r in records] == [
+    assert [(r.model, r.level) for r in records] == [
         (model, level) for model in ("phantom", "other") for level in (0.0, 0.3)
     ]
-    assert all("Holm over 4 cases" in record["message"] for record in records)
+    assert all("Holm over 4 cases" in record.message for record in records)
 
 
 def test_patterns_fills_and_levels_are_separate_comparisons():
@@ -126,20 +130,21 @@ def test_patterns_fills_and_levels_are_separate_comparisons():
         return replace(run, models={"phantom": replace(own, ranks=ranks)})
 
     records = compare(spread(a_run(0.06, seed=2)), spread(a_run(seed=3)), Regression())
-    assert [(r["pattern"], r["fill"], r["level"]) for r in records] == [
+    assert [(r.pattern, r.fill, r.level) for r in records] == [
         (pattern, fill, level)
         for pattern in ("grid", "square")
         for fill in ("black", "grey")
         for level in (0.0, 0.3)
     ]
-    assert all(record["drops"].keys() == set(DIRECTIONS) for record in records)
-    assert "Holm over 8 cases" in records[0]["message"]
+    assert all(record.drops.keys() == set(DIRECTIONS) for record in records)
+    assert "Holm over 8 cases" in records[0].message
 
 
 def test_the_summary_describes_the_comparison():
     settings = Regression(mode="non_inferiority", metric="hit@5", margin=0.03)
     precision = {"here": "bfloat16", "baseline": "float32"}
-    summary = comparison_summary([{"model": "x"}], "0001_main", settings, precision)
+    refused = ComparisonRecord(model="x", verdict=Verdict.FAIL, reason=Reason.CRASHED, message="y")
+    summary = comparison_summary([refused], "0001_main", settings, precision)
     wanted = {
         "baseline": "0001_main",
         "precision": precision,
@@ -147,8 +152,9 @@ def test_the_summary_describes_the_comparison():
         "metric": "hit@5",
         "margin": 0.03,
         "alpha": 0.05,
-        "cases": [{"model": "x"}],
+        "comparisons": [{"model": "x", "verdict": "fail", "reason": "crashed", "message": "y"}],
     }
-    assert {name: summary[name] for name in wanted} == wanted
-    assert "sign flips" in summary["test"]
-    assert "Holm" in summary["test"]
+    data = summary.to_json()
+    assert {name: data[name] for name in wanted} == wanted
+    assert "sign flips" in summary.test
+    assert "Holm" in summary.test

@@ -248,7 +248,7 @@ def test_the_example_of_the_readme_runs(example, pytester):
     assert gate.ret == 1, "random weights are at chance"
     results = example.results()
     assert results["reason"] == "bound_missed"
-    assert {cell["model"] for cell in results["cases"]} == {"two_layers:load"}
+    assert {cell["model"] for cell in results["measurements"]} == {"two_layers:load"}
 
 
 def test_an_unknown_option_of_the_example_is_an_error(example):

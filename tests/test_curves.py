@@ -10,6 +10,8 @@ from scipy.integrate import trapezoid
 
 from robustness.curves import area_under_curve, degradation_curves, level_of_half_loss
 from robustness.metrics import retention
+from robustness.results import CurvePoint, EstimateRecord
+from robustness.statistics import Replicates
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))
@@ -120,19 +122,19 @@ def test_curves_of_a_models_records():
     black = ([0.8, 0.4, 0.0], [[0.8, 0.4, 0.2], [0.8, 0.6, 0.2], [0.6, 0.0, 0.0], [1.0, 0.2, 0.0]])
     points = [
         [
-            {"fill": fill, "direction": way, "value": value[i], "resampled": [r[i] for r in rows]}
+            CurvePoint(fill, way, Replicates(value[i], np.array([r[i] for r in rows])))
             for fill, way, (value, rows) in (("grey", "there", grey), ("black", "back", black))
         ]
         for i in range(len(levels))
     ]
     first, second = degradation_curves("mine", "grid", levels, points)
-    named = {"model": "mine", "pattern": "grid", "metric": "hit@10"}
-    assert first.items() >= (named | {"fill": "grey", "direction": "there"}).items()
-    assert second.items() >= (named | {"fill": "black", "direction": "back"}).items()
+    for curve, fill, way in ((first, "grey", "there"), (second, "black", "back")):
+        assert (curve.model, curve.pattern, curve.metric) == ("mine", "grid", "hit@10")
+        assert (curve.fill, curve.direction) == (fill, way)
     for found, (value, rows) in ((first, grey), (second, black)):
         areas = trapezoid([value, *rows], levels) / 0.4
         expected = {"value": areas[0], "low": areas[1:].min(), "high": areas[1:].max()}
-        assert found["area_under_curve"] == pytest.approx(expected)
-    assert first["level_of_half_loss"] == {"value": None, "low": 0.2, "high": None}
+        assert found.area_under_curve.to_json() == pytest.approx(expected)
+    assert first.level_of_half_loss == EstimateRecord(None, 0.2, None)
     expected = {"value": 0.2, "low": 0.1, "high": 0.3}
-    assert second["level_of_half_loss"] == pytest.approx(expected)
+    assert second.level_of_half_loss.to_json() == pytest.approx(expected)

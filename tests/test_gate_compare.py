@@ -32,7 +32,7 @@ def beside(small, folder):
 
 
 def compared(repository):
-    return repository.results()["comparison"]["cases"]
+    return repository.results()["comparison"]["comparisons"]
 
 
 # --- verdicts ------------------------------------------------------------------------------------
@@ -75,10 +75,10 @@ def test_worse_weights_that_keep_their_bounds_are_a_regression(small, beside, wo
 
 
 def test_the_drop_is_the_difference_of_the_metrics(small, beside, worse):
-    before = beside("--robustness-compare", *CLEAN) and small.results()["cases"]
+    before = beside("--robustness-compare", *CLEAN) and small.results()["measurements"]
     beside("--robustness-compare", worse, *CLEAN)
     (case,) = compared(small)
-    now = small.results()["cases"]
+    now = small.results()["measurements"]
     drops = {
         direction: of(before, direction) - of(now, direction)
         for direction in ("image_to_report", "report_to_image")
@@ -140,7 +140,7 @@ def test_workers_compare_the_same(small, beside, worse, pytester):
     beside("--robustness-compare", worse, "-k", "occlusion", "-n", "2", of=pytester.runpytest)
     assert small.results()["timing"]["processes"] == 2
     assert small.results()["comparison"] == expected
-    assert {case["reason"] for case in expected["cases"]} == {"regression"}
+    assert {case["reason"] for case in expected["comparisons"]} == {"regression"}
 
 
 def test_a_part_of_the_cases_is_compared_and_is_no_pass(small, beside):

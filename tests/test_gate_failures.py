@@ -130,7 +130,7 @@ def test_a_part_of_the_cases_is_no_pass(repository):
     results = repository.results()
     assert (results["verdict"], results["reason"]) == ("fail", "not_run")
     assert "not measured: 16 (not run: deselected or skipped)" in said(outcome)
-    assert sum(cell["verdict"] == "pass" for cell in results["cases"]) == 4
+    assert sum(cell["verdict"] == "pass" for cell in results["measurements"]) == 4
 
 
 def test_nothing_selected_is_no_pass(repository):
@@ -144,7 +144,11 @@ def test_nothing_selected_is_no_pass(repository):
     ("kind", "reason", "message"),
     [
         ("nan", "embedding_not_finite", "as NaN or infinite, the first 'phantom"),
-        ("constant", "scores_constant", "the model tells nothing apart"),
+        (
+            "constant",
+            "scores_constant",
+            "all scores are identical on clean images (collapsed embeddings)",
+        ),
         ("shape", "embedding_malformed", "the contract is torch.float32 of shape"),
         ("double", "embedding_malformed", "as torch.float64 of shape"),
         ("tuple_", "embedding_malformed", "images as a tuple; the contract is torch.float32 of"),
@@ -161,7 +165,9 @@ def test_models_that_go_wrong(changed, kind, reason, message):
     assert_no_traceback(text)
     results = changed.results()
     assert (results["verdict"], results["reason"]) == ("fail", reason)
-    assert not any(cell["verdict"] == "pass" for cell in results["cases"]) or kind == "constant"
+    assert (
+        not any(cell["verdict"] == "pass" for cell in results["measurements"]) or kind == "constant"
+    )
 
 
 def test_a_module_that_is_not_there(repository):
@@ -176,7 +182,7 @@ def test_a_loader_with_a_bug_shows_its_traceback_and_fails(changed):
     assert outcome.ret == 1
     assert "a bug in the loader" in said(outcome)
     assert changed.results()["reason"] == "crashed"
-    messages = {case["message"] for case in changed.results()["cases"]}
+    messages = {case["message"] for case in changed.results()["measurements"]}
     assert all(m.endswith("see its failure: RuntimeError: a bug in the loader") for m in messages)
 
 
@@ -192,7 +198,7 @@ def test_a_worker_that_dies(changed, pytester):
     assert outcome.ret != 0
     results = changed.results()
     assert results["verdict"] == "fail"
-    assert not any(cell["verdict"] == "pass" for cell in results["cases"])
+    assert not any(cell["verdict"] == "pass" for cell in results["measurements"])
 
 
 @pytest.mark.parametrize("optional", [True, False])

@@ -139,7 +139,7 @@ def test_bounds_on_label_agreement_are_held(repository):
     loaded = evalset.load("phantom:48")
     assert all(pair.labels is not None for pair in loaded.pairs)
     texts = {evalset.normalise(pair.report.text(evalset.SECTIONS[2:])) for pair in loaded.pairs}
-    for cell in results["cases"]:
+    for cell in results["measurements"]:
         assert (cell["verdict"], cell["reason"]) == ("pass", "ok"), cell["message"]
         expected = {"image_to_report": 48, "report_to_image": len(texts)}[cell["direction"]]
         assert cell["labelled"] == cell["n"] == expected
@@ -156,7 +156,7 @@ def test_a_bound_on_label_agreement_that_is_missed(repository):
     outcome = repository.gate("-k", "phantom-square-30")
     assert outcome.ret == 1
     assert "precision@5 is 0." in said(outcome)
-    cells = [cell for cell in repository.results()["cases"] if cell["n"]]
+    cells = [cell for cell in repository.results()["measurements"] if cell["n"]]
     assert len(cells) == 4
     assert {cell["reason"] for cell in cells} == {"bound_missed"}
 
@@ -188,7 +188,7 @@ def test_a_bound_on_label_agreement_fails_where_labels_say_nothing(repository, b
         f"{name} is not a number here (labels tell no two images of this evaluation set apart),"
         f" so bound {bound} (line 11) cannot be held"
     ) in text
-    cells = [cell for cell in repository.results()["cases"] if cell["metrics"]]
+    cells = [cell for cell in repository.results()["measurements"] if cell["metrics"]]
     assert len(cells) == 4
     for cell in cells:
         assert (cell["verdict"], cell["reason"]) == ("fail", "no_labels")
@@ -202,6 +202,6 @@ def test_the_labelled_queries_are_counted(repository):
     table = write_manifest(repository.path, labels)
     repository.edit("evalset: phantom:48", f"evalset: manifest:{table}")
     repository.gate("-k", "phantom-square-0")
-    cells = [cell for cell in repository.results()["cases"] if cell["metrics"]]
+    cells = [cell for cell in repository.results()["measurements"] if cell["metrics"]]
     assert cells
     assert {(cell["labelled"], cell["n"]) for cell in cells} == {(12, 16)}

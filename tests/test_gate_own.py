@@ -25,7 +25,7 @@ def test_a_teardown_that_breaks_in_one_round_of_two(small, pytester, beside):
     outcome.assert_outcomes(passed=12, errors=6)
     results = small.results()
     assert (outcome.ret, results["verdict"], results["reason"]) == (1, "fail", "crashed")
-    assert all("ValueError: torn" in cell["message"] for cell in results["cases"])
+    assert all("ValueError: torn" in cell["message"] for cell in results["measurements"])
     assert results["summary"] == {"passed": 0, "failed": 8, "not_measured": 0}
     assert "verdict: FAIL" in said(outcome)
     assert "page: .robustness/report/report.html" in said(outcome)
@@ -76,35 +76,56 @@ def test_paths_are_the_command_line_s_where_a_fixture_leaves_its_folder(small, p
     pytester.runpytest_inprocess("test_mine.py").assert_outcomes(passed=1)
 
 
-MEDDLED = """
+TAMPERED = """
 import pytest
+from dataclasses import replace
 
 @pytest.fixture
 def robustness_record(robustness_record):
-    def told(record):
-        cell = record.get("cells", [{}])[0]
-        mine = record.get("property")
-        MEDDLE
+    def keep(record):
+        case, own = hasattr(record, "case"), hasattr(record, "room")
+        TAMPER
         robustness_record(record)
-    return told
+    return keep
+"""
+
+
+MISSED = """
+import pytest
+from dataclasses import replace
+from robustness.errors import Code
+from robustness.reasons import Verdict
+
+@pytest.fixture
+def robustness_gate(robustness_gate, monkeypatch):
+    run = robustness_gate.run
+    def missed(case):
+        record = run(case)
+        first, *rest = record.measurements
+        first = replace(
+            first, verdict=Verdict.FAIL, reason=Code.BOUND_MISSED, message="missed here"
+        )
+        return replace(record, measurements=(first, *rest))
+    monkeypatch.setattr(robustness_gate, "run", missed)
+    return robustness_gate
 """
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "record.pop('case', None)",
-        "record = dict(record, case='none-square-0')",
-        "cell.pop('verdict', None)",
+        "record = record.to_json()",
+        "record = replace(record, case='none-square-0') if case else record",
+        "record = replace(record, case=None) if case else record",
+        "record = replace(record, measurements=None) if case else record",
         "record = None",
-        "record['cells'] = [None]",
-        "mine and mine.pop('room')",
-        "mine and mine.update(property='none')",
-        "record['property'] = None",
+        "record = replace(record, measurements=(None,)) if case else record",
+        "record = replace(record, property='none') if own else record",
+        "record = replace(record, model=[]) if own else record",
     ],
 )
-def test_what_is_no_record_breaks_its_case_and_not_the_run(small, pytester, line):
-    pytester.makeconftest(MEDDLED.replace("MEDDLE", line))
+def test_an_invalid_record_fails_its_case_and_not_the_run(small, pytester, line):
+    pytester.makeconftest(TAMPERED.replace("TAMPER", line))
     outcome = small.gate()
     assert outcome.ret == 1
     assert "INTERNALERROR" not in said(outcome)
@@ -121,12 +142,13 @@ def test_of_two_modules_with_the_suite_the_one_that_fails_counts(small, pytester
     for name in order:
         pytester.mkpydir(name)
         (pytester.path / name / "test_release.py").write_text("from robustness.suite import *\n")
-    meddle = "cell and cell.update(verdict='fail', reason='bound_missed', message='missed here')"
-    (pytester.path / "a" / "conftest.py").write_text(MEDDLED.replace("MEDDLE", meddle))
+    (pytester.path / "a" / "conftest.py").write_text(MISSED)
     outcome = small.gate(*order)
     outcome.assert_outcomes(failed=2, passed=10)
     assert (outcome.ret, small.results()["reason"]) == (1, "bound_missed")
-    assert [cell["message"] == "missed here" for cell in small.results()["cases"]].count(True) == 2
+    assert [cell["message"] == "missed here" for cell in small.results()["measurements"]].count(
+        True
+    ) == 2
 
 
 # --- another's marker of the same name ----------------------------------------------------------

@@ -76,7 +76,7 @@ def test_the_precision_is_in_the_result_and_beside_the_baseline(repository, tmp_
     results = repository.results()
     assert results["protocol"]["precision"] == "bfloat16"
     assert results["comparison"]["precision"] == {"here": "bfloat16", "baseline": "float32"}
-    assert {case["reason"] for case in results["comparison"]["cases"]} <= {"ok", "regression"}
+    assert {case["reason"] for case in results["comparison"]["comparisons"]} <= {"ok", "regression"}
     assert "forward passes in bfloat16 here and in float32 in the baseline" in said(outcome)
     assert "bfloat16" in (repository.path / ".robustness/report/report.html").read_text()
 

@@ -132,9 +132,13 @@ def test_a_published_form_runs_end_to_end(
     assert_no_traceback(said(outcome))
     results = with_models.results()
     # Weights from a seed are near chance, where retention may be unknown; all is measured.
-    assert {cell["reason"] for cell in results["cases"]} <= {"ok", "bound_missed", "not_finite"}
-    assert all(cell["metrics"]["hit@10"]["value"] is not None for cell in results["cases"])
-    assert all(0 < cell["n"] <= STUDIES for cell in results["cases"])
+    assert {cell["reason"] for cell in results["measurements"]} <= {
+        "ok",
+        "bound_missed",
+        "not_finite",
+    }
+    assert all(cell["metrics"]["hit@10"]["value"] is not None for cell in results["measurements"])
+    assert all(0 < cell["n"] <= STUDIES for cell in results["measurements"])
     (model,) = results["protocol"]["models"]
     assert model["details"]["variant"] == variant
     assert model["text_policy"]["sections"]

@@ -15,7 +15,7 @@ def with_other(changed, kind, bound):
 
 
 def bound_of(results, text):
-    return [b for case in results["cases"] for b in case["bounds"] if b["text"] == text]
+    return [b for case in results["measurements"] for b in case["bounds"] if b["text"] == text]
 
 
 def test_no_worse_than_a_model_that_knows_nothing(changed):
@@ -23,7 +23,7 @@ def test_no_worse_than_a_model_that_knows_nothing(changed):
     assert outcome.ret == 0
     found = bound_of(changed.results(), "hit@10 >= other")
     assert len(found) == 8
-    chance = changed.results()["cases"][0]["chance"]["hit@10"]
+    chance = changed.results()["measurements"][0]["chance"]["hit@10"]
     assert all(abs(bound["limit"] - chance) < 0.02 for bound in found)
 
 
@@ -41,7 +41,7 @@ def test_times_chance(changed):
     outcome = with_other(changed, "constant", "hit@10 >= 2 * chance").gate()
     assert outcome.ret == 0
     results = changed.results()
-    for case in results["cases"]:
+    for case in results["measurements"]:
         for bound in case["bounds"]:
             if bound["text"] == "hit@10 >= 2 * chance":
                 assert bound["limit"] == pytest.approx(2 * case["chance"]["hit@10"])
@@ -51,11 +51,11 @@ def test_times_chance(changed):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("absent", "phantom cannot be held against other: weights of 'absent' are not here"),
-        ("nan", "phantom cannot be held against other: Changed embeds 1 of 48 images as NaN"),
+        ("absent", "phantom cannot be compared with other: weights of 'absent' are not here"),
+        ("nan", "phantom cannot be compared with other: Changed embeds 1 of 48 images as NaN"),
         (
             "missing",
-            "phantom cannot be held against other: model loader 'my_models:missing': module",
+            "phantom cannot be compared with other: model loader 'my_models:missing': module",
         ),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_reference_that_cannot_be_measured_fails(changed, kind, message):
     assert_no_traceback(text)
     results = changed.results()
     assert (results["verdict"], results["reason"]) == ("fail", "reference_failed")
-    failed = [case for case in results["cases"] if case["verdict"] == "fail"]
+    failed = [case for case in results["measurements"] if case["verdict"] == "fail"]
     assert {case["level"] for case in failed} == {0.3}
 
 
@@ -90,4 +90,4 @@ def load(weights=None, device="cpu"):
     outcome = changed.gate()
     assert outcome.ret == 1
     assert changed.results()["reason"] == "reference_failed"
-    assert "phantom cannot be held against other: " in said(outcome)
+    assert "phantom cannot be compared with other: " in said(outcome)

@@ -30,7 +30,7 @@ def test_a_run_that_passes(repository):
 def test_results_hold_what_other_programs_read(repository):
     assert repository.gate("--robustness-report=out").ret == 0
     results = repository.results("out")
-    cells = results["cases"]
+    cells = results["measurements"]
     coordinates = [(c["model"], c["pattern"], c["fill"], c["level"], c["direction"]) for c in cells]
     assert len(set(coordinates)) == len(coordinates) == 2 * 2 * 2 * 2
     names = {
@@ -94,7 +94,7 @@ def test_numbers_equal_an_independent_computation(repository):
     ranks = (scores > scores[np.arange(48), right][:, None]).sum(axis=1) + 1
     (cell,) = [
         c
-        for c in repository.results()["cases"]
+        for c in repository.results()["measurements"]
         if (c["pattern"], c["fill"], c["level"]) == ("grid", "grey", 0.3)
         and c["direction"] == "image_to_report"
     ]
@@ -139,7 +139,7 @@ def test_batch_sizes_and_workers_change_nothing(repository, pytester, tmp_path, 
     assert outcome.ret == 0
     results = repository.results()
     assert results["verdict"] == expected["verdict"]
-    for cell, other in zip(results["cases"], expected["cases"], strict=True):
+    for cell, other in zip(results["measurements"], expected["measurements"], strict=True):
         for name, metric in cell["metrics"].items():
             if name.startswith(("hit", "recall", "mrr")):
                 assert abs(metric["value"] - other["metrics"][name]["value"]) <= 1 / cell["n"]
@@ -157,7 +157,7 @@ def test_real_radiographs_fail_plainly(repository, open_i):
     assert outcome.ret == 1
     results = repository.results()
     assert results["reason"] == "bound_missed"
-    clean = next(c for c in results["cases"] if c["level"] == 0)
+    clean = next(c for c in results["measurements"] if c["level"] == 0)
     assert clean["metrics"]["hit@10"]["value"] < 10 * clean["chance"]["hit@10"]
     excluded = results["protocol"]["evalset"]["excluded"]
     assert excluded["study without a frontal view"] > 0
@@ -172,7 +172,7 @@ def test_one_study_has_values_and_no_intervals(small, pytester, arguments):
     assert_no_traceback(said(outcome))
     results = small.results()
     assert results["reason"] == "bound_vacuous"
-    for cell in results["cases"]:
+    for cell in results["measurements"]:
         assert cell["metrics"]["hit@10"] == {"value": 1, "low": None, "high": None}
         assert cell["metrics"]["median_rank"] == {"value": 1, "low": None, "high": None}
     for curve in results["curves"]:

@@ -39,8 +39,8 @@ def test_what_is_kept_are_the_ranks_of_every_query(small):
     own = load(small.path / KEPT / "0001_main.safetensors").models["phantom"]
     assert own.fingerprint == results["protocol"]["models"][0]["fingerprint"]
     assert len(own.patients) == results["protocol"]["evalset"]["images"] == 48
-    assert len(own.ranks) == len(results["cases"]) == 4
-    for case in results["cases"]:
+    assert len(own.ranks) == len(results["measurements"]) == 4
+    for case in results["measurements"]:
         counts = own.ranks[Key("square", "black", case["level"], case["direction"])]
         assert not counts.equal.any(), "no tie among these scores"
         for k in (1, 5, 10):
@@ -115,7 +115,9 @@ def test_a_model_that_embeds_nan(changed):
     assert outcome.ret == 1
     assert_not_saved(changed, outcome, "16 of 16 measurements are missing")
     results = changed.results()
-    assert results["reason"] == results["cases"][0]["reason"], "what came first is the reason"
+    assert results["reason"] == results["measurements"][0]["reason"], (
+        "what came first is the reason"
+    )
 
 
 def test_one_model_of_two_that_fails(changed):
@@ -134,7 +136,7 @@ def test_a_run_that_fails_beside_its_baseline_does_not_take_its_place(small, wor
     assert small.results()["reason"] == "regression"
     (problem,) = small.results()["followup"]["problems"]
     assert problem == (
-        "baseline 'main' is not saved: this run failed beside baseline 0001_main; to accept"
+        "baseline 'main' is not saved: this run failed the comparison with baseline 0001_main; to accept"
         " it, save it without --robustness-compare"
     )
     assert kept(small) == ["0001_main.safetensors"]

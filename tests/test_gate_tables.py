@@ -55,8 +55,8 @@ def test_the_gate_measures_the_same_images_in_any_form(repository, monkeypatch):
         results = repository.results()
         about = results["protocol"]["evalset"]
         assert (about["spec"], about["images"], about["studies"]) == (spec, 48, 48)
-        assert {cell["evalset"] for cell in results["cases"]} == {spec}
-        return results["cases"], about["excluded"]
+        assert {cell["evalset"] for cell in results["measurements"]} == {spec}
+        return results["measurements"], about["excluded"]
 
     with monkeypatch.context() as without:
         for module in ("pyarrow", "datasets", "webdataset", "braceexpand", "pandas"):
@@ -64,14 +64,14 @@ def test_the_gate_measures_the_same_images_in_any_form(repository, monkeypatch):
         cases, excluded = measured(f"manifest:{table}")
     assert excluded == {NO_REPORT: 1, EMPTY: 1}
     # Masks are keyed by the image's id, which is the file's name here.
-    assert metrics(cases, {0}) == metrics(expected["cases"], {0})
+    assert metrics(cases, {0}) == metrics(expected["measurements"], {0})
 
     with monkeypatch.context() as without:
         for module in ("pyarrow", "datasets", "pandas"):
             without.setitem(sys.modules, module, None)
         cases, excluded = measured(f"webdataset:{repository.path}/{{0..1}}.tar")
     assert excluded == {NO_REPORT: 1}
-    assert metrics(cases, {0, 0.3}) == metrics(expected["cases"], {0, 0.3})
+    assert metrics(cases, {0, 0.3}) == metrics(expected["measurements"], {0, 0.3})
 
 
 def metrics(cases, levels):
@@ -146,11 +146,11 @@ def test_a_set_that_the_file_names_is_the_same_from_any_folder(in_a_folder, monk
     outcome = in_a_folder.gate("..", *asked, kept)
     assert outcome.ret == 0, said(outcome)
     there = in_a_folder.results()
-    assert [case["verdict"] for case in there["comparison"]["cases"]] == ["pass", "pass"]
+    assert [case["verdict"] for case in there["comparison"]["comparisons"]] == ["pass", "pass"]
     for results in (here, there):
         assert results["protocol"]["evalset"]["spec"] == SPEC
-        assert {cell["evalset"] for cell in results["cases"]} == {SPEC}
-    assert here["cases"] == there["cases"]
+        assert {cell["evalset"] for cell in results["measurements"]} == {SPEC}
+    assert here["measurements"] == there["measurements"]
     page = (in_a_folder.path / ".robustness" / "report" / "report.html").read_text()
     assert escape(SPEC) in page
     assert str(in_a_folder.path) not in page
@@ -224,7 +224,7 @@ def test_what_breaks_every_case_is_said_once_in_the_terminal(in_a_folder, pytest
     failures = [case.find("failure") for case in suite.findall("testcase")]
     assert [cause in failure.text for failure in failures] == [True] * 6
     results = in_a_folder.results()
-    judged = [*results["cases"], *results["properties"]]
+    judged = [*results["measurements"], *results["properties"]]
     assert [cause in each["message"] for each in judged] == [True] * 8
 
 

@@ -20,7 +20,7 @@ def test_a_run_of_everything_skips_the_timings_alone(small, pytester, store):
     counts = outcome.parseoutcomes()
     assert counts["skipped"] == 3
     assert not counts.keys() & {"errors", "failed"}
-    reason = "timings need pytest-benchmark, which was turned off or is not installed"
+    reason = "timings need pytest-benchmark, which is disabled or not installed"
     assert re.search(rf"^SKIPPED .*{reason}$", said(outcome), re.MULTILINE)
     assert small.results()["verdict"] == "pass"
 

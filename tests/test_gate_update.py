@@ -141,7 +141,7 @@ def test_a_bound_that_is_there_is_not_replaced_by_one_for_its_neighbours(small):
     small.gate("-k", "square-0")
     bounds = {
         (case["fill"], case["direction"]): [bound["limit"] for bound in case["bounds"]]
-        for case in small.results()["cases"]
+        for case in small.results()["measurements"]
         if case["level"] == 0
     }
     assert bounds["black", "image_to_report"] == [0.999]

@@ -99,7 +99,9 @@ def test_inputs_that_cannot_be_measured(repository, arguments, message):
     assert_no_traceback(text)
     results = repository.results()
     assert results["verdict"] == "fail"
-    assert not any(item["verdict"] == "pass" for item in results["cases"] + results["properties"])
+    assert not any(
+        item["verdict"] == "pass" for item in results["measurements"] + results["properties"]
+    )
 
 
 @pytest.mark.parametrize(

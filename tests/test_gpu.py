@@ -175,7 +175,9 @@ def test_a_published_model_takes_its_weights_down_there(device, tmp_path, precis
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_the_gate_finds_what_it_finds_on_the_cpu(device, repository, pytester, workers):
     def values():
-        return np.array([c["metrics"]["hit@10"]["value"] for c in repository.results()["cases"]])
+        return np.array(
+            [c["metrics"]["hit@10"]["value"] for c in repository.results()["measurements"]]
+        )
 
     assert repository.gate("--robustness-device=cpu").ret == 0
     expected = values()

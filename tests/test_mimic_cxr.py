@@ -277,7 +277,7 @@ def test_the_gate_measures_it_from_end_to_end(repository, collection):
     measured = results["protocol"]["evalset"]
     assert measured["images"] == len(selected)
     assert measured["excluded"] == reasons
-    cells = results["cases"]
+    cells = results["measurements"]
     assert len(cells) == 2 * 2
     by_labels = {f"{name}@{k}" for name in ("precision", "ndcg") for k in (1, 5, 10)}
     for cell in cells:

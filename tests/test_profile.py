@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robustness import profile
-from robustness.profile import FORWARD, IMAGES, OF_IMAGES, PHASES, RANKING, STORE, Profile, added
+from robustness.profile import (
+    FORWARD,
+    IMAGES,
+    OF_IMAGES,
+    PHASES,
+    RANKING,
+    STORE,
+    Phase,
+    Profile,
+    added,
+)
 
 
 class Clock:
@@ -40,7 +48,7 @@ def test_a_phase_counts_its_time_and_its_items():
         with measured.phase(RANKING, items):
             clock.passes(1.5)
         clock.passes(10)
-    assert measured.record() == {"ranking": {"seconds": 3.0, "items": 7}}
+    assert measured.rounded() == {"ranking": Phase(3.0, 7)}
 
 
 def test_an_inner_phase_takes_its_time_from_the_outer_one():
@@ -70,10 +78,7 @@ def test_a_failing_phase_counts_its_time_and_no_items():
 
     with pytest.raises(ValueError, match="broken"):
         fails()
-    assert measured.record() == {
-        IMAGES: {"seconds": 2.0, "items": 0},
-        STORE: {"seconds": 1.0, "items": 0},
-    }
+    assert measured.rounded() == {IMAGES: Phase(2.0, 0), STORE: Phase(1.0, 0)}
     with measured.phase(STORE, 1):
         clock.passes(1)
     assert measured.phases[STORE].seconds == 2, "the next phase is none of the failed one's"
@@ -113,16 +118,11 @@ def test_phases_add_up_to_what_was_spent_in_them(outermost, data):
 
 
 def test_profiles_of_processes_are_added_in_the_order_of_a_run():
-    first = {RANKING: {"seconds": 1.5, "items": 3}, STORE: {"seconds": 0.25, "items": 0}}
-    second = {IMAGES: {"seconds": 2.0, "items": 64}, RANKING: {"seconds": 0.5, "items": 4}}
+    first = {RANKING: Phase(1.5, 3), STORE: Phase(0.25, 0)}
+    second = {IMAGES: Phase(2.0, 64), RANKING: Phase(0.5, 4)}
     whole = added([first, second, {}])
-    assert json.dumps(whole) == json.dumps(
-        {
-            IMAGES: {"seconds": 2.0, "items": 64},
-            STORE: {"seconds": 0.25, "items": 0},
-            RANKING: {"seconds": 2.0, "items": 7},
-        }
-    )
+    expected = {IMAGES: Phase(2.0, 64), STORE: Phase(0.25, 0), RANKING: Phase(2.0, 7)}
+    assert list(whole.items()) == list(expected.items())
     assert added([]) == {}
 
 

@@ -105,7 +105,10 @@ def test_a_name_is_text_and_nothing_but_text(name):
             case(0.08, "fail", model=name, message=name), REFUSED | {"model": name}, baseline=name
         )
         whole["followup"] = {**NOTHING, "saved": name, "updates": [update(name)]}
-        whole["cases"], whole["properties"] = [cell(0.0, 0.9, model=name)], [prop("a", model=name)]
+        whole["measurements"], whole["properties"] = (
+            [cell(0.0, 0.9, model=name)],
+            [prop("a", model=name)],
+        )
         return Page(html(whole))
 
     shown, plain = of(name), of("plain")

@@ -48,7 +48,7 @@ def test_what_is_at_chance_has_nothing_to_lose(above, half):
 def test_what_has_no_interval_is_not_told_from_chance(half):
     """Such as a single study, found: it shows nothing either way."""
     found = results([cell(0.0, 1.0), cell(0.3, 1.0)])
-    for each in found["cases"]:
+    for each in found["measurements"]:
         each["metrics"]["hit@10"] = {"value": 1.0, "low": None, "high": None}
     area = {"value": 1.0, "low": None, "high": None}
     found["curves"] = [{**CURVE, "level_of_half_loss": half, "area_under_curve": area}]

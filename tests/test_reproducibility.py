@@ -56,7 +56,7 @@ def test_repeats_from_an_empty_store_are_equal_byte_for_byte(first, tmp_path, re
 def test_workers_and_batch_sizes_move_no_metric_by_more_than_a_query(first, tmp_path, arguments):
     results = run_gate(tmp_path, *arguments)
     assert results["verdict"] == first["verdict"]
-    for cell, other in zip(results["cases"], first["cases"], strict=True):
+    for cell, other in zip(results["measurements"], first["measurements"], strict=True):
         assert cell["verdict"] == other["verdict"]
         for name, metric in cell["metrics"].items():
             if name.startswith(("hit@", "recall@", "mrr")):

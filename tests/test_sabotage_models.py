@@ -32,7 +32,7 @@ REPLAY = "--robustness-replay=square:0:black:0"
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_a_model(sabotaged, model):
     sabotaged.caught(model=model)
-    verdicts = {cell["verdict"] for cell in sabotaged.repository.results()["cases"]}
+    verdicts = {cell["verdict"] for cell in sabotaged.repository.results()["measurements"]}
     assert "pass" not in verdicts or sabotaged.sabotage.code == "scores_constant"
 
 
@@ -60,7 +60,7 @@ def test_false_fingerprint(sabotaged):
     text = sabotaged.caught(model="phantom,my_sabotage:liar")
     assert "fingerprint collision (another model reports the same one), stale store" in text
     results = sabotaged.repository.results()
-    assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
+    assert {cell["verdict"] for cell in results["measurements"]} == {"pass"}
 
 
 def test_remembered_batch(sabotaged):
@@ -69,8 +69,8 @@ def test_remembered_batch(sabotaged):
     text = sabotaged.caught(store, model="my_sabotage:remembers")
     assert "of images under square:0.3:black:0 do not match Remembers" in text
     results = sabotaged.repository.results()
-    assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
-    assert all(cell["metrics"]["retention(mrr)"]["value"] == 1 for cell in results["cases"])
+    assert {cell["verdict"] for cell in results["measurements"]} == {"pass"}
+    assert all(cell["metrics"]["retention(mrr)"]["value"] == 1 for cell in results["measurements"])
 
 
 CHANGES = {
@@ -108,13 +108,13 @@ def test_fails_once(sabotaged):
     results = sabotaged.repository.results()
     verdicts = {p["property"]: p["verdict"] for p in results["properties"]}
     assert verdicts == dict.fromkeys(PROPERTIES, "pass") | {"bound": "fail"}
-    assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
+    assert {cell["verdict"] for cell in results["measurements"]} == {"pass"}
 
 
 def test_exits_once(sabotaged):
     assert "SystemExit: gone for a moment" in sabotaged.caught(model="my_sabotage:exits_once")
     results = sabotaged.repository.results()
-    assert {cell["verdict"] for cell in results["cases"]} == {"pass"}
+    assert {cell["verdict"] for cell in results["measurements"]} == {"pass"}
 
 
 def test_weights_truncated(sabotaged):
@@ -130,7 +130,7 @@ def test_weights_misnamed(sabotaged):
 def test_weights_withdrawn(sabotaged):
     sabotaged.edit("models.phantom:load}", "my_sabotage:withdrawn, optional: true}")
     text = sabotaged.caught(f"--robustness-store={sabotaged.path / 'own'}")
-    assert "phantom was measured in part, and its weights are said to be absent" in text
+    assert "phantom was measured in part, and its weights are reported as absent" in text
 
 
 def test_all_weights_missing(sabotaged):

@@ -7,32 +7,46 @@ import json
 import pytest
 from sabotage import SABOTAGES
 
-MEDDLING = {
+TAMPERING = {
     "fewer_measurements": "del cells[1:]",
     "fewer_queries": "for cell in cells: cell['n'] -= 1",
     "empty_level": "if level: del cells[:]",
-    "no_record": "if level: report = id",
-    "malformed_record": "for cell in cells: del cell['n']",
+    "malformed_record": (
+        "many = [replace(each, n='many') for each in getattr(record, 'measurements', ())];"
+        " return replace(record, measurements=tuple(many)) if many else record"
+    ),
     "missing_metric": "for cell in cells: del cell['metrics']['hit@5']",
     "nan_metric": "for cell in cells: cell['metrics']['hit@5']['value'] = float('nan')",
     "untried_property": "if own: own['examples'] = 0",
-    "missing_patients": "if cells: del record['queries']['patients'][0]",
-    "missing_resamples": "for each in record.get('curve', []): del each['resampled'][5:]",
-    "missing_ranks": "if cells: record['ranks'].pop()",
+    "missing_patients": "if cells: del data['queries']['patients'][0]",
+    "missing_resamples": "for each in data.get('curve', []): del each['resampled'][5:]",
+    "missing_ranks": "if cells: data['ranks'].pop()",
 }
 
 
-@pytest.mark.parametrize("line", MEDDLING.values(), ids=MEDDLING)
+@pytest.mark.parametrize("line", TAMPERING.values(), ids=TAMPERING)
 def test_a_record(sabotaged, line):
-    sabotaged.meddle(line)
+    sabotaged.tamper(line)
     sabotaged.caught("--robustness-save=kept")
     saved = list(sabotaged.path.glob(".robustness/baselines/*"))
     assert bool(saved) == (sabotaged.sabotage.name == "untried_property")
 
 
+def test_no_record(sabotaged):
+    (sabotaged.path / "conftest.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def robustness_record(robustness_record):\n"
+        "    return lambda record: None if getattr(record, 'case', '').endswith('-30')"
+        " else robustness_record(record)\n"
+    )
+    sabotaged.caught("--robustness-save=kept")
+    assert not list(sabotaged.path.glob(".robustness/baselines/*"))
+
+
 def test_dropped_bound(sabotaged):
     sabotaged.edit("hit@5 >= 0.4", "mrr >= 0.1, hit@1 >= 1")
-    sabotaged.meddle(
+    sabotaged.tamper(
         "for cell in cells: cell.update(verdict='pass', reason='ok', bounds=cell['bounds'][:1])"
     )
     sabotaged.caught()
@@ -40,13 +54,13 @@ def test_dropped_bound(sabotaged):
 
 def test_false_pass(sabotaged):
     sabotaged.edit("hit@5 >= 0.4", "hit@1 >= 1")
-    sabotaged.meddle("for cell in cells: cell.update(verdict='pass', reason='ok')")
+    sabotaged.tamper("for cell in cells: cell.update(verdict='pass', reason='ok')")
     sabotaged.caught()
 
 
 def test_forged_limit(sabotaged):
     sabotaged.edit("hit@5 >= 0.4", "hit@1 >= 1")
-    sabotaged.meddle(
+    sabotaged.tamper(
         "for cell in cells: cell.update(verdict='pass', reason='ok');"
         " cell['bounds'][0]['limit'] = 0"
     )
@@ -60,12 +74,12 @@ EXCUSES = {"false_excuse": "", "false_excuse_unmeasured": "; cell['metrics'] = {
 def test_an_excuse(sabotaged, kept):
     sabotaged.edit("hit@5 >= 0.4", "hit@1 >= 1")
     excuse = "verdict='not_measured', reason='weights_absent'"
-    sabotaged.meddle(f"for cell in cells * bool(level): cell.update({excuse}){kept}")
+    sabotaged.tamper(f"for cell in cells * bool(level): cell.update({excuse}){kept}")
     assert "only an optional model" in sabotaged.caught()
 
 
 def test_false_excuse_of_property(sabotaged):
-    sabotaged.meddle("if own: own.update(verdict='not_measured', reason='weights_absent')")
+    sabotaged.tamper("if own: own.update(verdict='not_measured', reason='weights_absent')")
     assert "only an optional model" in sabotaged.caught()
 
 
@@ -91,8 +105,8 @@ def test_nothing_hidden(sabotaged):
 
 
 def test_forged_ranks(sabotaged):
-    sabotaged.meddle(
-        "for each in record.get('ranks', []):"
+    sabotaged.tamper(
+        "for each in data.get('ranks', []):"
         " each['counts']['greater'] = [12] * len(each['counts']['greater'])"
     )
     assert "by the ranks reported" in sabotaged.caught("--robustness-save=kept")
@@ -161,7 +175,7 @@ def test_killed(sabotaged):
     sabotaged.caught(model="my_sabotage:killed", apart=True)
     assert not (report / "report.html").exists()
     results = sabotaged.repository.results()
-    assert {cell["verdict"] for cell in results["cases"]} == {"not_measured"}
+    assert {cell["verdict"] for cell in results["measurements"]} == {"not_measured"}
 
 
 def test_weights_replaced(sabotaged):
@@ -187,9 +201,9 @@ def test_thresholds_replaced(sabotaged):
 def test_two_sets(sabotaged):
     """What a process that read another set would report of its model."""
     sabotaged.edit("models:\n", "models:\n  other: {loader: models.phantom:load}\n")
-    sabotaged.meddle(
+    sabotaged.tamper(
         "if level is not None and cells[0]['model'] == 'other':"
-        " record['protocol']['evalset']['fingerprint'] = 'of another set'"
+        " data['protocol']['evalset']['fingerprint'] = 'of another set'"
     )
     assert "measured different things: the evaluation set" in sabotaged.caught()
 
@@ -221,4 +235,4 @@ def test_report_folder_taken(sabotaged):
 
 
 def test_every_record_is_in_the_table():
-    assert SABOTAGES.keys() >= MEDDLING.keys()
+    assert SABOTAGES.keys() >= TAMPERING.keys()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from robustness.errors import UsageError
-from robustness.thresholds import Bound, Cell, load
+from robustness.thresholds import Bound, MeasurementKey, load
 
 COMPLETE = """\
 version: 1
@@ -39,9 +39,9 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def cell(**changes) -> Cell:
+def cell(**changes) -> MeasurementKey:
     given = {"model": "phantom", "pattern": "grid", "fill": "grey", "level": 0.1}
-    return Cell(**(given | {"direction": "image_to_report"} | changes))
+    return MeasurementKey(**(given | {"direction": "image_to_report"} | changes))
 
 
 def texts(bounds: tuple[Bound, ...]) -> set[str]:

@@ -12,7 +12,7 @@ from robustness.errors import UsageError
 from robustness.metrics import RANGES
 from robustness.reasons import Reason, Verdict
 from robustness.statistics import Estimate
-from robustness.thresholds import Bound, Cell, load
+from robustness.thresholds import Bound, MeasurementKey, load
 from robustness.verdict import judge
 
 FILE = """\
@@ -26,10 +26,10 @@ bounds:
   - {{require: [hit@1 >= 0, {}]}}
 properties: {{bound: hit@10 >= 0.2}}
 """
-CELL = Cell("phantom", "square", "black", 0.0, "image_to_report")
+KEY = MeasurementKey("phantom", "square", "black", 0.0, "image_to_report")
 
 
-def read(tmp_path, text, cell=CELL):
+def read(tmp_path, text, cell=KEY):
     path = tmp_path / "thresholds.yaml"
     path.write_text(FILE.format(text))
     return load(path).bounds(cell, "phantom")[1:]
@@ -101,7 +101,7 @@ def test_a_rule_that_holds_a_model_against_itself_is_named(tmp_path):
 
 def test_a_model_is_not_held_against_itself(tmp_path):
     assert len(read(tmp_path, "hit@10 >= clip")) == 1
-    other = Cell("clip", "square", "black", 0.0, "image_to_report")
+    other = MeasurementKey("clip", "square", "black", 0.0, "image_to_report")
     assert read(tmp_path, "hit@10 >= clip", other) == ()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustness.errors import GateError
-from robustness.thresholds import Cell, Stamp, all_cells, load, updated
+from robustness.thresholds import MeasurementKey, Stamp, all_measurements, load, updated
 from robustness.thresholds._observed import observe
 
 FILE = """\
@@ -60,7 +60,7 @@ def case(cell, bounds, **metrics):
 def observed(thresholds, model="phantom"):
     """hit@10 and its interval fall with the level, and are lower for grey."""
     cells = []
-    for cell in all_cells(thresholds):
+    for cell in all_measurements(thresholds):
         if cell.model != model:
             continue
         value = 0.9 - cell.level - 0.05 * (cell.fill == "grey")
@@ -137,7 +137,9 @@ def test_what_is_written_is_read_and_holds(file):
     after = load(file)
     assert after.models == before.models
     for cell in observed(after):
-        place = Cell(*(cell[k] for k in ("model", "pattern", "fill", "level", "direction")))
+        place = MeasurementKey(
+            *(cell[k] for k in ("model", "pattern", "fill", "level", "direction"))
+        )
         mine = after.bounds(place, "phantom")
         assert mine
         for bound in mine:

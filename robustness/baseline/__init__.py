@@ -12,7 +12,6 @@ from robustness.baseline._values import (
     Run,
     check_protocol,
     differences,
-    from_records,
 )
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "check_protocol",
     "differences",
     "find",
-    "from_records",
     "load",
     "save",
 ]

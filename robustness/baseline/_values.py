@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -143,36 +143,3 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return text if len(text) <= 60 else f"{text[:12]}...{text[-12:]}"  # noqa: PLR2004
-
-
-def from_records(
-    records: Iterable[Mapping[str, Any]],
-    protocol: Mapping[str, Any],
-    environment: Mapping[str, Any],
-) -> Run:
-    """Collect a run from the records of its measured cases.
-
-    Args:
-        records: Records from :meth:`robustness.gate.Gate.run`; those without ``ranks`` are
-            skipped.
-        protocol: The protocol of the run.
-        environment: The environment of the run.
-    """
-    models: dict[str, ModelRun] = {}
-    for record in records:
-        if not record.get("ranks"):
-            continue
-        queries, name = record["queries"], record["cells"][0]["model"]
-        previous = models.get(name)
-        ranks = dict(previous.ranks) if previous else {}
-        for ranking in record["ranks"]:
-            key = Key(**{part.name: ranking[part.name] for part in fields(Key)})
-            ranks[key] = RankCounts.of(ranking["counts"], ranking["gallery_size"])
-        models[name] = ModelRun(
-            record["protocol"]["model"]["fingerprint"],
-            queries["measured_on"],
-            tuple(queries["patients"]),
-            np.array(queries["text_of_image"], np.int64),
-            ranks,
-        )
-    return Run(protocol, models, environment)

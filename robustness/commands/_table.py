@@ -44,9 +44,11 @@ def run(given: argparse.Namespace) -> int:
         UsageError: The file is not the results of a run.
     """
     from robustness.report import markdown
+    from robustness.results import require_schema
 
     try:
         results = json.loads(given.results.read_text(encoding="utf-8"))
+        require_schema(results)
         text = markdown(results, given.metric)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = {KeyError: f"key {error} is missing", TypeError: "it has another structure"}

@@ -24,7 +24,7 @@ def comparison_lines(comparison: Item | None) -> list[str]:
     """
     if comparison is None:
         return []
-    cases = worst_first(comparison["cases"])
+    cases = worst_first(comparison["comparisons"])
     compared = [case for case in cases if "drop" in case]
     failed = [case for case in cases if case["verdict"] == "fail"]
     passed = sum(case["verdict"] == "pass" for case in compared)

@@ -11,7 +11,7 @@ from robustness.errors import ReportError
 from robustness.files import write_whole
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.report._html import html
-from robustness.results import judgement_record
+from robustness.results import encode
 
 
 def write(results: dict[str, Any], directory: Path) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def unreported(
     results: dict[str, Any], message: str, reason: Reason = Reason.REPORT_FAILED
 ) -> dict[str, Any]:
     """The results of a run that failed since it could not say what it found."""
-    return results | judgement_record(Judgement(Verdict.FAIL, reason, message))
+    return results | encode(Judgement(Verdict.FAIL, reason, message))
 
 
 def _write_json(path: Path, results: dict[str, Any]) -> None:

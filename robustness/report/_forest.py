@@ -59,7 +59,7 @@ def forest(comparison: Item | None) -> Forest | None:
     """
     if comparison is None:
         return None
-    cases = worst_first(comparison["cases"])
+    cases = worst_first(comparison["comparisons"])
     known = [end for case in cases if "drop" in case for end in case["drop"].values()]
     ends = [0.0, comparison["margin"], *(end for end in known if end is not None)]
     axis = _Axis(min(ends), max(ends))

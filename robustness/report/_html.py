@@ -91,7 +91,7 @@ def html(results: dict[str, Any]) -> str:
         "tenths": _tenths,
         "falls": _falls,
         "number": _time.number,
-        "half_lost": lambda curve: half_lost(curve, results["cases"]),
+        "half_lost": lambda curve: half_lost(curve, results["measurements"]),
     }
     return environment.get_template("report.html.jinja").render(
         results=results,
@@ -112,7 +112,7 @@ def html(results: dict[str, Any]) -> str:
 
 
 def _models(results: Mapping[str, Any]) -> list[Model]:
-    cells, properties, compared = results["cases"], results["properties"], _compared(results)
+    cells, properties, compared = results["measurements"], results["properties"], _compared(results)
     names = dict.fromkeys(item["model"] for item in (*cells, *properties))
     return [
         _model(
@@ -144,7 +144,7 @@ def _model(
 
 def _compared(results: Mapping[str, Any]) -> Sequence[Item]:
     comparison: Mapping[str, Any] = results["comparison"] or {}
-    cases: Sequence[Item] = comparison.get("cases", ())
+    cases: Sequence[Item] = comparison.get("comparisons", ())
     return cases
 
 
@@ -155,7 +155,11 @@ def _worst_first(items: Sequence[Item]) -> list[Item]:
 def _causes(results: Mapping[str, Any]) -> list[Cause]:
     """Why items did not pass: one a verdict and reason, what failed first, then by number."""
     groups: dict[tuple[str, str], list[Item]] = {}
-    for item in (*results["cases"], *results["properties"], *worst_first(_compared(results))):
+    for item in (
+        *results["measurements"],
+        *results["properties"],
+        *worst_first(_compared(results)),
+    ):
         if item["verdict"] != "pass":
             groups.setdefault((item["verdict"], item["reason"]), []).append(item)
     causes = [

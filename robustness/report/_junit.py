@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from robustness.metrics import PRIMARY_METRIC
 from robustness.reasons import Reason, Verdict
 from robustness.report._comparison import comparison_lines, followup_lines
-from robustness.results import Record
+from robustness.results import AnyRecord, PropertyRecord
 
 if TYPE_CHECKING:
     import pytest
@@ -23,31 +23,31 @@ NO_PLACE = (
 )
 
 
-def case_properties(record: Record | None) -> Properties:
-    """Of one case or property: a verdict and a reason for each thing that was judged.
+def case_properties(record: AnyRecord | None) -> Properties:
+    """Return the properties of a case: a verdict and a reason for each judged part.
 
     Args:
-        record: What the case reported; None where an error ended it.
+        record: The case's record; None if it ended with an error.
     """
     if record is None:
         return _judged("", Verdict.FAIL, Reason.CRASHED)
-    if "property" in record:
-        return _judged("", record["property"]["verdict"], record["property"]["reason"])
+    if isinstance(record, PropertyRecord):
+        return _judged("", record.verdict, record.reason)
     properties: Properties = []
-    for cell in record["cells"]:
-        place = f".{cell['fill']}.{cell['direction']}"
-        properties += _judged(place, cell["verdict"], cell["reason"])
-        value = cell["metrics"].get(PRIMARY_METRIC, {}).get("value")
+    for measurement in record.measurements:
+        suffix = f".{measurement.fill}.{measurement.direction}"
+        properties += _judged(suffix, measurement.verdict, measurement.reason)
+        value = measurement.value(PRIMARY_METRIC)
         if value is not None:
-            properties.append((f"{PRIMARY_METRIC}{place}", f"{value:.6f}"))
+            properties.append((f"{PRIMARY_METRIC}{suffix}", f"{value:.6f}"))
     return properties
 
 
-def _judged(place: str, verdict: str, reason: str) -> Properties:
-    # Plain text: nothing else crosses from an xdist worker to its controller.
+def _judged(suffix: str, verdict: str, reason: str) -> Properties:
+    # str: xdist serialises plain values only.
     return [
-        (f"robustness_verdict{place}", str(verdict)),
-        (f"robustness_reason{place}", str(reason)),
+        (f"robustness_verdict{suffix}", str(verdict)),
+        (f"robustness_reason{suffix}", str(reason)),
     ]
 
 
@@ -66,7 +66,7 @@ def _comparison_properties(comparison: dict[str, Any] | None) -> Properties:
     if comparison is None:
         return []
     properties = [("robustness_baseline", comparison["baseline"])]
-    for case in comparison["cases"]:
+    for case in comparison["comparisons"]:
         names = [case["model"]] if "model" in case else []
         if "drop" in case:
             names = [f"{case['model']}-{case['pattern']}-{case['level'] * 100:g}", case["fill"]]

@@ -17,7 +17,7 @@ def markdown(results: dict[str, Any], metric: str = PRIMARY_METRIC) -> str:
     Raises:
         KeyError: The results lack the metric.
     """
-    cells = results["cases"]
+    cells = results["measurements"]
     levels = list(dict.fromkeys(cell["level"] for cell in cells))
     head = ["model", "pattern", "fill", "direction", *(f"{100 * level:g} %" for level in levels)]
     lines = [head, ["---"] * 4 + ["---:"] * len(levels)]

@@ -23,7 +23,7 @@ def summary(results: dict[str, Any], width: int) -> list[str]:
         results: The content of ``results.json``.
         width: Columns of the terminal.
     """
-    cells = results["cases"]
+    cells = results["measurements"]
     fills = list(dict.fromkeys(cell["fill"] for cell in cells))
     lowest = f", lowest of {' and '.join(fills)} fill" if len(fills) > 1 else ""
     lines = [f"{PRIMARY_METRIC}, {SHOWN.replace('_', ' ')}{lowest}, by level", ""]
@@ -33,7 +33,7 @@ def summary(results: dict[str, Any], width: int) -> list[str]:
 
 
 def _table(results: dict[str, Any], width: int) -> list[str]:
-    cells = results["cases"]
+    cells = results["measurements"]
     levels = list(dict.fromkeys(cell["level"] for cell in cells))
     rows = list(dict.fromkeys((cell["model"], cell["pattern"]) for cell in cells))
     body = []
@@ -80,15 +80,15 @@ def _chance(cells: list[dict[str, Any]]) -> float | None:
 
 def _notes(results: dict[str, Any]) -> list[str]:
     lines = []
-    if any(cell["verdict"] == "fail" for cell in results["cases"]):
+    if any(cell["verdict"] == "fail" for cell in results["measurements"]):
         lines.append("* a measurement at this level failed, in some fill or direction")
-    cells = results["cases"]
+    cells = results["measurements"]
     lines += [_curve_line(c, cells) for c in results["curves"] if c["direction"] == SHOWN]
     properties = results["properties"]
     held = sum(p["verdict"] == "pass" for p in properties)
     lines.append(f"properties: {held} of {len(properties)} hold")
     lines += _failed(properties)
-    refused = Counter(c["message"] for c in results["cases"] if c["reason"] in RECORD_FAULTS)
+    refused = Counter(c["message"] for c in results["measurements"] if c["reason"] in RECORD_FAULTS)
     lines += [f"not counted: {n} ({cause})" for cause, n in refused.items()]
     damaged = results["timing"]["store"]["damaged"]
     if damaged:
@@ -96,7 +96,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
     lines += _left_out(results["protocol"])
     lines += misnamed(results["protocol"])
     lines += comparison_lines(results["comparison"])
-    lines += _not_measured([*results["cases"], *properties])
+    lines += _not_measured([*results["measurements"], *properties])
     lines += followup_lines(results["followup"], results["verdict"])
     return lines + time_lines(results["timing"])
 

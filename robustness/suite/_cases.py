@@ -11,7 +11,6 @@ from robustness.conformance import BrokenPromiseError
 from robustness.errors import GateError, WeightsNotFoundError
 from robustness.reasons import Verdict
 from robustness.report import describe_case, describe_property
-from robustness.results import judgement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,20 +19,19 @@ if TYPE_CHECKING:
     from robustness.gate import Gate
     from robustness.measure import Subject
     from robustness.plan import Case
-    from robustness.results import Record
+    from robustness.results import CaseRecord, PropertyRecord
 
 
 @pytest.mark.robustness
 def test_occlusion(
-    robustness_case: Case, robustness_gate: Gate, robustness_record: Callable[[Record], None]
+    robustness_case: Case, robustness_gate: Gate, robustness_record: Callable[[CaseRecord], None]
 ) -> None:
     """Check that retrieval under one occlusion pattern and level meets its bounds."""
     record = robustness_gate.run(robustness_case)
     robustness_record(record)
-    judgements = [judgement_of(cell) for cell in record["cells"]]
-    if any(judgement.verdict is Verdict.FAIL for judgement in judgements):
+    if any(measurement.failed for measurement in record.measurements):
         pytest.fail(describe_case(robustness_gate.plan, robustness_case, record), pytrace=False)
-    unmeasured = [j.message for j in judgements if j.verdict is Verdict.NOT_MEASURED]
+    unmeasured = [m.message for m in record.measurements if m.verdict is Verdict.NOT_MEASURED]
     if unmeasured:
         pytest.skip(unmeasured[0])
 
@@ -43,18 +41,17 @@ def test_property(
     robustness_model: str,
     robustness_property: str,
     robustness_gate: Gate,
-    robustness_record: Callable[[Record], None],
+    robustness_record: Callable[[PropertyRecord], None],
 ) -> None:
     """Check that Hypothesis finds no occlusion that breaks a property of the model."""
     from robustness.search import search
 
     record = search(robustness_gate, robustness_model, robustness_property)
-    robustness_record({"property": record})
-    judgement = judgement_of(record)
-    if judgement.verdict is Verdict.FAIL:
+    robustness_record(record)
+    if record.failed:
         pytest.fail(describe_property(robustness_gate.plan, record), pytrace=False)
-    if judgement.verdict is Verdict.NOT_MEASURED:
-        pytest.skip(judgement.message)
+    if record.verdict is Verdict.NOT_MEASURED:
+        pytest.skip(record.message)
 
 
 def loaded_subject(gate: Gate, model: str) -> tuple[Subject, DualEncoder]:

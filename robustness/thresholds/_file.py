@@ -20,7 +20,7 @@ from robustness.thresholds._values import (
     Regression,
     Rule,
     Thresholds,
-    all_cells,
+    all_measurements,
 )
 from robustness.thresholds._yaml import Node, read
 
@@ -107,7 +107,7 @@ def _check_bounds_apply(thresholds: Thresholds, nodes: list[Node]) -> None:
     """Reject bounds that can never apply."""
     applied = {
         id(bound)
-        for cell in all_cells(thresholds)
+        for cell in all_measurements(thresholds)
         for kind in KINDS
         for bound in thresholds.bounds(cell, kind)
     }

@@ -15,7 +15,7 @@ from robustness.errors import GateError
 from robustness.metrics import PRIMARY_METRIC
 from robustness.thresholds._file import load
 from robustness.thresholds._observed import MARK, Measured, Observed, observe, query_count
-from robustness.thresholds._values import DIRECTIONS, Bound, Cell, Rule, Thresholds
+from robustness.thresholds._values import DIRECTIONS, Bound, MeasurementKey, Rule, Thresholds
 from robustness.thresholds._yaml import Node, read
 
 
@@ -171,8 +171,10 @@ def _applies(thresholds: Thresholds, bound: Bound, cell: Measured) -> bool:
     return any(each is bound for each in thresholds.bounds(_cell(cell), kind))
 
 
-def _cell(cell: Measured) -> Cell:
-    return Cell(*(cell[part] for part in ("model", "pattern", "fill", "level", "direction")))
+def _cell(cell: Measured) -> MeasurementKey:
+    return MeasurementKey(
+        *(cell[part] for part in ("model", "pattern", "fill", "level", "direction"))
+    )
 
 
 def _comment(node: Node, written: Sequence[Observed], stamp: Stamp, text: str) -> _Edit:

@@ -88,7 +88,7 @@ def _exactly(number: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MeasurementKey:
     """Coordinates of one measurement."""
 
     model: str
@@ -103,7 +103,7 @@ class Rule:
     """Bounds of the measurements that match the selectors; a missing selector matches all.
 
     Attributes:
-        selectors: The matching values by attribute of :class:`Cell`, or by ``evalset``.
+        selectors: The matching values by attribute of :class:`MeasurementKey`, or by ``evalset``.
         bounds: The bounds of these measurements.
         line: The first line in the file, from 1.
     """
@@ -112,7 +112,7 @@ class Rule:
     bounds: tuple[Bound, ...]
     line: int
 
-    def picks(self, cell: Cell, evalset: str) -> bool:
+    def picks(self, cell: MeasurementKey, evalset: str) -> bool:
         """Check whether a cell matches, measured on an evaluation set of this kind."""
         return all(
             (evalset if name == "evalset" else getattr(cell, name)) in picked
@@ -246,7 +246,7 @@ class Thresholds:
     slack: float = SLACK
     sha256: str = field(default="", compare=False)
 
-    def bounds(self, cell: Cell, evalset: str) -> tuple[Bound, ...]:
+    def bounds(self, cell: MeasurementKey, evalset: str) -> tuple[Bound, ...]:
         """Return the bounds of a cell; a later bound replaces an earlier one of the same kind.
 
         Bounds are of the same kind if metric, side and reference are equal. A bound that refers
@@ -263,10 +263,10 @@ class Thresholds:
         return tuple(last.values())
 
 
-def all_cells(thresholds: Thresholds) -> list[Cell]:
+def all_measurements(thresholds: Thresholds) -> list[MeasurementKey]:
     """Return every measurement that the file declares."""
     return [
-        Cell(model, pattern, fill, level, direction)
+        MeasurementKey(model, pattern, fill, level, direction)
         for model in thresholds.models
         for pattern in thresholds.patterns
         for level in thresholds.levels
