@@ -99,7 +99,7 @@ def run_gate(folder: Path, device: str, precision: str = "float32") -> tuple[flo
     What Python imports is imported before the clock starts. The search's own cases are left
     out: the peers do not search.
     """
-    from robustness.parallel import wait_briefly
+    from robustness._util.threads import wait_briefly
 
     wait_briefly()
     import open_clip  # noqa: F401

@@ -20,7 +20,7 @@ from pathlib import Path
 from _scratch import run_whole, write_suite
 from _side_by_side import Figures, in_turns, pin
 
-from robustness.profile import IMAGES, TEXTS
+from robustness._util.profile import IMAGES, TEXTS
 
 THRESHOLDS = Path(__file__).parents[1] / "thresholds.yaml"
 STORE = ".robustness"

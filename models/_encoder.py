@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from models import _pixels
 from models._preprocessing import Size
+from robustness._util.threads import each
 from robustness.encoder import DualEncoder, TextPolicy
-from robustness.parallel import each
 
 
 class Pixels(Protocol):

@@ -17,7 +17,7 @@ from torch import Tensor
 from models import _pixels
 from models._pixels import Channels, Grey
 from models._resample import Axis, resample
-from robustness.parallel import each
+from robustness._util.threads import each
 
 Size = tuple[int, int]
 """Height and width."""

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from robustness import profile
-from robustness.profile import Phase
+from robustness._util import profile
+from robustness._util.profile import Phase
 from robustness.results import Activity, Json, encode
 
 KIB, MB = 1024, 1_000_000

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from robustness._util.text import counted
 from robustness.metrics import PRIMARY_CUTOFF, PRIMARY_METRIC, hit_at
 from robustness.plan import Case, Plan
 from robustness.reasons import Judgement, Reason, Verdict
@@ -23,7 +24,6 @@ from robustness.results import (
 )
 from robustness.statistics import REPLICATES
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound
-from robustness.wording import counted
 
 TOLERANCE = 1e-6
 """Largest difference of a metric from the one computed from the ranks reported."""

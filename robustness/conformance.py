@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness._util.text import counted
 from robustness.embedding import FLOAT32, embed_images, embed_reports
 from robustness.encoder import DualEncoder
-from robustness.wording import counted
 
 TOLERANCE = 1e-4
 """Maximum difference of an entry of an embedding between runs that should be equal."""

@@ -8,6 +8,9 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness._util.profile import STORE, Profile
+from robustness._util.progress import Stream
+from robustness._util.text import counted
 from robustness.embedding import Store, check_precision, embed_reports
 from robustness.embedding._pass import Pass
 from robustness.embedding.canvas import Canvases
@@ -15,9 +18,6 @@ from robustness.encoder import DualEncoder
 from robustness.errors import EmbeddingError, StoreError
 from robustness.evalset import EvaluationSet
 from robustness.perturbation.occlusion import CLEAN, SCHEMA, Occlusion
-from robustness.profile import STORE, Profile
-from robustness.progress import Stream
-from robustness.wording import counted
 
 Arrays = dict[str, NDArray[np.floating]]
 

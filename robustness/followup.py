@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from robustness import baseline, regression
+from robustness._util.files import shortest, write_whole
 from robustness.errors import GateError
-from robustness.files import shortest, write_whole
 from robustness.plan import Plan
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (

@@ -8,6 +8,8 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from robustness import encoder as encoders
+from robustness._util.profile import LOADING, READING, Profile
+from robustness._util.progress import Stream
 from robustness.activity import peak_device_memory, peak_memory
 from robustness.devices import choose_device
 from robustness.embedding import Store, StoreCounts, decode_once
@@ -19,8 +21,6 @@ from robustness.measure import Measurement, Subject
 from robustness.model_cache import ModelRequest, load_cached
 from robustness.perturbation.occlusion import Occlusion
 from robustness.plan import Case, Plan
-from robustness.profile import LOADING, READING, Profile
-from robustness.progress import Stream
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     Activity,

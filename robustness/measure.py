@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from robustness import metrics
+from robustness._util.profile import INTERVALS, RANKING, Profile
+from robustness._util.progress import Stream
 from robustness.counts import RankCounts
 from robustness.embedded import Embedded
 from robustness.embedding import Store
@@ -20,8 +22,6 @@ from robustness.errors import EvaluationSetError, GateError
 from robustness.estimates import Estimator, Ranked, chances, estimates
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
 from robustness.perturbation.occlusion import CLEAN, Occlusion
-from robustness.profile import INTERVALS, RANKING, Profile
-from robustness.progress import Stream
 from robustness.ranking import Positives, Score, TileCallback, rank_both, rank_counts
 from robustness.relevance import LabelRanking, label_rankings
 from robustness.statistics import Estimate, Replicates

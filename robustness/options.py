@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from robustness._util.files import shortest
 from robustness.errors import GateError, UsageError
-from robustness.files import shortest
 
 if TYPE_CHECKING:
     from robustness.plan import Plan

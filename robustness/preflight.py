@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from robustness._util.environment import other_owners
+from robustness._util.files import shortest
+from robustness._util.text import counted
 from robustness.asked import is_listing, runs_tests, selects_marker
 from robustness.collection import is_gate_item, plan_error, uses_gate
-from robustness.environment import other_owners
 from robustness.errors import GateError, StoreError, UsageError
-from robustness.files import shortest
 from robustness.options import folder, known_plan, non_default_options, plan_of, usage_error
 from robustness.reporter import ABORT_KEY
-from robustness.wording import counted
 
 if TYPE_CHECKING:
     from robustness.plan import Plan

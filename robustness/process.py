@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from robustness._util.progress import terminal_of
+from robustness._util.threads import wait_briefly
 from robustness.collection import is_suite_item
 from robustness.options import plan_of
-from robustness.parallel import wait_briefly
-from robustness.progress import terminal_of
 
 if TYPE_CHECKING:
     from robustness.gate import Gate
@@ -26,7 +26,7 @@ def open_gate(config: pytest.Config) -> Iterator[Gate]:
     Raises:
         pytest.UsageError: An option or the thresholds file is invalid.
     """
-    from robustness.profile import STARTING, Profile
+    from robustness._util.profile import STARTING, Profile
 
     wait_briefly()
     profile = Profile()

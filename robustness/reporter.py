@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from robustness._util.files import shortest
 from robustness.asked import benchmark_only, runs_tests, selects_marker
 from robustness.collection import is_gate_item
 from robustness.errors import GateError
-from robustness.files import shortest
 from robustness.options import cli_option_names, folder, plan_of, usage_error
 
 if TYPE_CHECKING:

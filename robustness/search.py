@@ -13,20 +13,20 @@ from hypothesis.errors import Flaky
 from numpy.typing import NDArray
 
 from robustness import metrics
+from robustness._util.progress import progress
+from robustness._util.text import counted
 from robustness.counts import RankCounts
 from robustness.embedding import embed_images
 from robustness.errors import GateError
 from robustness.freshness import cached_check, check_store
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.progress import progress
 from robustness.reasons import PASSED, Judgement, Reason, Verdict
 from robustness.results import PropertyRecord, judged_fields, number, unsearched
 from robustness.strategies import MIN_LEVEL, occlusions
 from robustness.thresholds import Properties
 from robustness.vacuity import blind_upper_bound, vacuous_reason
 from robustness.verdict import judge_failure
-from robustness.wording import counted
 
 if TYPE_CHECKING:
     from robustness.gate import Gate

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from robustness import completeness, environment, followup, metrics, statistics
+from robustness import completeness, followup, metrics, statistics
+from robustness._util import environment
 from robustness.activity import profile_of
 from robustness.curves import degradation_curves
 from robustness.perturbation.occlusion import SCHEMA as OCCLUSION_SCHEMA

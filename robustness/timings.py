@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from robustness._util.files import shortest
 from robustness.asked import is_listing, runs_tests, selects_marker
 from robustness.collection import is_suite_item
 from robustness.errors import ReportError, UsageError
-from robustness.files import shortest
 from robustness.options import folder, thresholds, usage_error
 
 _NO_BENCHMARK = "timings need pytest-benchmark, which is disabled or not installed"
@@ -66,7 +66,7 @@ def skip(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
 def add_machine(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Add the facts that timings depend on to ``machine_info`` in pytest-benchmark's JSON."""
     if _is_timing_run(config):
-        from robustness import environment
+        from robustness._util import environment
 
         machine_info["robustness"] = environment.timing_facts()
 
@@ -74,7 +74,7 @@ def add_machine(config: pytest.Config, machine_info: dict[str, Any]) -> None:
 def add_clocks(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """Add the GPUs, with their clocks at the end of the timings, to that JSON."""
     if _is_timing_run(config):
-        from robustness import environment
+        from robustness._util import environment
 
         output_json["gpus"] = environment.gpus()
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from robustness import metrics
+from robustness._util.text import counted
 from robustness.counts import Counts, RankCounts
 from robustness.measure import CLEAN
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.strategies import MIN_LEVEL
 from robustness.thresholds import Properties
-from robustness.wording import counted
 
 if TYPE_CHECKING:
     from robustness.measure import Subject

@@ -11,7 +11,7 @@ from gate_repository import MODELS, Repository, noisy
 from sabotaged import MODELS as SABOTAGED_MODELS
 from sabotaged import THRESHOLDS, Sabotaged, sabotage_of
 
-from robustness.parallel import wait_briefly
+from robustness._util.threads import wait_briefly
 
 wait_briefly()
 

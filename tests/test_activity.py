@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from robustness import activity
+from robustness._util.profile import Phase
 from robustness.activity import peak_device_memory, peak_memory, profile_of
 from robustness.embedding import StoreCounts
-from robustness.profile import Phase
 from robustness.results import Activity
 
 

@@ -14,12 +14,12 @@ from table_files import pixels, write_rows
 
 from robustness import evalset
 from robustness.__main__ import main
+from robustness._util.text import columns, fit
 from robustness.commands._description import MAX_LABELS, MAX_UNREAD, text
 from robustness.commands._evalset import MAX_WIDTH, MIN_WIDTH
 from robustness.errors import EvaluationSetError
 from robustness.evalset import EvaluationSet, Exclusion, Pair, Report, Unread
 from robustness.evalset._describe import describe
-from robustness.wording import columns, fit
 
 WORDS = ["reports", "min", "median", "mean", "p95", "max"]
 
@@ -206,7 +206,7 @@ def test_a_set_with_broken_images_is_not_drawn(partly_broken, tmp_path, capsys):
 def test_progress_advances_with_every_image_and_all_cores_decode():
     from threading import Barrier
 
-    from robustness.environment import cores
+    from robustness._util.environment import cores
     from robustness.evalset._decodable import MAX_PENDING, undecodable
 
     together = Barrier(cores(), timeout=60)

@@ -228,9 +228,9 @@ def test_characters_that_the_terminal_lacks_are_replaced():
 
 
 WITHOUT_DELAY = (
-    "import sys, robustness.progress\n"
+    "import sys, robustness._util.progress\n"
     "from robustness.__main__ import main\n"
-    "robustness.progress.MIN_DURATION_S = 0\n"
+    "robustness._util.progress.MIN_DURATION_S = 0\n"
     "sys.exit(main(sys.argv[1:]))"
 )
 """A command that draws progress bars without a delay."""

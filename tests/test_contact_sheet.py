@@ -267,7 +267,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch, caps
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("robustness.files.write_whole", full)
+    monkeypatch.setattr("robustness._util.files.write_whole", full)
     assert main(["evalset", "phantom:4", "--contact-sheet", file]) == 1
     said = capsys.readouterr()
     assert said == ("", f"contact sheet {file} cannot be written: No space left on device\n")

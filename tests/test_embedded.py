@@ -9,9 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from robustness.embedding import Store
-from robustness.perturbation.occlusion import CLEAN, Occlusion
-from robustness.profile import (
+from robustness._util.profile import (
     DECODING,
     IMAGES,
     OCCLUSION,
@@ -20,6 +18,8 @@ from robustness.profile import (
     TEXTS,
     Profile,
 )
+from robustness.embedding import Store
+from robustness.perturbation.occlusion import CLEAN, Occlusion
 
 OCCLUSIONS = [Occlusion("square", 0.3), CLEAN, Occlusion("grid", 0.5, "grey", 7)]
 N = 10
@@ -258,7 +258,7 @@ class Terminal(io.StringIO):
 
 
 def test_progress_is_shown_on_a_terminal(counting, tmp_path, monkeypatch):
-    monkeypatch.setattr("robustness.progress.MIN_DURATION_S", 0)
+    monkeypatch.setattr("robustness._util.progress.MIN_DURATION_S", 0)
     stream = Terminal()
     made = embedded(counting, tmp_path, stream=stream)
     made.prepare(OCCLUSIONS)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness import environment
-from robustness.environment import CLOCKS, GPU, gpus, parse_gpus, timing_facts
+from robustness._util import environment
+from robustness._util.environment import CLOCKS, GPU, gpus, parse_gpus, timing_facts
 
 TWO = """\
 0, NVIDIA H100 80GB HBM3, 550.54.15, 345, 1980, 2619, 2619

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from robustness.files import write_whole
+from robustness._util.files import write_whole
 
 WRITER = """
 import sys
 from pathlib import Path
-from robustness.files import write_whole
+from robustness._util.files import write_whole
 name, letter, times = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3])
 for _ in range(times):
     write_whole(Path(name), letter * 100_000, letter * 100_000)

@@ -8,7 +8,7 @@ import re
 import pytest
 from gate_repository import comparable, said
 
-from robustness.profile import FORWARD, IMAGES, LOADING, OF_IMAGES, PHASES, STARTING, STORE
+from robustness._util.profile import FORWARD, IMAGES, LOADING, OF_IMAGES, PHASES, STARTING, STORE
 
 
 def spent(repository):

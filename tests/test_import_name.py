@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustness.environment import other_owners
+from robustness._util.environment import other_owners
 from robustness.preflight import require_import_name
 
 

@@ -157,7 +157,7 @@ def full_disk(monkeypatch):
     """A disk that is full from the nth file on; files are counted from 0."""
 
     def fill(first):
-        from robustness import files
+        from robustness._util import files
 
         count = iter(range(10))
 

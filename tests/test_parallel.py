@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
+from robustness._util.threads import each, wait_briefly
 from robustness.embedding._ahead import ahead
-from robustness.parallel import each, wait_briefly
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness import profile
-from robustness.profile import (
+from robustness._util import profile
+from robustness._util.profile import (
     FORWARD,
     IMAGES,
     OF_IMAGES,

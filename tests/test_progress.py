@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import robustness.progress
-from robustness.progress import MAX_COLUMNS, progress, terminal_of
+import robustness._util.progress
+from robustness._util.progress import MAX_COLUMNS, progress, terminal_of
 
 
 class Terminal:
@@ -54,7 +54,7 @@ class Terminal:
 @pytest.fixture
 def at_once(monkeypatch):
     """Draw bars without delay."""
-    monkeypatch.setattr(robustness.progress, "MIN_DURATION_S", 0)
+    monkeypatch.setattr(robustness._util.progress, "MIN_DURATION_S", 0)
 
 
 class Clock:
@@ -144,7 +144,7 @@ def stream_bar(advance):
 def test_the_bar_fits_and_is_erased_for_any_counts(total, steps, width, label):
     stream = Terminal(width)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(robustness.progress, "MIN_DURATION_S", 0)
+        patch.setattr(robustness._util.progress, "MIN_DURATION_S", 0)
         draw(stream, total, label, steps)
     assert any(stream.frames)
     assert stream.frames[-1] == ""
@@ -179,7 +179,7 @@ def test_a_process_without_a_terminal_draws_nothing():
     assert not terminal_of(config(SimpleNamespace(isatty=False))).isatty()
 
 
-AT_ONCE = "import robustness.progress\n\nrobustness.progress.MIN_DURATION_S = 0\n"
+AT_ONCE = "import robustness._util.progress\n\nrobustness.progress.MIN_DURATION_S = 0\n"
 
 
 def on_a_terminal(repository, *arguments, width):

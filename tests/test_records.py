@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from test_baseline_records import record as measured
 
+from robustness._util.profile import Phase
 from robustness.counts import RankCounts
 from robustness.embedding import StoreCounts
-from robustness.profile import Phase
 from robustness.reasons import Reason, Verdict
 from robustness.results import (
     Activity,

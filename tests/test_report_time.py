@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from report_results import PROFILE, Page, comparison, results
 from report_results import case as compared
 
-from robustness.profile import PHASES
+from robustness._util.profile import PHASES
 from robustness.report import html, summary
 from robustness.report._comparison import comparison_lines
 from robustness.report._time import REST, WIDTH, number, rows, time_lines

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gate_repository import assert_no_traceback, said
 
-from robustness import environment
+from robustness._util import environment
 from robustness.suite._timing import synchronised
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustness.wording import counted
+from robustness._util.text import counted
 
 
 @pytest.mark.parametrize(

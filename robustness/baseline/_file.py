@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness._util.files import write_whole
 from robustness.baseline._values import Key, ModelRun, Run
 from robustness.counts import RankCounts
 from robustness.errors import BaselineError, GateError, UsageError
-from robustness.files import write_whole
 
 SCHEMA = "robustness-baseline-1"
 SUFFIX = ".safetensors"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from robustness.wording import aligned, columns, counted, fit
+from robustness._util.text import aligned, columns, counted, fit
 
 MAX_LABELS = 20
 MAX_UNREAD = 20

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 from robustness import evalset
+from robustness._util.text import fit
 from robustness.commands._description import text
 from robustness.commands._terminal import Terminal, status_line
 from robustness.errors import GateError, UsageError
 from robustness.evalset import EvaluationSet, Remember
 from robustness.evalset._base import forget
-from robustness.wording import fit
 
 STORE = Path(".robustness/store")
 DEFAULT_IMAGES = 24
@@ -138,17 +138,17 @@ def _cache(store: Path | None) -> Remember:
 
 
 def _decode(loaded: EvaluationSet) -> dict[str, str]:
+    from robustness._util.progress import progress
     from robustness.evalset._decodable import undecodable
-    from robustness.progress import progress
 
     with progress(len(loaded), "decoding", "images", Terminal()) as advance:
         return undecodable(loaded, advance)
 
 
 def _draw(loaded: EvaluationSet, file: Path, count: int) -> None:
+    from robustness._util.files import write_whole
+    from robustness._util.progress import progress
     from robustness.evalset._sheet import contact_sheet, encode
-    from robustness.files import write_whole
-    from robustness.progress import progress
 
     count = min(count, len(loaded))
     with progress(count, "drawing", "images", Terminal()) as advance:

@@ -28,9 +28,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from robustness._util.files import write_whole
+from robustness._util.text import counted
 from robustness.errors import FetchError, UsageError
-from robustness.files import write_whole
-from robustness.wording import counted
 
 if TYPE_CHECKING:
     from requests import Response

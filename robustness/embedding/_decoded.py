@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from robustness._util.progress import Stream, progress
 from robustness.embedding._chunk import (
     SCHEMA,
     Chunk,
@@ -34,7 +35,6 @@ from robustness.embedding._chunk import (
 from robustness.embedding._store import Store
 from robustness.errors import EvaluationSetError, GateError, StoreError
 from robustness.evalset import EvaluationSet, Image, Pair
-from robustness.progress import Stream, progress
 
 CHUNK = 128
 """Images a file: what is decoded anew where one image changes."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness._util.profile import TEXTS, Profile
+from robustness._util.progress import Stream, progress
+from robustness._util.text import counted
 from robustness.embedding._precision import FLOAT32, cast, check_precision, restored
 from robustness.errors import EmbeddingError
 from robustness.evalset import Image, read_image
-from robustness.profile import TEXTS, Profile
-from robustness.progress import Stream, progress
-from robustness.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustness._util.profile import DECODING, IMAGES, OCCLUSION, PREPROCESSING, Profile
+from robustness._util.progress import Stream, progress
+from robustness._util.threads import each
 from robustness.embedding._ahead import ahead
 from robustness.embedding._embed import encode_images, stacked
 from robustness.embedding.canvas import Canvases, on_gpu
 from robustness.encoder import DualEncoder
 from robustness.evalset import EvaluationSet, Image, Pair
-from robustness.parallel import each
 from robustness.perturbation.occlusion import FILLS, Occlusion
-from robustness.profile import DECODING, IMAGES, OCCLUSION, PREPROCESSING, Profile
-from robustness.progress import Stream, progress
 
 
 @dataclass(frozen=True, slots=True)

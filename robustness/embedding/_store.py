@@ -23,8 +23,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
+from robustness._util.files import write_whole
 from robustness.errors import StoreError
-from robustness.files import write_whole
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustness._util.threads import each
 from robustness.embedding._ahead import ahead
 from robustness.encoder import DualEncoder
 from robustness.evalset import Image, Pair
-from robustness.parallel import each
 
 SHARE = 0.25
 """Of a GPU's free memory, which images may keep; other processes may have come for theirs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from robustness.environment import cores
+from robustness._util.environment import cores
 from robustness.errors import EvaluationSetError
 from robustness.evalset._base import EvaluationSet, Pair
 

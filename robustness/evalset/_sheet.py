@@ -13,9 +13,9 @@ from typing import Protocol
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
+from robustness._util.text import counted
 from robustness.errors import GateError
 from robustness.evalset._base import BODY, EvaluationSet, Pair
-from robustness.wording import counted
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Pillow formats by file suffix."""

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robustness._util.files import write_whole
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import StoreError
-from robustness.files import write_whole
 from robustness.model_cache.request import ModelRequest
 
 MIN_AGE_S = 2.0

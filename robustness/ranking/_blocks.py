@@ -11,8 +11,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from robustness._util.progress import Stream, progress
 from robustness.counts import Counts, RankCounts
-from robustness.progress import Stream, progress
 from robustness.ranking._inputs import (
     CHUNK_ROWS,
     Distinct,

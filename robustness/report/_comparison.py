@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robustness._util.text import counted
 from robustness.reasons import Reason
 from robustness.verdict import points
-from robustness.wording import counted
 
 SHOWN = 8
 """The lines that a terminal shows of one kind; the rest is counted, and on the page."""

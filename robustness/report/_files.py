@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from robustness._util.files import write_whole
 from robustness.errors import ReportError
-from robustness.files import write_whole
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.report._html import html
 from robustness.results import encode

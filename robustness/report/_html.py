@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from robustness._util.text import counted
 from robustness.metrics import PRIMARY_METRIC
 from robustness.report import _chart, _forest, _time
 from robustness.report._comparison import (
@@ -17,7 +18,6 @@ from robustness.report._comparison import (
 )
 from robustness.report._words import half_lost, misnamed
 from robustness.verdict import points
-from robustness.wording import counted
 
 WORST_FIRST = ("fail", "not_measured", "pass")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from robustness._util.text import aligned, columns
 from robustness.metrics import PRIMARY_METRIC
 from robustness.reasons import RECORD_FAULTS
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
 from robustness.report._words import half_lost, misnamed, span
-from robustness.wording import aligned, columns
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 
+from robustness._util.text import counted
 from robustness.plan import PROPERTIES, Case, Plan
 from robustness.results import AnyRecord, CaseRecord, PropertyRecord, judged_parts
-from robustness.wording import counted
 
 
 def describe_case(plan: Plan, case: Case, record: CaseRecord) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from robustness.profile import FORWARD
+from robustness._util.profile import FORWARD
 
 WIDTH, HEIGHT, THICK = 240, 22, 10
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustness._util.text import counted
 from robustness.evalset.images import Image
 from robustness.evalset.images.codestream import (
     JPEG,
@@ -31,7 +32,6 @@ from robustness.evalset.images.codestream import (
 )
 from robustness.evalset.images.display import palette, render
 from robustness.evalset.images.limits import MAX_BYTES, Refused, check_size
-from robustness.wording import counted
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustness._util.text import counted
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import _spec
 from robustness.evalset._base import EvaluationSet, Exclusion, Pair, Remember, Report, forget
@@ -31,7 +32,6 @@ from robustness.evalset.mimic_cxr._reports import (
 )
 from robustness.evalset.mimic_cxr._sections import parse
 from robustness.evalset.mimic_cxr._tables import SPLITS, Metadata, Row
-from robustness.wording import counted
 
 KIND = "mimic_cxr"
 

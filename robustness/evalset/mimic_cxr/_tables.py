@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from robustness._util.text import counted
 from robustness.errors import EvaluationSetError
-from robustness.wording import counted
 
 SPLITS = ("test", "validate", "train")
 
