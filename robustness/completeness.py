@@ -12,6 +12,7 @@ from itertools import zip_longest
 
 from robustness._util.text import counted
 from robustness.metrics import PRIMARY_CUTOFF, PRIMARY_METRIC, hit_at
+from robustness.metrics.bootstrap import REPLICATES
 from robustness.plan import Case, Plan
 from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
@@ -22,7 +23,6 @@ from robustness.results import (
     Queries,
     Ranking,
 )
-from robustness.statistics import REPLICATES
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound
 
 TOLERANCE = 1e-6

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from robustness import metrics
 from robustness._util.profile import INTERVALS, RANKING, Profile
 from robustness._util.progress import Stream
-from robustness.counts import RankCounts
 from robustness.embedded import Embedded
 from robustness.embedding import Store
 from robustness.encoder import DualEncoder
 from robustness.errors import EvaluationSetError, GateError
-from robustness.estimates import Estimator, Ranked, chances, estimates
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
+from robustness.metrics.bootstrap import Estimate, Replicates
+from robustness.metrics.estimates import Estimator, Ranked, chances, estimates
+from robustness.metrics.rank_counts import RankCounts
 from robustness.perturbation.occlusion import CLEAN, Occlusion
 from robustness.ranking import Positives, Score, TileCallback, rank_both, rank_counts
 from robustness.relevance import LabelRanking, label_rankings
-from robustness.statistics import Estimate, Replicates
 from robustness.thresholds import DIRECTIONS
 
 __all__ = ["CLEAN", "Measurement", "Subject"]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustness.counts import TopGains
+from robustness.metrics.rank_counts import TopGains
 from robustness.ranking import TILE_BYTES, Distinct
 from robustness.topk import GRAIN, expected_gains, ideal_gains
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, Union, get_args, get_ori
 import numpy as np
 
 from robustness._util.profile import Phase
-from robustness.counts import RankCounts
 from robustness.embedding import StoreCounts
 from robustness.encoder import TextPolicy
+from robustness.metrics.bootstrap import Estimate, Replicates
+from robustness.metrics.rank_counts import RankCounts
 from robustness.reasons import Judgement, Reason, Verdict
-from robustness.statistics import Estimate, Replicates
 from robustness.thresholds import Bound, MeasurementKey, References
 
 if TYPE_CHECKING:

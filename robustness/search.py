@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from robustness import metrics
 from robustness._util.progress import progress
 from robustness._util.text import counted
-from robustness.counts import RankCounts
 from robustness.embedding import embed_images
 from robustness.errors import GateError
 from robustness.freshness import cached_check, check_store
+from robustness.metrics.rank_counts import RankCounts
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.reasons import PASSED, Judgement, Reason, Verdict

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from robustness import completeness, followup, metrics, statistics
+from robustness import completeness, followup, metrics
 from robustness._util import environment
 from robustness.activity import profile_of
-from robustness.curves import degradation_curves
+from robustness.metrics import bootstrap as statistics
+from robustness.metrics.curves import degradation_curves
 from robustness.perturbation.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import PROPERTIES, Case, Plan
 from robustness.reasons import Judgement, Reason, Verdict

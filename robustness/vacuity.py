@@ -9,8 +9,8 @@ import numpy as np
 
 from robustness import metrics
 from robustness._util.text import counted
-from robustness.counts import Counts, RankCounts
 from robustness.measure import CLEAN
+from robustness.metrics.rank_counts import Counts, RankCounts
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.strategies import MIN_LEVEL
 from robustness.thresholds import Properties

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from robustness._util.text import counted
 from robustness.errors import REFUSALS, GateError, WeightsNotFoundError
 from robustness.metrics import LABEL_MEANS, RANGES
+from robustness.metrics.bootstrap import Estimate
 from robustness.paired import PairedComparison, non_inferior, regressed, upper_limit
 from robustness.reasons import FINDINGS, PASSED, Judgement, Reason, Verdict
-from robustness.statistics import Estimate
 from robustness.thresholds import CHANCE, LOWER_IS_BETTER, Bound, References, Regression
 
 

@@ -19,8 +19,8 @@ from robustness.baseline import (
     load,
     save,
 )
-from robustness.counts import RankCounts
 from robustness.errors import BaselineError, GateError, UsageError
+from robustness.metrics.rank_counts import RankCounts
 
 DIRECTIONS = ("image_to_report", "report_to_image")
 

@@ -11,10 +11,10 @@ import pytest
 from test_baseline import DIRECTIONS, assert_equal_runs, counts, make_run, model_run
 
 from robustness.baseline import Key, ModelRun, Run, differences, find, load, save
-from robustness.counts import RankCounts
 from robustness.encoder import TextPolicy
 from robustness.errors import BaselineError, UsageError
 from robustness.followup import baseline_of
+from robustness.metrics.rank_counts import RankCounts
 from robustness.ranking import rank_counts
 from robustness.results import (
     CaseRecord,

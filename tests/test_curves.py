@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 
-from robustness.curves import area_under_curve, degradation_curves, level_of_half_loss
 from robustness.metrics import retention
+from robustness.metrics.bootstrap import Replicates
+from robustness.metrics.curves import area_under_curve, degradation_curves, level_of_half_loss
 from robustness.results import CurvePoint, EstimateRecord
-from robustness.statistics import Replicates
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robustness import estimates, metrics
-from robustness.estimates import Estimator, Ranked, chances
+from robustness import metrics
 from robustness.evalset import match
+from robustness.metrics import estimates
+from robustness.metrics.bootstrap import Replicates
+from robustness.metrics.estimates import Estimator, Ranked, chances
 from robustness.ranking import rank_counts
 from robustness.relevance import label_rankings
-from robustness.statistics import Replicates
 
 IMAGES = 40
 SEED = 11
@@ -252,7 +253,7 @@ def test_without_label_rankings_their_metrics_are_unknown_and_the_others_are_not
 
 def test_the_median_of_no_observation_is_unknown():
     """As for the mean: an arbitrary value would narrow the interval."""
-    from robustness.statistics import Bootstrap
+    from robustness.metrics.bootstrap import Bootstrap
 
     values, weights = np.array([1.0, 5.0, 5.0]), np.array([0.0, 1.0, 1.0])
     bootstrap = Bootstrap(["a", "b", "c"], seed=0, replicates=200)

@@ -16,9 +16,9 @@ from robustness.errors import (
     WeightsNotFoundError,
 )
 from robustness.metrics import LABEL_MEANS
+from robustness.metrics.bootstrap import Estimate
 from robustness.paired import Answers, adjust, compare_answers
 from robustness.reasons import Judgement, Reason, Verdict
-from robustness.statistics import Estimate
 from robustness.thresholds import ALPHA, NON_INFERIORITY_ALPHA, Bound, Regression
 from robustness.verdict import judge, judge_failure, judge_regression, judge_run
 

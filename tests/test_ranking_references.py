@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from robustness.counts import RankCounts
 from robustness.metrics import chance_counts
+from robustness.metrics.rank_counts import RankCounts
 from robustness.ranking import rank_counts
 
 PARTS = ("greater", "equal", "tied", "positives", "pair_greater", "pair_equal")

@@ -12,8 +12,9 @@ import pytest
 from test_baseline_records import record as measured
 
 from robustness._util.profile import Phase
-from robustness.counts import RankCounts
 from robustness.embedding import StoreCounts
+from robustness.metrics.bootstrap import Estimate, Replicates
+from robustness.metrics.rank_counts import RankCounts
 from robustness.reasons import Reason, Verdict
 from robustness.results import (
     Activity,
@@ -28,7 +29,6 @@ from robustness.results import (
     RecordError,
     require_schema,
 )
-from robustness.statistics import Estimate, Replicates
 from robustness.thresholds import MeasurementKey
 
 MEASUREMENT = MeasurementRecord(

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from robustness import metrics
-from robustness.counts import TopGains
+from robustness.metrics.bootstrap import Bootstrap
+from robustness.metrics.rank_counts import TopGains
 from robustness.ranking import rank_counts
-from robustness.statistics import Bootstrap
 from robustness.topk import expected_gains, ideal_gains
 
 KS = (1, 5, 10)

@@ -9,7 +9,7 @@ import pytest
 from test_baseline import DIRECTIONS
 
 from robustness.baseline import Key, ModelRun, Run
-from robustness.counts import RankCounts
+from robustness.metrics.rank_counts import RankCounts
 from robustness.regression import compare
 from robustness.thresholds import Regression
 

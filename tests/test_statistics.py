@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.statistics import Bootstrap, Replicates
+from robustness.metrics.bootstrap import Bootstrap, Replicates
 
 
 def test_interval_agrees_with_scipy_if_every_study_has_one_image():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from robustness.errors import UsageError
 from robustness.metrics import RANGES
+from robustness.metrics.bootstrap import Estimate
 from robustness.reasons import Reason, Verdict
-from robustness.statistics import Estimate
 from robustness.thresholds import Bound, MeasurementKey, load
 from robustness.verdict import judge
 

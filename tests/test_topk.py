@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from label_reference import expected_at_ranks, ndcg, ndcg_like_scikit_learn, precision
 
 from robustness import metrics
-from robustness.counts import TopGains
+from robustness.metrics.rank_counts import TopGains
 from robustness.topk import GRAIN, expected_gains, ideal_gains
 
 K = 10

@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
+from robustness.metrics.bootstrap import Estimate
 from robustness.reasons import Judgement, Reason, Verdict
-from robustness.statistics import Estimate
 from robustness.thresholds import Bound
 from robustness.verdict import judge, judge_run
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from robustness._util.files import write_whole
 from robustness.baseline._values import Key, ModelRun, Run
-from robustness.counts import RankCounts
 from robustness.errors import BaselineError, GateError, UsageError
+from robustness.metrics.rank_counts import RankCounts
 
 SCHEMA = "robustness-baseline-1"
 SUFFIX = ".safetensors"

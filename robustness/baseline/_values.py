@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.counts import RankCounts
 from robustness.errors import UsageError
+from robustness.metrics.rank_counts import RankCounts
 
 Integers = NDArray[np.int64]
 

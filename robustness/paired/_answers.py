@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness import metrics
-from robustness.counts import RankCounts, Values, first_position_probabilities
+from robustness.metrics.rank_counts import RankCounts, Values, first_position_probabilities
 
 Clusters = NDArray[np.int64]
 

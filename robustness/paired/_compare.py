@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from robustness.counts import Values
+from robustness.metrics.rank_counts import Values
 from robustness.paired._answers import Answers, Clusters
 from robustness.paired._signflip import cluster_sums, tail
 

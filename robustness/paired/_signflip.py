@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from robustness.counts import Values
+from robustness.metrics.rank_counts import Values
 
 _MIN_STEPS_PER_CLUSTER = 64
 """Minimum number of steps in the mean size of a cluster's sum."""

@@ -13,7 +13,7 @@ errors shape this package:
   changes nothing.
 """
 
-from robustness.counts import RankCounts
+from robustness.metrics.rank_counts import RankCounts
 from robustness.ranking._blocks import rank_both
 from robustness.ranking._inputs import TILE_BYTES, Distinct, Positives
 from robustness.ranking._rows import Score, TileCallback, rank_counts

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from robustness._util.progress import Stream, progress
-from robustness.counts import Counts, RankCounts
+from robustness.metrics.rank_counts import Counts, RankCounts
 from robustness.ranking._inputs import (
     CHUNK_ROWS,
     Distinct,

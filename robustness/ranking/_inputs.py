@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from robustness.counts import Counts
+from robustness.metrics.rank_counts import Counts
 
 Positives = Sequence[Sequence[int]] | Sequence[Counts] | Counts
 """For each query the gallery indexes of its positives; or one index per query."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from robustness.counts import RankCounts
+from robustness.metrics.rank_counts import RankCounts
 from robustness.ranking._inputs import (
     Distinct,
     Positives,

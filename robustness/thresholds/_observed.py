@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 from robustness.metrics import LABEL_MEANS, RANGES
-from robustness.statistics import CONFIDENCE
+from robustness.metrics.bootstrap import CONFIDENCE
 from robustness.thresholds._values import Bound
 
 MARK = "# --robustness-update"

@@ -11,7 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from robustness.counts import RankCounts, TopGains, Values, first_position_probabilities
+from robustness.metrics.rank_counts import (
+    RankCounts,
+    TopGains,
+    Values,
+    first_position_probabilities,
+)
 
 CUTOFFS = (1, 5, 10, 100)
 """The k of hit@k and recall@k in every run."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robustness.counts import Values
+from robustness.metrics.rank_counts import Values
 
 REPLICATES = 1000
 CONFIDENCE = 0.95

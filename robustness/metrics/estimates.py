@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness import metrics
-from robustness.counts import RankCounts, TopGains
 from robustness.evalset import Matching
-from robustness.statistics import REPLICATES, Bootstrap, Estimate, Replicates
+from robustness.metrics.bootstrap import REPLICATES, Bootstrap, Estimate, Replicates
+from robustness.metrics.rank_counts import RankCounts, TopGains
 
 ReplicatesByName = dict[str, Replicates]
 
