@@ -24,7 +24,7 @@ from robustness.metrics.estimates import Estimator, Ranked, chances, estimates
 from robustness.metrics.rank_counts import RankCounts
 from robustness.perturbation.occlusion import CLEAN, Occlusion
 from robustness.ranking import Positives, Score, TileCallback, rank_both, rank_counts
-from robustness.relevance import LabelRanking, label_rankings
+from robustness.ranking.label_relevance import LabelRanking, label_rankings
 from robustness.thresholds import DIRECTIONS
 
 __all__ = ["CLEAN", "Measurement", "Subject"]

@@ -14,7 +14,7 @@ from robustness.metrics import estimates
 from robustness.metrics.bootstrap import Replicates
 from robustness.metrics.estimates import Estimator, Ranked, chances
 from robustness.ranking import rank_counts
-from robustness.relevance import label_rankings
+from robustness.ranking.label_relevance import label_rankings
 
 IMAGES = 40
 SEED = 11

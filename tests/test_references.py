@@ -27,7 +27,7 @@ from robustness import metrics
 from robustness.metrics.bootstrap import Bootstrap
 from robustness.metrics.rank_counts import TopGains
 from robustness.ranking import rank_counts
-from robustness.topk import expected_gains, ideal_gains
+from robustness.ranking.tied_gains import expected_gains, ideal_gains
 
 KS = (1, 5, 10)
 

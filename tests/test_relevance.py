@@ -13,7 +13,7 @@ from label_reference import agreement, gains_of, ndcg, ndcg_like_scikit_learn, p
 
 from robustness import metrics
 from robustness.ranking import rank_counts
-from robustness.relevance import LabelRanking, LabelSets, label_rankings
+from robustness.ranking.label_relevance import LabelRanking, LabelSets, label_rankings
 
 DIRECTIONS = ("image_to_report", "report_to_image")
 NAMES = ("edema", "fracture", "mass", "nodule")

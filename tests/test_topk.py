@@ -13,7 +13,7 @@ from label_reference import expected_at_ranks, ndcg, ndcg_like_scikit_learn, pre
 
 from robustness import metrics
 from robustness.metrics.rank_counts import TopGains
-from robustness.topk import GRAIN, expected_gains, ideal_gains
+from robustness.ranking.tied_gains import GRAIN, expected_gains, ideal_gains
 
 K = 10
 

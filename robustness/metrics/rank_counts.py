@@ -1,6 +1,6 @@
 """Rank statistics of each query's positives (torch-free).
 
-:mod:`robustness.ranking` and :mod:`robustness.topk` produce them, :mod:`robustness.metrics`
+:mod:`robustness.ranking` and :mod:`robustness.ranking.tied_gains` produce them, :mod:`robustness.metrics`
 reads them.
 """
 

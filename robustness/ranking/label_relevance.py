@@ -21,7 +21,7 @@ from torch import Tensor
 
 from robustness.metrics.rank_counts import TopGains
 from robustness.ranking import TILE_BYTES, Distinct
-from robustness.topk import GRAIN, expected_gains, ideal_gains
+from robustness.ranking.tied_gains import GRAIN, expected_gains, ideal_gains
 
 Indexes = NDArray[np.int64]
 Labels = Sequence[frozenset[str] | None]
@@ -97,7 +97,7 @@ class LabelSets:
             rows: int64 ``[r]``, label sets.
 
         Returns:
-            float64 ``[2, r, L]``, multiples of :data:`robustness.topk.GRAIN`: 1 if the sets
+            float64 ``[2, r, L]``, multiples of :data:`robustness.ranking.tied_gains.GRAIN`: 1 if the sets
             are equal, and their Jaccard index.
 
         Example:
@@ -273,5 +273,5 @@ class GainCollector:
 
 
 def _round_to_grain(gains: Tensor) -> Tensor:
-    """Round gains to the nearest multiple of :data:`robustness.topk.GRAIN`, in place."""
+    """Round gains to the nearest multiple of :data:`robustness.ranking.tied_gains.GRAIN`, in place."""
     return gains.div_(GRAIN).round_().mul_(GRAIN)
