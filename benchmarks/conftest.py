@@ -24,7 +24,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
     """Where models run: ``--robustness-device``."""
-    from robustness.devices import choose_device
+    from robustness.embedding.devices import choose_device
 
     return choose_device(request.config.getoption("robustness_device"))
 

@@ -95,8 +95,8 @@ def by_forward(folder: Path, device: str) -> Figures:
     """The forward passes alone; pixels of one batch at a time are held."""
     import torch
 
-    from robustness.devices import measuring
     from robustness.embedding import BATCH_SIZE
+    from robustness.embedding.devices import measuring
     from robustness.evalset import load, match
     from robustness.perturbation.occlusion import Occlusion
     from robustness.thresholds import load as load_thresholds

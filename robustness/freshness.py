@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robustness.embedded import Embedded
 from robustness.embedding import Store
+from robustness.embedding.dataset import Embedded
 from robustness.errors import StoreError
 from robustness.measure import CLEAN
 from robustness.perturbation.occlusion import Occlusion

@@ -11,8 +11,8 @@ from robustness import encoder as encoders
 from robustness._util.profile import LOADING, READING, Profile
 from robustness._util.progress import Stream
 from robustness.activity import peak_device_memory, peak_memory
-from robustness.devices import choose_device
 from robustness.embedding import Store, StoreCounts, decode_once
+from robustness.embedding.devices import choose_device
 from robustness.encoder import DualEncoder
 from robustness.errors import GateError
 from robustness.evalset import EvaluationSet

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from robustness import metrics
 from robustness._util.profile import INTERVALS, RANKING, Profile
 from robustness._util.progress import Stream
-from robustness.embedded import Embedded
 from robustness.embedding import Store
+from robustness.embedding.dataset import Embedded
 from robustness.encoder import DualEncoder
 from robustness.errors import EvaluationSetError, GateError
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
@@ -141,11 +141,11 @@ class Subject:
     def images(
         self, occlusion: Occlusion, subset: Sequence[int] | None = None
     ) -> tuple[NDArray[np.float32], float]:
-        """Embeddings and the hidden share; see :meth:`robustness.embedded.Embedded.images`."""
+        """Embeddings and the hidden share; see :meth:`robustness.embedding.dataset.Embedded.images`."""
         return self._embedded.images(occlusion, subset)
 
     def kept(self, occlusion: Occlusion) -> NDArray[np.float32] | None:
-        """What the store holds of an occlusion; see :meth:`robustness.embedded.Embedded.kept`."""
+        """What the store holds of an occlusion; see :meth:`robustness.embedding.dataset.Embedded.kept`."""
         return self._embedded.kept(occlusion)
 
     # --- ranks and estimates ---------------------------------------------------------

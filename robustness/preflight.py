@@ -107,7 +107,7 @@ def check(plan: Plan) -> None:
         StoreError: The store's folder cannot be created or written to.
         UsageError: The device is not available.
     """
-    from robustness.devices import require_device
+    from robustness.embedding.devices import require_device
 
     require_store(plan.store)
     require_device(plan.device)

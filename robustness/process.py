@@ -31,7 +31,7 @@ def open_gate(config: pytest.Config) -> Iterator[Gate]:
     wait_briefly()
     profile = Profile()
     with profile.phase(STARTING):
-        from robustness.devices import measuring
+        from robustness.embedding.devices import measuring
         from robustness.gate import Gate
 
         # Imported modules live as long as the process; the collector need not scan them again.

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.devices import assign_device, choose_device, measuring
-from robustness.devices import worker_index as index
+from robustness.embedding.devices import assign_device, choose_device, measuring
+from robustness.embedding.devices import worker_index as index
 from robustness.errors import GateError
 
 

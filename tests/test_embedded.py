@@ -58,7 +58,7 @@ def counting(monkeypatch):
 
 
 def embedded(counting, folder, **settings):
-    from robustness.embedded import Embedded
+    from robustness.embedding.dataset import Embedded
 
     texts = list(dict.fromkeys(pair.report.text(("findings",)) for pair in counting.evalset.pairs))
     given = {"batch_size": 4, "precision": "float32"} | settings
@@ -110,7 +110,7 @@ def test_a_model_may_return_one_buffer_again_and_again(counting, tmp_path, monke
 
 
 def test_more_than_memory_holds_takes_several_passes(counting, tmp_path, monkeypatch):
-    import robustness.embedded as module
+    import robustness.embedding.dataset as module
 
     monkeypatch.setattr(module, "TOGETHER", 2 * N * counting.encoder.embedding_dim * 4)
     embedded(counting, tmp_path).prepare(OCCLUSIONS)

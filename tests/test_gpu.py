@@ -17,7 +17,7 @@ OCCLUSIONS = [Occlusion("square", 0.0), Occlusion("square", 0.3), Occlusion("gri
 def device(request):
     import torch
 
-    from robustness.devices import measuring
+    from robustness.embedding.devices import measuring
 
     if request.param != "cpu" and not torch.cuda.is_available():
         pytest.skip("no GPU here")
@@ -135,8 +135,8 @@ def test_ranks_are_those_of_float64(device, block):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precision):
     from models.phantom import load
-    from robustness.embedded import Embedded
     from robustness.embedding import Store, embed_images, embed_reports
+    from robustness.embedding.dataset import Embedded
     from robustness.evalset import load as load_evalset
 
     evalset, here = load_evalset("phantom:10"), load()
