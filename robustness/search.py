@@ -20,10 +20,10 @@ from robustness.errors import GateError
 from robustness.freshness import cached_check, check_store
 from robustness.metrics.rank_counts import RankCounts
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
+from robustness.perturbation.strategies import MIN_LEVEL, occlusions
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.reasons import PASSED, Judgement, Reason, Verdict
 from robustness.results import PropertyRecord, judged_fields, number, unsearched
-from robustness.strategies import MIN_LEVEL, occlusions
 from robustness.thresholds import Properties
 from robustness.vacuity import blind_upper_bound, vacuous_reason
 from robustness.verdict import judge_failure

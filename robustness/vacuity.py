@@ -11,8 +11,8 @@ from robustness import metrics
 from robustness._util.text import counted
 from robustness.measure import CLEAN
 from robustness.metrics.rank_counts import Counts, RankCounts
+from robustness.perturbation.strategies import MIN_LEVEL
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.strategies import MIN_LEVEL
 from robustness.thresholds import Properties
 
 if TYPE_CHECKING:

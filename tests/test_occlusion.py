@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from robustness.perturbation import Occlusion, parse
 from robustness.perturbation.occlusion import FILLS, PATTERNS
-from robustness.strategies import occlusions
+from robustness.perturbation.strategies import occlusions
 
 SIZES = [(224, 224), (97, 131), (2500, 2048), (16, 16), (5, 40), (1, 1), (300, 7)]
 

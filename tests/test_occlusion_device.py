@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustness.perturbation.occlusion import CLEAN, FILLS, PATTERNS, Occlusion
-from robustness.strategies import occlusions
+from robustness.perturbation.strategies import occlusions
 
 sizes = st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=5)
 

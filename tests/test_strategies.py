@@ -6,7 +6,7 @@ import pytest
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from robustness.strategies import MIN_LEVEL, N_SEEDS, occlusions
+from robustness.perturbation.strategies import MIN_LEVEL, N_SEEDS, occlusions
 
 
 def drawn(strategy, examples=300):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustness.perturbation.strategies import occlusions
 from robustness.plan import PROPERTIES
-from robustness.strategies import occlusions
 from robustness.thresholds import Bound, Properties
 from robustness.vacuity import blind_upper_bound, vacuous_reason
 
