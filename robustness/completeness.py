@@ -14,7 +14,6 @@ from robustness._util.text import counted
 from robustness.metrics import PRIMARY_CUTOFF, PRIMARY_METRIC, hit_at
 from robustness.metrics.bootstrap import REPLICATES
 from robustness.plan import Case, Plan
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     CaseRecord,
     MeasurementRecord,
@@ -24,6 +23,7 @@ from robustness.results import (
     Ranking,
 )
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 TOLERANCE = 1e-6
 """Largest difference of a metric from the one computed from the ranks reported."""

@@ -18,7 +18,6 @@ from robustness import baseline, regression
 from robustness._util.files import shortest, write_whole
 from robustness.errors import GateError
 from robustness.plan import Plan
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     CaseRecord,
     ComparisonRecord,
@@ -28,6 +27,7 @@ from robustness.results import (
     judged_fields,
 )
 from robustness.thresholds import Stamp, unchanged_reason, updated
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 
 def baseline_of(

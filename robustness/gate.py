@@ -21,7 +21,6 @@ from robustness.measure import Measurement, Subject
 from robustness.model_cache import ModelRequest, load_cached
 from robustness.perturbation.occlusion import Occlusion
 from robustness.plan import Case, Plan
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     Activity,
     BoundRecord,
@@ -39,7 +38,8 @@ from robustness.results import (
     unmeasured,
 )
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, MeasurementKey
-from robustness.verdict import judge, judge_failure
+from robustness.verdict.judge import judge, judge_failure
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 Measured = dict[str, Measurement]
 """Measurements by direction."""

@@ -19,7 +19,6 @@ from robustness.paired import (
     smallest_drop,
     upper_limit,
 )
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     ComparisonRecord,
     ComparisonsRecord,
@@ -28,7 +27,8 @@ from robustness.results import (
     number,
 )
 from robustness.thresholds import ALPHA, Regression
-from robustness.verdict import judge_regression
+from robustness.verdict.judge import judge_regression
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 Coordinates = tuple[str, str, str, float]
 """Model, pattern, fill and level of a comparison; both directions share them."""

@@ -22,8 +22,8 @@ from robustness.embedding import StoreCounts
 from robustness.encoder import TextPolicy
 from robustness.metrics.bootstrap import Estimate, Replicates
 from robustness.metrics.rank_counts import RankCounts
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.thresholds import Bound, MeasurementKey, References
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 if TYPE_CHECKING:
     from robustness.plan import Plan

@@ -22,11 +22,11 @@ from robustness.metrics.rank_counts import RankCounts
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.perturbation.strategies import MIN_LEVEL, occlusions
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.reasons import PASSED, Judgement, Reason, Verdict
 from robustness.results import PropertyRecord, judged_fields, number, unsearched
 from robustness.thresholds import Properties
 from robustness.vacuity import blind_upper_bound, vacuous_reason
-from robustness.verdict import judge_failure
+from robustness.verdict.judge import judge_failure
+from robustness.verdict.reasons import PASSED, Judgement, Reason, Verdict
 
 if TYPE_CHECKING:
     from robustness.gate import Gate

@@ -18,7 +18,6 @@ from robustness.metrics import bootstrap as statistics
 from robustness.metrics.curves import degradation_curves
 from robustness.perturbation.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import PROPERTIES, Case, Plan
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.results import (
     RESULTS_SCHEMA,
     Activity,
@@ -37,7 +36,8 @@ from robustness.results import (
     unmeasured,
     unsearched,
 )
-from robustness.verdict import MEASURED, judge_run
+from robustness.verdict.judge import MEASURED, judge_run
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 
 class Session:

@@ -18,10 +18,10 @@ from robustness.paired import (
     smallest_drop,
     upper_limit,
 )
-from robustness.reasons import Reason, Verdict
 from robustness.regression import compare, comparison_summary
 from robustness.results import ComparisonRecord, EstimateRecord
 from robustness.thresholds import ALPHA, Regression
+from robustness.verdict.reasons import Reason, Verdict
 
 
 def by_hand(now, then, settings, levels=(0.0, 0.3)):

@@ -94,7 +94,7 @@ MISSED = """
 import pytest
 from dataclasses import replace
 from robustness.errors import Code
-from robustness.reasons import Verdict
+from robustness.verdict.reasons import Verdict
 
 @pytest.fixture
 def robustness_gate(robustness_gate, monkeypatch):

@@ -18,9 +18,9 @@ from robustness.errors import (
 from robustness.metrics import LABEL_MEANS
 from robustness.metrics.bootstrap import Estimate
 from robustness.paired import Answers, adjust, compare_answers
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.thresholds import ALPHA, NON_INFERIORITY_ALPHA, Bound, Regression
-from robustness.verdict import judge, judge_failure, judge_regression, judge_run
+from robustness.verdict.judge import judge, judge_failure, judge_regression, judge_run
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 HIT = Bound("hit@10", at_least=True, limit=0.8, line=7)
 RANK = Bound("median_rank", at_least=False, limit=5, line=9)

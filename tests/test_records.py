@@ -15,7 +15,6 @@ from robustness._util.profile import Phase
 from robustness.embedding import StoreCounts
 from robustness.metrics.bootstrap import Estimate, Replicates
 from robustness.metrics.rank_counts import RankCounts
-from robustness.reasons import Reason, Verdict
 from robustness.results import (
     Activity,
     BoundRecord,
@@ -30,6 +29,7 @@ from robustness.results import (
     require_schema,
 )
 from robustness.thresholds import MeasurementKey
+from robustness.verdict.reasons import Reason, Verdict
 
 MEASUREMENT = MeasurementRecord(
     model="phantom",

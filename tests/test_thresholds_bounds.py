@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from robustness.errors import UsageError
 from robustness.metrics import RANGES
 from robustness.metrics.bootstrap import Estimate
-from robustness.reasons import Reason, Verdict
 from robustness.thresholds import Bound, MeasurementKey, load
-from robustness.verdict import judge
+from robustness.verdict.judge import judge
+from robustness.verdict.reasons import Reason, Verdict
 
 FILE = """\
 version: 1

@@ -8,9 +8,9 @@ from itertools import product
 import pytest
 
 from robustness.metrics.bootstrap import Estimate
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.thresholds import Bound
-from robustness.verdict import judge, judge_run
+from robustness.verdict.judge import judge, judge_run
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 HIT = Bound("hit@10", at_least=True, limit=0.8, line=7)
 RANK = Bound("median_rank", at_least=False, limit=5, line=9)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustness._util.text import counted
-from robustness.reasons import Reason
-from robustness.verdict import points
+from robustness.verdict.judge import points
+from robustness.verdict.reasons import Reason
 
 SHOWN = 8
 """The lines that a terminal shows of one kind; the rest is counted, and on the page."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from robustness._util.files import write_whole
 from robustness.errors import ReportError
-from robustness.reasons import Judgement, Reason, Verdict
 from robustness.report._html import html
 from robustness.results import encode
+from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 
 def write(results: dict[str, Any], directory: Path) -> dict[str, Any]:

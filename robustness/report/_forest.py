@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustness.report._comparison import Item, place, worst_first
-from robustness.verdict import points
+from robustness.verdict.judge import points
 
 WIDTH, HEIGHT, EDGE = 240, 22, 14
 

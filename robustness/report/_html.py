@@ -17,7 +17,7 @@ from robustness.report._comparison import (
     worst_first,
 )
 from robustness.report._words import half_lost, misnamed
-from robustness.verdict import points
+from robustness.verdict.judge import points
 
 WORST_FIRST = ("fail", "not_measured", "pass")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from robustness._util.text import aligned, columns
 from robustness.metrics import PRIMARY_METRIC
-from robustness.reasons import RECORD_FAULTS
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.report._time import time_lines
 from robustness.report._words import half_lost, misnamed, span
+from robustness.verdict.reasons import RECORD_FAULTS
 
 SHOWN = "image_to_report"
 """The direction whose curve the table shows: an image finds its report."""

@@ -9,8 +9,8 @@ import pytest
 
 from robustness.conformance import BrokenPromiseError
 from robustness.errors import GateError, WeightsNotFoundError
-from robustness.reasons import Verdict
 from robustness.report import describe_case, describe_property
+from robustness.verdict.reasons import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

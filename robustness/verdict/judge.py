@@ -15,8 +15,8 @@ from robustness.errors import REFUSALS, GateError, WeightsNotFoundError
 from robustness.metrics import LABEL_MEANS, RANGES
 from robustness.metrics.bootstrap import Estimate
 from robustness.paired import PairedComparison, non_inferior, regressed, upper_limit
-from robustness.reasons import FINDINGS, PASSED, Judgement, Reason, Verdict
 from robustness.thresholds import CHANCE, LOWER_IS_BETTER, Bound, References, Regression
+from robustness.verdict.reasons import FINDINGS, PASSED, Judgement, Reason, Verdict
 
 
 def judge(

@@ -1,0 +1,1 @@
+"""The verdict: reasons, and the one place that decides."""
