@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from simulated import DIMENSIONS, LEVELS, Compared, Patients, Values, halved, model, rank, unit
 
-from robustness.paired import holm
+from robustness.regression import holm
 from robustness.thresholds import ALPHA, MARGIN
 
 ALLOWED = 0.001

@@ -21,13 +21,13 @@ from pathlib import Path
 import torch
 
 from models.phantom import load as load_phantom
-from robustness import regression
-from robustness.baseline import Key, ModelRun, Run
 from robustness.embedding import PRECISIONS, Store, decode_once
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.measure import CLEAN, Subject
 from robustness.perturbation.occlusion import Occlusion
+from robustness.regression import run as regression
+from robustness.regression.baseline import Key, ModelRun, Run
 from robustness.thresholds import Regression
 
 PATTERNS, FILLS = ("square", "grid"), ("black", "grey")

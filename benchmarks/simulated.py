@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from robustness.paired import holm, query_clusters
-from robustness.paired._signflip import cluster_sums, tail
+from robustness.regression import holm, query_clusters
+from robustness.regression._signflip import cluster_sums, tail
 from robustness.thresholds import ALPHA
 
 Values = NDArray[np.float64]
@@ -142,7 +142,7 @@ def halved(patients: Patients) -> Patients:
     )
 
 
-# --- comparing, as robustness.paired does ----------------------------------------------------
+# --- comparing, as robustness.regression does ----------------------------------------------------
 
 
 @dataclass(frozen=True)

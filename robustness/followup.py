@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from robustness import baseline, regression
 from robustness._util.files import shortest, write_whole
 from robustness.errors import GateError
 from robustness.plan import Plan
+from robustness.regression import baseline, baseline_file
+from robustness.regression import run as regression
 from robustness.results import (
     CaseRecord,
     ComparisonRecord,
@@ -149,7 +150,7 @@ def save(plan: Plan, records: Sequence[CaseRecord], results: Json) -> Path:
             f" {comparison['baseline']}; to accept it, save it without --robustness-compare"
         )
     run = baseline_of(plan, records, results["environment"])
-    return baseline.save(run, plan.baselines, str(plan.save))
+    return baseline_file.save(run, plan.baselines, str(plan.save))
 
 
 def update(plan: Plan, results: Json) -> list[Json]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from robustness import baseline
 from robustness import thresholds as thresholds_file
 from robustness.embedding import PRECISIONS
 from robustness.errors import UsageError
 from robustness.evalset import check_spec, resolve_spec
 from robustness.perturbation import Occlusion, parse
 from robustness.perturbation.occlusion import SCHEMA
+from robustness.regression import baseline, baseline_file
 from robustness.thresholds import (
     DIRECTIONS,
     REGRESSION_METRICS,
@@ -298,13 +298,13 @@ def make(  # noqa: PLR0913 - one a command-line option
     except ValueError as error:
         raise UsageError(f"--robustness-replay: {error}") from error
     if save is not None:
-        baseline.check_name(save)
+        baseline_file.check_name(save)
     if compare_fail is not None and compare is None:
         raise UsageError(
             "--robustness-compare-fail sets the drop that is tolerated against a baseline; name"
             " one with --robustness-compare"
         )
-    compare_file = None if compare is None else baseline.find(baselines, compare)
+    compare_file = None if compare is None else baseline_file.find(baselines, compare)
     plan = Plan(
         thresholds=file,
         models=_with_options(_with_weights(select_models(file, models), weights), options),
@@ -320,7 +320,7 @@ def make(  # noqa: PLR0913 - one a command-line option
         baselines=baselines,
         save=save,
         compare=compare_file,
-        baseline_run=None if compare_file is None else baseline.load(compare_file),
+        baseline_run=None if compare_file is None else baseline_file.load(compare_file),
         regression=file.regression
         if compare_fail is None
         else parse_compare_fail(file, compare_fail),

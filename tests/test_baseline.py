@@ -8,19 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustness.baseline import (
-    Key,
-    ModelRun,
-    Run,
-    check_name,
-    check_protocol,
-    differences,
-    find,
-    load,
-    save,
-)
 from robustness.errors import BaselineError, GateError, UsageError
 from robustness.metrics.rank_counts import RankCounts
+from robustness.regression.baseline import Key, ModelRun, Run, check_protocol, differences
+from robustness.regression.baseline_file import check_name, find, load, save
 
 DIRECTIONS = ("image_to_report", "report_to_image")
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from test_baseline import DIRECTIONS, assert_equal_runs, counts, make_run, model_run
 
-from robustness.baseline import Key, ModelRun, Run, differences, find, load, save
 from robustness.encoder import TextPolicy
 from robustness.errors import BaselineError, UsageError
 from robustness.followup import baseline_of
 from robustness.metrics.rank_counts import RankCounts
 from robustness.ranking import rank_counts
+from robustness.regression.baseline import Key, ModelRun, Run, differences
+from robustness.regression.baseline_file import find, load, save
 from robustness.results import (
     CaseRecord,
     EvaluationSetProtocol,

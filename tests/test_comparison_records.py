@@ -9,8 +9,7 @@ import pytest
 from test_baseline import DIRECTIONS
 from test_regression import N, a_run
 
-from robustness.baseline import Key
-from robustness.paired import (
+from robustness.regression import (
     Answers,
     adjust,
     compare_answers,
@@ -18,7 +17,8 @@ from robustness.paired import (
     smallest_drop,
     upper_limit,
 )
-from robustness.regression import compare, comparison_summary
+from robustness.regression.baseline import Key
+from robustness.regression.run import compare, comparison_summary
 from robustness.results import ComparisonRecord, EstimateRecord
 from robustness.thresholds import ALPHA, Regression
 from robustness.verdict.reasons import Reason, Verdict

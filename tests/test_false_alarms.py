@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustness.paired import Answers, adjust, compare_answers, regressed
 from robustness.ranking import rank_counts
+from robustness.regression import Answers, adjust, compare_answers, regressed
 from robustness.thresholds import ALPHA, MARGIN
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -6,7 +6,8 @@ import pytest
 from gate_repository import assert_no_traceback, said
 from one_verdict import agreed, run
 
-from robustness.baseline import Key, load
+from robustness.regression.baseline import Key
+from robustness.regression.baseline_file import load
 
 KEPT = ".robustness/baselines"
 
@@ -164,7 +165,7 @@ def test_a_full_disk_leaves_no_part_of_a_file(small, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("robustness.baseline._file.write_whole", full)
+    monkeypatch.setattr("robustness.regression.baseline_file.write_whole", full)
     outcome = small.gate("--robustness-save=main")
     assert outcome.ret == 1
     assert small.results()["reason"] == "baseline_failed"

@@ -17,7 +17,7 @@ from robustness.errors import (
 )
 from robustness.metrics import LABEL_MEANS
 from robustness.metrics.bootstrap import Estimate
-from robustness.paired import Answers, adjust, compare_answers
+from robustness.regression import Answers, adjust, compare_answers
 from robustness.thresholds import ALPHA, NON_INFERIORITY_ALPHA, Bound, Regression
 from robustness.verdict.judge import judge, judge_failure, judge_regression, judge_run
 from robustness.verdict.reasons import Judgement, Reason, Verdict

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustness.evalset import match
-from robustness.paired import (
+from robustness.ranking import RankCounts
+from robustness.regression import (
     Answers,
     compare_answers,
     log_ranks,
     query_clusters,
     sign_flip_test,
 )
-from robustness.ranking import RankCounts
 
 WAYS = ("image_to_report", "report_to_image")
 

@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from robustness.paired import Answers, compare_answers, smallest_drop
 from robustness.ranking import rank_counts
+from robustness.regression import Answers, compare_answers, smallest_drop
 
 
 def comparison(n, worse, seed=0):
@@ -123,7 +123,7 @@ def test_answers_are_those_of_the_cutoff_that_was_asked_for(k):
 
 
 def test_equal_p_values_of_cases_are_adjusted_alike():
-    from robustness.paired import adjust
+    from robustness.regression import adjust
 
     found = comparison(50, 0.2)
     adjusted = adjust([replace(found, p=p) for p in (0.02, 0.5, 0.02, 0.001)])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustness.paired import (
+from robustness.regression import (
     Answers,
     adjust,
     compare_answers,

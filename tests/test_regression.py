@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from test_baseline import DIRECTIONS
 
-from robustness.baseline import Key, ModelRun, Run
 from robustness.metrics.rank_counts import RankCounts
-from robustness.regression import compare
+from robustness.regression.baseline import Key, ModelRun, Run
+from robustness.regression.run import compare
 from robustness.thresholds import Regression
 
 N = 1000

@@ -11,9 +11,9 @@ import pytest
 from gate_repository import comparable
 from PIL import Image
 
-from robustness import baseline, evalset
-from robustness.baseline import _file as baseline_file
+from robustness import evalset
 from robustness.embedding import Store
+from robustness.regression import baseline_file
 
 # --- the thresholds file ---------------------------------------------------------------
 
@@ -248,7 +248,7 @@ def test_flipped_baseline(sabotaged, kept):
 
 def test_nan_baseline(sabotaged, kept, monkeypatch):
     """With a right checksum, as a program that wrote it so would leave it."""
-    run = baseline.load(kept)
+    run = baseline_file.load(kept)
     for own in run.models.values():
         for counts in own.ranks.values():
             greater = counts.greater.astype(float)

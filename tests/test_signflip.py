@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustness.paired import holm, sign_flip_test
-from robustness.paired._signflip import _fraction_up_to, whole_steps
+from robustness.regression import holm, sign_flip_test
+from robustness.regression._signflip import _fraction_up_to, whole_steps
 
 
 def alone(values):

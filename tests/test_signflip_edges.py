@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robustness.paired import Answers, compare_answers, sign_flip_test, smallest_drop
-from robustness.paired._signflip import _fitting, cluster_sums, tail, whole_steps
+from robustness.regression import Answers, compare_answers, sign_flip_test, smallest_drop
+from robustness.regression._signflip import _fitting, cluster_sums, tail, whole_steps
 
 MAX_STEPS = 2**17
 """Number of steps in the sum of all sizes if clusters are few."""

@@ -190,7 +190,7 @@ MARGIN = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """Settings of the comparison with a baseline; see :mod:`robustness.paired`.
+    """Settings of the comparison with a baseline; see :mod:`robustness.regression`.
 
     Attributes:
         mode: ``regression`` fails if a drop is shown; ``non_inferiority`` passes only if a drop

@@ -14,7 +14,7 @@ from robustness._util.text import counted
 from robustness.errors import REFUSALS, GateError, WeightsNotFoundError
 from robustness.metrics import LABEL_MEANS, RANGES
 from robustness.metrics.bootstrap import Estimate
-from robustness.paired import PairedComparison, non_inferior, regressed, upper_limit
+from robustness.regression import PairedComparison, non_inferior, regressed, upper_limit
 from robustness.thresholds import CHANCE, LOWER_IS_BETTER, Bound, References, Regression
 from robustness.verdict.reasons import FINDINGS, PASSED, Judgement, Reason, Verdict
 

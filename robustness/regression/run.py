@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from robustness.baseline import Key, ModelRun, Run, differences
-from robustness.paired import (
+from robustness.regression import (
     Answers,
     PairedComparison,
     adjust,
@@ -19,6 +18,7 @@ from robustness.paired import (
     smallest_drop,
     upper_limit,
 )
+from robustness.regression.baseline import Key, ModelRun, Run, differences
 from robustness.results import (
     ComparisonRecord,
     ComparisonsRecord,

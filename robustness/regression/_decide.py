@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from robustness.paired._compare import NORMAL, PairedComparison
-from robustness.paired._signflip import holm
+from robustness.regression._compare import NORMAL, PairedComparison
+from robustness.regression._signflip import holm
 from robustness.thresholds import ALPHA, MARGIN, NON_INFERIORITY_ALPHA
 
 POWER = 0.8

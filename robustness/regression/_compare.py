@@ -10,8 +10,8 @@ from statistics import NormalDist
 import numpy as np
 
 from robustness.metrics.rank_counts import Values
-from robustness.paired._answers import Answers, Clusters
-from robustness.paired._signflip import cluster_sums, tail
+from robustness.regression._answers import Answers, Clusters
+from robustness.regression._signflip import cluster_sums, tail
 
 NORMAL = NormalDist()
 
@@ -33,7 +33,7 @@ class PairedComparison:
         half_loss_rise: Rise of the log rank that would cost half of the baseline's hits; 0 if
             the baseline has none.
         p: One-sided p-value for a worse candidate, from the sign-flip test
-            (:func:`robustness.paired.sign_flip_test`) of the log ranks.
+            (:func:`robustness.regression.sign_flip_test`) of the log ranks.
         adjusted_p: ``p`` adjusted by Holm over all comparisons of a run; None until adjusted.
     """
 
@@ -89,7 +89,7 @@ def compare_answers(
         baseline: Results by direction.
         candidate: Results by direction, for the same queries.
         clusters: int64, the cluster of each query by direction, from
-            :func:`robustness.paired.query_clusters`.
+            :func:`robustness.regression.query_clusters`.
 
     Raises:
         ValueError: If directions or lengths differ, there is no query, or a value is not

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness._util.files import write_whole
-from robustness.baseline._values import Key, ModelRun, Run
 from robustness.errors import BaselineError, GateError, UsageError
 from robustness.metrics.rank_counts import RankCounts
+from robustness.regression.baseline import Key, ModelRun, Run
 
 SCHEMA = "robustness-baseline-1"
 SUFFIX = ".safetensors"

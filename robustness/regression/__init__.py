@@ -6,16 +6,16 @@ answered by the drop of hit@10 with its interval. A regression needs both: the t
 harmless changes, the drop alone chance.
 """
 
-from robustness.paired._answers import Answers, log_ranks, query_clusters
-from robustness.paired._compare import PairedComparison, compare_answers
-from robustness.paired._decide import (
+from robustness.regression._answers import Answers, log_ranks, query_clusters
+from robustness.regression._compare import PairedComparison, compare_answers
+from robustness.regression._decide import (
     adjust,
     non_inferior,
     regressed,
     smallest_drop,
     upper_limit,
 )
-from robustness.paired._signflip import holm, sign_flip_test
+from robustness.regression._signflip import holm, sign_flip_test
 
 __all__ = [
     "Answers",
