@@ -107,8 +107,8 @@ def run_gate(folder: Path, device: str, precision: str = "float32") -> tuple[flo
 
     import models._hub_open_clip
     import models.phantom  # noqa: F401
-    import robustness.gate
-    import robustness.search  # noqa: F401
+    import robustness.run.gate
+    import robustness.run.search  # noqa: F401
 
     os.chdir(folder)
     said = io.StringIO()

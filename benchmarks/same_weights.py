@@ -24,10 +24,10 @@ from models.phantom import load as load_phantom
 from robustness.embedding import PRECISIONS, Store, decode_once
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
-from robustness.measure import CLEAN, Subject
 from robustness.perturbation.occlusion import Occlusion
 from robustness.regression import run as regression
 from robustness.regression.baseline import Key, ModelRun, Run
+from robustness.run.subject import CLEAN, Subject
 from robustness.thresholds import Regression
 
 PATTERNS, FILLS = ("square", "grid"), ("black", "grey")

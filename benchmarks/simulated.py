@@ -92,8 +92,8 @@ def embed(population: int, levels: Sequence[float], folder: Path) -> Patients:
     from robustness.embedding import Store, decode_once
     from robustness.encoder import load as load_encoder
     from robustness.evalset import load
-    from robustness.measure import Subject
     from robustness.perturbation.occlusion import Occlusion
+    from robustness.run.subject import Subject
 
     store = Store(folder)
     subject = Subject(

@@ -43,7 +43,7 @@ def case_fault(plan: Plan, case: Case, record: CaseRecord) -> Judgement | None:
     Args:
         plan: The plan of the run.
         case: The case.
-        record: Its record, see :meth:`robustness.gate.Gate.run`.
+        record: Its record, see :meth:`robustness.run.gate.Gate.run`.
     """
     try:
         _check_measurements(plan, case, record)

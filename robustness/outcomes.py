@@ -11,9 +11,9 @@ from robustness.frames import user_frames
 from robustness.options import plan_of
 
 if TYPE_CHECKING:
-    from robustness.gate import Gate
     from robustness.plan import Plan
     from robustness.results import AnyRecord, Json
+    from robustness.run.gate import Gate
 
 _RECORD: pytest.StashKey[tuple[AnyRecord, Json]] = pytest.StashKey()
 """The record, and its JSON with the activity of the process."""

@@ -11,8 +11,8 @@ import pytest
 from robustness import collection, options, outcomes, preflight, process, reporter, timings
 
 if TYPE_CHECKING:
-    from robustness.gate import Gate
     from robustness.results import AnyRecord
+    from robustness.run.gate import Gate
 
 
 # --- options ---------------------------------------------------------------------------

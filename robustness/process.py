@@ -16,7 +16,7 @@ from robustness.collection import is_suite_item
 from robustness.options import plan_of
 
 if TYPE_CHECKING:
-    from robustness.gate import Gate
+    from robustness.run.gate import Gate
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def open_gate(config: pytest.Config) -> Iterator[Gate]:
     profile = Profile()
     with profile.phase(STARTING):
         from robustness.embedding.devices import measuring
-        from robustness.gate import Gate
+        from robustness.run.gate import Gate
 
         # Imported modules live as long as the process; the collector need not scan them again.
         gc.freeze()

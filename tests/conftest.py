@@ -57,9 +57,9 @@ def heavy_modules():
     from transformers import BertModel
 
     import models.phantom
-    import robustness.gate
     import robustness.report
-    import robustness.search
+    import robustness.run.gate
+    import robustness.run.search
     import robustness.session
 
     return scipy.stats, BertModel, models.phantom, robustness

@@ -16,7 +16,7 @@ import time
 _SERVER = """
 import os, resource, sys
 import pytest
-import models.phantom, robustness.gate, robustness.search, scipy.stats
+import models.phantom, robustness.run.gate, robustness.run.search, scipy.stats
 
 for line in sys.stdin:
     folder, room = line.split()

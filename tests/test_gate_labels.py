@@ -63,7 +63,7 @@ def scorer(*, by_cosine):
 
 def subject(encoder, loaded, store):
     from robustness.embedding import Store
-    from robustness.measure import Subject
+    from robustness.run.subject import Subject
 
     return Subject(
         encoder, loaded, positives="identical_text", store=Store(store), seed=0, batch_size=16
@@ -88,7 +88,7 @@ def test_gains_of_a_model_are_those_of_its_scores(tmp_path, by_cosine):
             labels=None if row % 5 == 0 else pair.labels,
         )
 
-    from robustness.measure import CLEAN
+    from robustness.run.subject import CLEAN
 
     loaded = phantoms(change)
     mine = subject(scorer(by_cosine=by_cosine), loaded, tmp_path)
@@ -117,7 +117,7 @@ def test_gains_of_a_model_are_those_of_its_scores(tmp_path, by_cosine):
 @pytest.mark.parametrize("labels", [None, frozenset(), frozenset({"mass"})])
 def test_labels_that_tell_nothing_apart_are_no_measurement(tmp_path, labels):
     """Where all that is retrieved agrees alike, every model would be perfect."""
-    from robustness.measure import CLEAN
+    from robustness.run.subject import CLEAN
 
     loaded = phantoms(lambda _row, pair: replace(pair, labels=labels), count=12)
     for measured in subject(scorer(by_cosine=True), loaded, tmp_path).measure(CLEAN).values():

@@ -90,13 +90,13 @@ def test_what_a_user_s_code_calls_is_shown_whole(mine):
 
 
 def test_an_error_of_the_gate_is_shown_whole(repository, monkeypatch):
-    monkeypatch.setattr("robustness.gate.curve_record", int)
+    monkeypatch.setattr("robustness.run.gate.curve_record", int)
     text = said(repository.gate("-k", "square-0"))
     first, *_, last = places(text)
     assert first.endswith("robustness/suite/_cases.py")
-    assert last.endswith("robustness/gate.py")
+    assert last.endswith("robustness/run/gate.py")
 
 
 def test_all_is_shown_to_who_asks_for_it(mine):
     text = said(mine.gate("--robustness-models=mine:value", "-k", "square-0", "--full-trace"))
-    assert any(place.endswith("robustness/gate.py") for place in places(text))
+    assert any(place.endswith("robustness/run/gate.py") for place in places(text))

@@ -147,7 +147,7 @@ def test_reference_missing(sabotaged):
 
 
 def test_no_positives(sabotaged, monkeypatch):
-    from robustness import measure
+    from robustness.run import subject as measure
 
     def match(texts, studies, policy):
         found = real(texts, studies, policy)

@@ -72,7 +72,7 @@ def gate(tmp_path):
     """A stand-in for the gate: one subject, real search."""
     from robustness.embedding import Store, decode_once
     from robustness.evalset import load, normalise
-    from robustness.measure import Subject
+    from robustness.run.subject import Subject
 
     (tmp_path / "thresholds.yaml").write_text(THRESHOLDS)
     made = plan.make(
@@ -109,7 +109,7 @@ def gate(tmp_path):
 
 
 def found(gate, name):
-    from robustness.search import search
+    from robustness.run.search import search
 
     return search(gate, "phantom", name)
 
@@ -137,7 +137,7 @@ def test_a_model_that_fails_in_the_dark_breaks_the_bound(gate):
     occlusion = Occlusion.parse(record["occlusion"])
     assert (occlusion.fill, occlusion.seed) == ("black", 0)
     easier = replace(occlusion, level=round(occlusion.level - 0.01, 2))
-    from robustness.search import search
+    from robustness.run.search import search
 
     gate_again = gate(light)
     gate_again.plan = replace(gate_again.plan, replay=easier)
@@ -168,7 +168,7 @@ def test_what_is_tried_hides_something_from_the_first_on(gate, name):
 @pytest.mark.parametrize("sees", [always, dark])
 def test_a_bar_counts_what_is_tried_until_it_breaks(gate, monkeypatch, sees):
     """Shrinking has no end that is known."""
-    from robustness import search
+    from robustness.run import search
 
     told, held = [], []
     real = search._SEARCHES["nested"]
@@ -238,6 +238,6 @@ def test_the_same_search_twice_is_the_same(gate):
 
 
 def test_every_property_has_a_search():
-    from robustness.search import _SEARCHES
+    from robustness.run.search import _SEARCHES
 
     assert set(_SEARCHES) == set(PROPERTIES)

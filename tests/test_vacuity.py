@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from robustness.perturbation.strategies import occlusions
 from robustness.plan import PROPERTIES
+from robustness.run.vacuity import blind_upper_bound, vacuous_reason
 from robustness.thresholds import Bound, Properties
-from robustness.vacuity import blind_upper_bound, vacuous_reason
 
 HIT = Bound("hit@10", at_least=True, limit=0.3, line=1)
 RECALL = Bound("recall@5", at_least=True, limit=0.3, line=1)
@@ -26,7 +26,7 @@ def subject(heavy_modules, store):
     from models.phantom import load
     from robustness.embedding import Store
     from robustness.evalset import load as load_evalset
-    from robustness.measure import Subject
+    from robustness.run.subject import Subject
 
     def of(images):
         return Subject(

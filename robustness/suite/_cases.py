@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from robustness.encoder import DualEncoder
-    from robustness.gate import Gate
-    from robustness.measure import Subject
     from robustness.plan import Case
     from robustness.results import CaseRecord, PropertyRecord
+    from robustness.run.gate import Gate
+    from robustness.run.subject import Subject
 
 
 @pytest.mark.robustness
@@ -44,7 +44,7 @@ def test_property(
     robustness_record: Callable[[PropertyRecord], None],
 ) -> None:
     """Check that Hypothesis finds no occlusion that breaks a property of the model."""
-    from robustness.search import search
+    from robustness.run.search import search
 
     record = search(robustness_gate, robustness_model, robustness_property)
     robustness_record(record)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from robustness.encoder import DualEncoder
-    from robustness.gate import Gate
+    from robustness.run.gate import Gate
 
 
 @pytest.mark.conformance

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from robustness.gate import Gate
+    from robustness.run.gate import Gate
 
 SAMPLE_SIZE = 128
 """Number of images and of texts embedded per round."""
@@ -81,7 +81,7 @@ def test_ranking_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
     """Time ranking in both directions over the whole evaluation set, from stored embeddings."""
-    from robustness.measure import CLEAN
+    from robustness.run.subject import CLEAN
 
     subject, encoder = loaded_subject(robustness_gate, robustness_model)
     subject.images(CLEAN)

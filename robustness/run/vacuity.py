@@ -9,14 +9,14 @@ import numpy as np
 
 from robustness import metrics
 from robustness._util.text import counted
-from robustness.measure import CLEAN
 from robustness.metrics.rank_counts import Counts, RankCounts
 from robustness.perturbation.strategies import MIN_LEVEL
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
+from robustness.run.subject import CLEAN
 from robustness.thresholds import Properties
 
 if TYPE_CHECKING:
-    from robustness.measure import Subject
+    from robustness.run.subject import Subject
 
 
 def vacuous_reason(

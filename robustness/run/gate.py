@@ -17,7 +17,6 @@ from robustness.encoder import DualEncoder
 from robustness.errors import GateError
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
-from robustness.measure import Measurement, Subject
 from robustness.model_cache import ModelRequest, load_cached
 from robustness.perturbation.occlusion import Occlusion
 from robustness.plan import Case, Plan
@@ -37,6 +36,7 @@ from robustness.results import (
     number,
     unmeasured,
 )
+from robustness.run.subject import Measurement, Subject
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, MeasurementKey
 from robustness.verdict.judge import judge, judge_failure
 from robustness.verdict.reasons import Judgement, Reason, Verdict

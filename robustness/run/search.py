@@ -17,20 +17,20 @@ from robustness._util.progress import progress
 from robustness._util.text import counted
 from robustness.embedding import embed_images
 from robustness.errors import GateError
-from robustness.freshness import cached_check, check_store
 from robustness.metrics.rank_counts import RankCounts
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.perturbation.strategies import MIN_LEVEL, occlusions
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
 from robustness.results import PropertyRecord, judged_fields, number, unsearched
+from robustness.run.store_audit import cached_check, check_store
+from robustness.run.vacuity import blind_upper_bound, vacuous_reason
 from robustness.thresholds import Properties
-from robustness.vacuity import blind_upper_bound, vacuous_reason
 from robustness.verdict.judge import judge_failure
 from robustness.verdict.reasons import PASSED, Judgement, Reason, Verdict
 
 if TYPE_CHECKING:
-    from robustness.gate import Gate
-    from robustness.measure import Subject
+    from robustness.run.gate import Gate
+    from robustness.run.subject import Subject
 
 N_ISOLATED = 6
 """Number of images that are embedded alone and in a batch."""

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from robustness.embedding import Store
 from robustness.embedding.dataset import Embedded
 from robustness.errors import StoreError
-from robustness.measure import CLEAN
 from robustness.perturbation.occlusion import Occlusion
+from robustness.run.subject import CLEAN
 
 if TYPE_CHECKING:
-    from robustness.measure import Subject
+    from robustness.run.subject import Subject
 
 
 Arrays = dict[str, NDArray[np.float64]]
