@@ -15,7 +15,7 @@ from pathlib import Path
 
 from robustness._util import profile
 from robustness._util.profile import Phase
-from robustness.results import Activity, Json, encode
+from robustness.records import Activity, Json, encode
 
 KIB, MB = 1024, 1_000_000
 

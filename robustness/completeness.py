@@ -1,7 +1,7 @@
 """Checks that a record contains everything that its case was planned to measure.
 
 A record passes through fixtures that a repository may replace, so it is compared with the plan
-before it counts. :meth:`robustness.results.Record.from_json` has checked its structure.
+before it counts. :meth:`robustness.records.Record.from_json` has checked its structure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from robustness._util.text import counted
 from robustness.metrics import PRIMARY_CUTOFF, PRIMARY_METRIC, hit_at
 from robustness.metrics.bootstrap import REPLICATES
 from robustness.plan import Case, Plan
-from robustness.results import (
+from robustness.records import (
     CaseRecord,
     MeasurementRecord,
     ModelProtocol,

@@ -17,9 +17,7 @@ import numpy as np
 from robustness._util.files import shortest, write_whole
 from robustness.errors import GateError
 from robustness.plan import Plan
-from robustness.regression import baseline, baseline_file
-from robustness.regression import run as regression
-from robustness.results import (
+from robustness.records import (
     CaseRecord,
     ComparisonRecord,
     ComparisonsRecord,
@@ -27,6 +25,8 @@ from robustness.results import (
     encode,
     judged_fields,
 )
+from robustness.regression import baseline, baseline_file
+from robustness.regression import run as regression
 from robustness.thresholds import Stamp, unchanged_reason, updated
 from robustness.verdict.reasons import Judgement, Reason, Verdict
 

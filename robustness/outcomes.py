@@ -12,7 +12,7 @@ from robustness.options import plan_of
 
 if TYPE_CHECKING:
     from robustness.plan import Plan
-    from robustness.results import AnyRecord, Json
+    from robustness.records import AnyRecord, Json
     from robustness.run.gate import Gate
 
 _RECORD: pytest.StashKey[tuple[AnyRecord, Json]] = pytest.StashKey()
@@ -27,7 +27,7 @@ def keep(item: pytest.Item, gate: Gate, record: AnyRecord) -> None:
     Raises:
         TypeError: This is not a record of a planned case or property.
     """
-    from robustness.results import PropertyRecord
+    from robustness.records import PropertyRecord
 
     try:
         planned = _is_planned(plan_of(item.config), record)
@@ -45,7 +45,7 @@ def keep(item: pytest.Item, gate: Gate, record: AnyRecord) -> None:
 
 def _is_planned(plan: Plan, record: object) -> bool:
     from robustness.plan import PROPERTIES
-    from robustness.results import CaseRecord, MeasurementRecord, PropertyRecord
+    from robustness.records import CaseRecord, MeasurementRecord, PropertyRecord
 
     if isinstance(record, PropertyRecord):
         return record.model in plan.models and record.property in PROPERTIES
@@ -75,8 +75,8 @@ def attach(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
         report.robustness_measures = True
     if not (is_gate_item(item) and isinstance(item, pytest.Function)):
         return
+    from robustness.records import error_line, fails
     from robustness.report import case_properties
-    from robustness.results import error_line, fails
 
     report.robustness_name = case_name(item)
     record, message = item.stash.get(_RECORD, (None, None))

@@ -11,7 +11,7 @@ import pytest
 from robustness import collection, options, outcomes, preflight, process, reporter, timings
 
 if TYPE_CHECKING:
-    from robustness.results import AnyRecord
+    from robustness.records import AnyRecord
     from robustness.run.gate import Gate
 
 

@@ -18,7 +18,7 @@ from robustness.metrics import bootstrap as statistics
 from robustness.metrics.curves import degradation_curves
 from robustness.perturbation.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import PROPERTIES, Case, Plan
-from robustness.results import (
+from robustness.records import (
     RESULTS_SCHEMA,
     Activity,
     AnyRecord,

@@ -13,7 +13,7 @@ from robustness import activity
 from robustness._util.profile import Phase
 from robustness.activity import peak_device_memory, peak_memory, profile_of
 from robustness.embedding import StoreCounts
-from robustness.results import Activity
+from robustness.records import Activity
 
 
 def process(phases=None, memory=100.0, device_memory=None):

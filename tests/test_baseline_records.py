@@ -15,9 +15,7 @@ from robustness.errors import BaselineError, UsageError
 from robustness.followup import baseline_of
 from robustness.metrics.rank_counts import RankCounts
 from robustness.ranking import rank_counts
-from robustness.regression.baseline import Key, ModelRun, Run, differences
-from robustness.regression.baseline_file import find, load, save
-from robustness.results import (
+from robustness.records import (
     CaseRecord,
     EvaluationSetProtocol,
     ModelProtocol,
@@ -25,6 +23,8 @@ from robustness.results import (
     Queries,
     Ranking,
 )
+from robustness.regression.baseline import Key, ModelRun, Run, differences
+from robustness.regression.baseline_file import find, load, save
 
 
 def several(seed=0, n=5):

@@ -9,6 +9,7 @@ import pytest
 from test_baseline import DIRECTIONS
 from test_regression import N, a_run
 
+from robustness.records import ComparisonRecord, EstimateRecord
 from robustness.regression import (
     Answers,
     adjust,
@@ -19,7 +20,6 @@ from robustness.regression import (
 )
 from robustness.regression.baseline import Key
 from robustness.regression.run import compare, comparison_summary
-from robustness.results import ComparisonRecord, EstimateRecord
 from robustness.thresholds import ALPHA, Regression
 from robustness.verdict.reasons import Reason, Verdict
 

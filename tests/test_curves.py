@@ -11,7 +11,7 @@ from scipy.integrate import trapezoid
 from robustness.metrics import retention
 from robustness.metrics.bootstrap import Replicates
 from robustness.metrics.curves import area_under_curve, degradation_curves, level_of_half_loss
-from robustness.results import CurvePoint, EstimateRecord
+from robustness.records import CurvePoint, EstimateRecord
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))

@@ -15,7 +15,7 @@ from robustness._util.profile import Phase
 from robustness.embedding import StoreCounts
 from robustness.metrics.bootstrap import Estimate, Replicates
 from robustness.metrics.rank_counts import RankCounts
-from robustness.results import (
+from robustness.records import (
     Activity,
     BoundRecord,
     CaseRecord,

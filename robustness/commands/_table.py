@@ -43,8 +43,8 @@ def run(given: argparse.Namespace) -> int:
     Raises:
         UsageError: The file is not the results of a run.
     """
+    from robustness.records import require_schema
     from robustness.report import markdown
-    from robustness.results import require_schema
 
     try:
         results = json.loads(given.results.read_text(encoding="utf-8"))

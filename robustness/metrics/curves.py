@@ -9,7 +9,7 @@ import numpy as np
 from robustness.metrics import PRIMARY_METRIC
 from robustness.metrics.bootstrap import Replicates
 from robustness.metrics.rank_counts import Values
-from robustness.results import CurvePoint, CurveRecord, EstimateRecord
+from robustness.records import CurvePoint, CurveRecord, EstimateRecord
 
 HALF_TOLERANCE = 1e-6
 """Distance above half of its first value at which a curve of six decimals counts as halved."""

@@ -9,6 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from robustness.records import (
+    ComparisonRecord,
+    ComparisonsRecord,
+    EstimateRecord,
+    judged_fields,
+    number,
+)
 from robustness.regression import (
     Answers,
     PairedComparison,
@@ -19,13 +26,6 @@ from robustness.regression import (
     upper_limit,
 )
 from robustness.regression.baseline import Key, ModelRun, Run, differences
-from robustness.results import (
-    ComparisonRecord,
-    ComparisonsRecord,
-    EstimateRecord,
-    judged_fields,
-    number,
-)
 from robustness.thresholds import ALPHA, Regression
 from robustness.verdict.judge import judge_regression
 from robustness.verdict.reasons import Judgement, Reason, Verdict

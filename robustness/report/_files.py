@@ -9,8 +9,8 @@ from typing import Any
 
 from robustness._util.files import write_whole
 from robustness.errors import ReportError
+from robustness.records import encode
 from robustness.report._html import html
-from robustness.results import encode
 from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from robustness.metrics import PRIMARY_METRIC
+from robustness.records import AnyRecord, PropertyRecord
 from robustness.report._comparison import comparison_lines, followup_lines
-from robustness.results import AnyRecord, PropertyRecord
 from robustness.verdict.reasons import Reason, Verdict
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import shlex
 
 from robustness._util.text import counted
 from robustness.plan import PROPERTIES, Case, Plan
-from robustness.results import AnyRecord, CaseRecord, PropertyRecord, judged_parts
+from robustness.records import AnyRecord, CaseRecord, PropertyRecord, judged_parts
 
 
 def describe_case(plan: Plan, case: Case, record: CaseRecord) -> str:

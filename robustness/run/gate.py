@@ -20,7 +20,7 @@ from robustness.evalset import load as load_evalset
 from robustness.model_cache import ModelRequest, load_cached
 from robustness.perturbation.occlusion import Occlusion
 from robustness.plan import Case, Plan
-from robustness.results import (
+from robustness.records import (
     Activity,
     BoundRecord,
     CaseRecord,

@@ -21,7 +21,7 @@ from robustness.metrics.rank_counts import RankCounts
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.perturbation.strategies import MIN_LEVEL, occlusions
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.results import PropertyRecord, judged_fields, number, unsearched
+from robustness.records import PropertyRecord, judged_fields, number, unsearched
 from robustness.run.store_audit import cached_check, check_store
 from robustness.run.vacuity import blind_upper_bound, vacuous_reason
 from robustness.thresholds import Properties

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from robustness.encoder import DualEncoder
     from robustness.plan import Case
-    from robustness.results import CaseRecord, PropertyRecord
+    from robustness.records import CaseRecord, PropertyRecord
     from robustness.run.gate import Gate
     from robustness.run.subject import Subject
 
