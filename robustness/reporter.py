@@ -15,7 +15,7 @@ from robustness.errors import GateError
 from robustness.options import cli_option_names, folder, plan_of, usage_error
 
 if TYPE_CHECKING:
-    from robustness.session import Session
+    from robustness.results.collector import Session
 
 _NAME = "robustness-reporter"
 
@@ -116,7 +116,7 @@ class Controller:
                 report.longrepr = shorter
 
     def _collected(self) -> Session:
-        from robustness.session import Session
+        from robustness.results.collector import Session
 
         if self._session is None:
             self._session = Session(plan_of(self.config), self.config.rootpath)

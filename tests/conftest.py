@@ -58,9 +58,9 @@ def heavy_modules():
 
     import models.phantom
     import robustness.report
+    import robustness.results.collector
     import robustness.run.gate
     import robustness.run.search
-    import robustness.session
 
     return scipy.stats, BertModel, models.phantom, robustness
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from robustness import activity
 from robustness._util.profile import Phase
-from robustness.activity import peak_device_memory, peak_memory, profile_of
 from robustness.embedding import StoreCounts
 from robustness.records import Activity
+from robustness.results import timing as activity
+from robustness.results.timing import peak_device_memory, peak_memory, profile_of
 
 
 def process(phases=None, memory=100.0, device_memory=None):
@@ -92,14 +92,14 @@ def test_peak_memory_is_that_of_this_process_and_not_of_the_one_that_started_it(
     before = peak_memory()
     assert before > len(held) / 1e6
     script = (
-        "from robustness.activity import peak_memory\n"
+        "from robustness.results.timing import peak_memory\n"
         "before = peak_memory()\n"
         "held = bytearray(b'x') * 150_000_000\n"
         "del held\n"
         "print(peak_memory() - before)"
     )
     assert 130 < printed(script) < 170
-    assert printed("from robustness.activity import peak_memory\nprint(peak_memory())") < 300
+    assert printed("from robustness.results.timing import peak_memory\nprint(peak_memory())") < 300
 
 
 @pytest.mark.parametrize("status", [None, "Name: python\n"])
@@ -126,7 +126,7 @@ def test_a_cuda_device_is_asked_by_its_number(monkeypatch):
 
 def test_a_controller_needs_no_torch():
     script = (
-        "import sys, robustness.session, robustness.activity as a\n"
+        "import sys, robustness.results.collector, robustness.results.timing as a\n"
         "a.peak_memory(); a.peak_device_memory(None); a.profile_of([], 0.0)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -12,7 +12,6 @@ from test_baseline import DIRECTIONS, assert_equal_runs, counts, make_run, model
 
 from robustness.encoder import TextPolicy
 from robustness.errors import BaselineError, UsageError
-from robustness.followup import baseline_of
 from robustness.metrics.rank_counts import RankCounts
 from robustness.ranking import rank_counts
 from robustness.records import (
@@ -25,6 +24,7 @@ from robustness.records import (
 )
 from robustness.regression.baseline import Key, ModelRun, Run, differences
 from robustness.regression.baseline_file import find, load, save
+from robustness.results.after_run import baseline_of
 
 
 def several(seed=0, n=5):

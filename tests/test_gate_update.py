@@ -253,9 +253,9 @@ def test_a_file_that_cannot_be_written_fails_a_run_that_passed(small, monkeypatc
         raise OSError(28, "No space left on device")
 
     if how == "disk":
-        monkeypatch.setattr("robustness.followup.write_whole", full)
+        monkeypatch.setattr("robustness.results.after_run.write_whole", full)
     else:
-        monkeypatch.setattr("robustness.followup.os.access", lambda path, mode: False)
+        monkeypatch.setattr("robustness.results.after_run.os.access", lambda path, mode: False)
     own(small)
     before = text(small)
     outcome = run(small, "--robustness-update=all")

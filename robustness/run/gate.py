@@ -10,7 +10,6 @@ from pathlib import Path
 from robustness import encoder as encoders
 from robustness._util.profile import LOADING, READING, Profile
 from robustness._util.progress import Stream
-from robustness.activity import peak_device_memory, peak_memory
 from robustness.embedding import Store, StoreCounts, decode_once
 from robustness.embedding.devices import choose_device
 from robustness.encoder import DualEncoder
@@ -36,6 +35,7 @@ from robustness.records import (
     number,
     unmeasured,
 )
+from robustness.results.timing import peak_device_memory, peak_memory
 from robustness.run.subject import Measurement, Subject
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, MeasurementKey
 from robustness.verdict.judge import judge, judge_failure

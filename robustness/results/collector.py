@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from robustness import completeness, followup, metrics
+from robustness import metrics
 from robustness._util import environment
-from robustness.activity import profile_of
 from robustness.metrics import bootstrap as statistics
 from robustness.metrics.curves import degradation_curves
 from robustness.perturbation.occlusion import SCHEMA as OCCLUSION_SCHEMA
@@ -36,6 +35,9 @@ from robustness.records import (
     unmeasured,
     unsearched,
 )
+from robustness.results import after_run as followup
+from robustness.results import validation as completeness
+from robustness.results.timing import profile_of
 from robustness.verdict.judge import MEASURED, judge_run
 from robustness.verdict.reasons import Judgement, Reason, Verdict
 
@@ -176,7 +178,7 @@ class Session:
         }
 
     def follow(self, results: Json, *, interrupted: bool = False) -> Json:
-        """Return the results after the follow-up; see :func:`robustness.followup.follow`."""
+        """Return the results after the follow-up; see :func:`robustness.results.after_run.follow`."""
         records = list(self._cases.values())
         return followup.follow(self.plan, records, results, interrupted=interrupted)
 

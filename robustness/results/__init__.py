@@ -1,0 +1,1 @@
+"""Results of a run, on the controller: records, collection, validation, follow-up; no torch."""
