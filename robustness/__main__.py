@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from robustness.commands import COMMANDS
+from robustness.cli import COMMANDS
 from robustness.errors import GateError, UsageError
 
 INTERRUPTED = 128 + signal.SIGINT

@@ -15,7 +15,7 @@ from http_server import Server, serving
 from PIL import Image as PilImage
 
 from robustness import __main__, evalset
-from robustness.commands import _fetch
+from robustness.cli import fetch as _fetch
 from robustness.errors import UsageError
 
 PNG = "NLMCXR_png.tgz"

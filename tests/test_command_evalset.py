@@ -15,11 +15,11 @@ from table_files import pixels, write_rows
 from robustness import evalset
 from robustness.__main__ import main
 from robustness._util.text import columns, fit
-from robustness.commands._description import MAX_LABELS, MAX_UNREAD, text
-from robustness.commands._evalset import MAX_WIDTH, MIN_WIDTH
+from robustness.cli.evalset import MAX_WIDTH, MIN_WIDTH
+from robustness.cli.evalset_describe import describe
+from robustness.cli.evalset_text import MAX_LABELS, MAX_UNREAD, text
 from robustness.errors import EvaluationSetError
 from robustness.evalset import EvaluationSet, Exclusion, Pair, Report, Unread
-from robustness.evalset._describe import describe
 
 WORDS = ["reports", "min", "median", "mean", "p95", "max"]
 
@@ -207,7 +207,7 @@ def test_progress_advances_with_every_image_and_all_cores_decode():
     from threading import Barrier
 
     from robustness._util.environment import cores
-    from robustness.evalset._decodable import MAX_PENDING, undecodable
+    from robustness.cli.undecodable import MAX_PENDING, undecodable
 
     together = Barrier(cores(), timeout=60)
     loaded = made(*(pair(str(i), findings="x") for i in range(MAX_PENDING // cores() * cores())))

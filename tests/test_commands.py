@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from robustness.__main__ import main
-from robustness.commands import COMMANDS, _evalset
+from robustness.cli import COMMANDS
+from robustness.cli import evalset as _evalset
 from robustness.errors import EvaluationSetError, UsageError
 
 FULL = Path("/dev/full")

@@ -14,10 +14,8 @@ from PIL import ImageDraw, ImageFont
 
 from robustness import evalset
 from robustness.__main__ import main
-from robustness.embedding import Store
-from robustness.errors import EvaluationSetError
-from robustness.evalset import EvaluationSet, Pair, Report, _sheet
-from robustness.evalset._sheet import (
+from robustness.cli import contact_sheet as _sheet
+from robustness.cli.contact_sheet import (
     ACCENT,
     DIM,
     MAX_IMAGES,
@@ -26,6 +24,9 @@ from robustness.evalset._sheet import (
     Grid,
     contact_sheet,
 )
+from robustness.embedding import Store
+from robustness.errors import EvaluationSetError
+from robustness.evalset import EvaluationSet, Pair, Report
 
 FONT = ImageFont.load_default(14)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from robustness import evalset
 from robustness.__main__ import main
+from robustness.cli.evalset_describe import MAX_TEXTS, describe
 from robustness.evalset import EvaluationSet, Exclusion, Pair, Report
-from robustness.evalset._describe import MAX_TEXTS, describe
 
 KEYS = [
     *("spec", "fingerprint", "studies", "images", "patients", "views", "excluded"),

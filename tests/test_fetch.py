@@ -26,7 +26,7 @@ from http_server import Act
 
 from robustness import evalset
 from robustness.__main__ import main
-from robustness.commands import _fetch
+from robustness.cli import fetch as _fetch
 
 FLAT = {path.removeprefix("NLMCXR_png/"): content for path, content in FILES[PNG].items()}
 

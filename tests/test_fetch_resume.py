@@ -24,7 +24,7 @@ from fetch_bench import (
 )
 from http_server import Act
 
-from robustness.commands import _fetch
+from robustness.cli import fetch as _fetch
 
 # --- resume ------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 from fetch_bench import PACKS, PNG, REPORTS, SUMS, WHOLE, assert_incomplete, assert_one_line, tree
 from http_server import Act, serving
 
-from robustness.commands import _fetch
+from robustness.cli import fetch as _fetch
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])

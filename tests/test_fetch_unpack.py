@@ -25,9 +25,9 @@ from fetch_bench import (
     tree,
 )
 
-from robustness.commands import _fetch
+from robustness.cli import fetch as _fetch
 
-from robustness.commands._fetch import DAMAGE, IMAGES, REPORTS as TEXTS, _unpack  # isort: skip
+from robustness.cli.fetch import DAMAGE, IMAGES, REPORTS as TEXTS, _unpack  # isort: skip
 
 PNG_ARCHIVE, DICOM_ARCHIVE = IMAGES["png"], IMAGES["dcm"]
 SMALL = dataclasses.replace(PNG_ARCHIVE, max_bytes=10**7)

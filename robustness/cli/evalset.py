@@ -11,8 +11,8 @@ from pathlib import Path
 
 from robustness import evalset
 from robustness._util.text import fit
-from robustness.commands._description import text
-from robustness.commands._terminal import Terminal, status_line
+from robustness.cli.evalset_text import text
+from robustness.cli.terminal import Terminal, status_line
 from robustness.errors import GateError, UsageError
 from robustness.evalset import EvaluationSet, Remember
 from robustness.evalset._base import forget
@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> int:
         UsageError: The specification or an option is invalid; nothing was read.
         GateError: The set cannot be read, or the contact sheet cannot be drawn or written.
     """
-    from robustness.evalset._describe import describe
+    from robustness.cli.evalset_describe import describe
 
     evalset.check_spec(given.spec)
     _check(given.contact_sheet, given.images)
@@ -107,7 +107,7 @@ def run(given: argparse.Namespace) -> int:
 
 def _check(sheet: Path | None, images: int | None) -> None:
     """Check the options of the contact sheet before any slow work."""
-    from robustness.evalset._sheet import FORMATS, MAX_IMAGES
+    from robustness.cli.contact_sheet import FORMATS, MAX_IMAGES
 
     if images is not None and not 1 <= images <= MAX_IMAGES:
         raise UsageError(f"--images is {images}; allowed is 1 to {MAX_IMAGES}")
@@ -139,7 +139,7 @@ def _cache(store: Path | None) -> Remember:
 
 def _decode(loaded: EvaluationSet) -> dict[str, str]:
     from robustness._util.progress import progress
-    from robustness.evalset._decodable import undecodable
+    from robustness.cli.undecodable import undecodable
 
     with progress(len(loaded), "decoding", "images", Terminal()) as advance:
         return undecodable(loaded, advance)
@@ -148,7 +148,7 @@ def _decode(loaded: EvaluationSet) -> dict[str, str]:
 def _draw(loaded: EvaluationSet, file: Path, count: int) -> None:
     from robustness._util.files import write_whole
     from robustness._util.progress import progress
-    from robustness.evalset._sheet import contact_sheet, encode
+    from robustness.cli.contact_sheet import contact_sheet, encode
 
     count = min(count, len(loaded))
     with progress(count, "drawing", "images", Terminal()) as advance:

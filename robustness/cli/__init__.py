@@ -5,7 +5,10 @@ A module has ``register``, which adds the subparser, and ``run``, which runs the
 
 from __future__ import annotations
 
-from robustness.commands import _evalset, _fetch, _schema, _table
+from robustness.cli import evalset as _evalset
+from robustness.cli import fetch as _fetch
+from robustness.cli import schema as _schema
+from robustness.cli import table as _table
 
 __all__ = ["COMMANDS"]
 

@@ -19,7 +19,7 @@ def text(described: dict[str, Any], width: int) -> list[str]:
     """Return the description as lines of text.
 
     Args:
-        described: The result of :func:`robustness.evalset._describe.describe`.
+        described: The result of :func:`robustness.cli.evalset_describe.describe`.
         width: Maximum terminal columns of a line.
 
     Returns:
