@@ -9,7 +9,7 @@ import pytest
 from gate_repository import assert_no_traceback, said
 
 from robustness.errors import StoreError
-from robustness.preflight import require_store
+from robustness.plugin.preflight import require_store
 
 GATE, BESIDE = ["-m", "robustness"], ["-n", "2"]
 """Without the first, the run's controller does not know that the gate is in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robustness._util.environment import other_owners
-from robustness.preflight import require_import_name
+from robustness.plugin.preflight import require_import_name
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class Session:
         """Add the record of a case or property; of several of one name, a failed one stays.
 
         Args:
-            message: The JSON that :func:`robustness.outcomes.attach` put on the report, of a
+            message: The JSON that :func:`robustness.plugin.worker.attach` put on the report, of a
                 planned case or property.
             worker: The process that sent it.
             seconds: Duration of the case.

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness import collection, options, outcomes, preflight, process, reporter, timings
+from robustness.plugin import (
+    benchmark as timings,
+)
+from robustness.plugin import (
+    collection,
+    options,
+    preflight,
+    process,
+)
+from robustness.plugin import (
+    controller as reporter,
+)
+from robustness.plugin import (
+    worker as outcomes,
+)
 
 if TYPE_CHECKING:
     from robustness.records import AnyRecord

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from robustness._util.files import shortest
-from robustness.asked import is_listing, runs_tests, selects_marker
-from robustness.collection import is_suite_item
 from robustness.errors import ReportError, UsageError
-from robustness.options import folder, thresholds, usage_error
+from robustness.plugin.collection import is_suite_item
+from robustness.plugin.options import folder, thresholds, usage_error
+from robustness.plugin.selection import is_listing, runs_tests, selects_marker
 
 _NO_BENCHMARK = "timings need pytest-benchmark, which is disabled or not installed"
 

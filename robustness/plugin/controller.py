@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from robustness._util.files import shortest
-from robustness.asked import benchmark_only, runs_tests, selects_marker
-from robustness.collection import is_gate_item
 from robustness.errors import GateError
-from robustness.options import cli_option_names, folder, plan_of, usage_error
+from robustness.plugin.collection import is_gate_item
+from robustness.plugin.options import cli_option_names, folder, plan_of, usage_error
+from robustness.plugin.selection import benchmark_only, runs_tests, selects_marker
 
 if TYPE_CHECKING:
     from robustness.results.collector import Session

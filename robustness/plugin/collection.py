@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import pytest
 
-from robustness.options import plan_of
+from robustness.plugin.options import plan_of
 
 if TYPE_CHECKING:
     from robustness.plan import Plan

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness.collection import case_name, is_gate_item, is_suite_item, uses_gate
-from robustness.frames import user_frames
-from robustness.options import plan_of
+from robustness.plugin.collection import case_name, is_gate_item, is_suite_item, uses_gate
+from robustness.plugin.frames import user_frames
+from robustness.plugin.options import plan_of
 
 if TYPE_CHECKING:
     from robustness.plan import Plan

@@ -12,8 +12,8 @@ import pytest
 
 from robustness._util.progress import terminal_of
 from robustness._util.threads import wait_briefly
-from robustness.collection import is_suite_item
-from robustness.options import plan_of
+from robustness.plugin.collection import is_suite_item
+from robustness.plugin.options import plan_of
 
 if TYPE_CHECKING:
     from robustness.run.gate import Gate

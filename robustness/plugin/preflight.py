@@ -12,11 +12,11 @@ import pytest
 from robustness._util.environment import other_owners
 from robustness._util.files import shortest
 from robustness._util.text import counted
-from robustness.asked import is_listing, runs_tests, selects_marker
-from robustness.collection import is_gate_item, plan_error, uses_gate
 from robustness.errors import GateError, StoreError, UsageError
-from robustness.options import folder, known_plan, non_default_options, plan_of, usage_error
-from robustness.reporter import ABORT_KEY
+from robustness.plugin.collection import is_gate_item, plan_error, uses_gate
+from robustness.plugin.controller import ABORT_KEY
+from robustness.plugin.options import folder, known_plan, non_default_options, plan_of, usage_error
+from robustness.plugin.selection import is_listing, runs_tests, selects_marker
 
 if TYPE_CHECKING:
     from robustness.plan import Plan

@@ -1,0 +1,1 @@
+"""The pytest plugin: hooks, options, collection, pre-run checks, worker and controller."""
