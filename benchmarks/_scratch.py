@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 VIT = "open_clip:ViT-B-32"
-LOADERS = {"ViT-B-32": "models.hub:load", "phantom": "models.phantom:load"}
+LOADERS = {"ViT-B-32": "robustness.models.hub:load", "phantom": "robustness.models.phantom:load"}
 
 
 def vit_checkpoint(path: Path) -> Path:
@@ -105,8 +105,8 @@ def run_gate(folder: Path, device: str, precision: str = "float32") -> tuple[flo
     import open_clip  # noqa: F401
     import pytest
 
-    import models._hub_open_clip
-    import models.phantom  # noqa: F401
+    import robustness.models._hub_open_clip
+    import robustness.models.phantom  # noqa: F401
     import robustness.run.gate
     import robustness.run.search  # noqa: F401
 

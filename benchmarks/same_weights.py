@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 
-from models.phantom import load as load_phantom
 from robustness.embedding import PRECISIONS, Store, decode_once
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
+from robustness.models.phantom import load as load_phantom
 from robustness.perturbation.occlusion import Occlusion
 from robustness.regression import run as regression
 from robustness.regression.baseline import Key, ModelRun, Run

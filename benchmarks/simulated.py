@@ -97,7 +97,7 @@ def embed(population: int, levels: Sequence[float], folder: Path) -> Patients:
 
     store = Store(folder)
     subject = Subject(
-        load_encoder("models.phantom:load"),
+        load_encoder("robustness.models.phantom:load"),
         decode_once(load(f"phantom:{population}:1"), store),
         positives="identical_text",
         store=store,

@@ -13,13 +13,13 @@ FEW, MANY = 8, 512
 
 
 def phantom(_folder):
-    return "models.phantom:load", {}
+    return "robustness.models.phantom:load", {}
 
 
 def open_clip(folder):
     from _scratch import VIT, vit_checkpoint
 
-    return "models.hub:load", {"weights": vit_checkpoint(folder / "vit.safetensors"), "model": VIT}
+    return "robustness.models.hub:load", {"weights": vit_checkpoint(folder / "vit.safetensors"), "model": VIT}
 
 
 def clip_form(name, filename):

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from models import _unpickle
-from models._unpickle import READ_ERRORS, Pickled, RefusedPickleError, Stub, TensorRecord
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+from robustness.models import _unpickle
+from robustness.models._unpickle import READ_ERRORS, Pickled, RefusedPickleError, Stub, TensorRecord
 
 FOLDER_VARIABLE = "ROBUSTNESS_WEIGHTS"
 """Environment variable with a folder of checkpoints under their published file names."""

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import _bert, _checkpoint, _vision
-from models._bert import EMBEDDING_DIM, Network, Tokenizer
-from models._checkpoint import Checkpoint
-from models._encoder import TwoTowers
-from models._preprocessing import Preprocessing
-from models._vision import VARIANTS, Shapes, published_shapes
 from robustness.encoder import TextPolicy
 from robustness.errors import UsageError
+from robustness.models import _bert, _checkpoint, _vision
+from robustness.models._bert import EMBEDDING_DIM, Network, Tokenizer
+from robustness.models._checkpoint import Checkpoint
+from robustness.models._encoder import TwoTowers
+from robustness.models._preprocessing import Preprocessing
+from robustness.models._vision import VARIANTS, Shapes, published_shapes
 
 
 @dataclass(frozen=True, slots=True)

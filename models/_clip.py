@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from models import _checkpoint
-from models._encoder import TwoTowers
-from models._preprocessing import Preprocessing
 from robustness.encoder import TextPolicy
 from robustness.errors import UsageError
+from robustness.models import _checkpoint
+from robustness.models._encoder import TwoTowers
+from robustness.models._preprocessing import Preprocessing
 
 ARCHITECTURE = "ViT-B-32-quickgelu"
 """open_clip's name of ViT-B/32 with OpenAI's activation; ``ViT-B-32`` has another one."""

@@ -13,14 +13,14 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from PIL import Image
 from torch import Tensor, nn
 
-from models import _pixels
-from models._preprocessing import Size
 from robustness._util.threads import each
 from robustness.encoder import DualEncoder, TextPolicy
+from robustness.models import _pixels
+from robustness.models._preprocessing import Size
 
 
 class Pixels(Protocol):
-    """Preprocessing of radiographs; see :class:`models._preprocessing.Preprocessing`.
+    """Preprocessing of radiographs; see :class:`robustness.models._preprocessing.Preprocessing`.
 
     Attributes:
         on_device: True if :meth:`device` is supported.

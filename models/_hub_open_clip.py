@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import _checkpoint, _hub_shared
-from models._encoder import OneByOne, TwoTowers
-from models._hub_open_clip_source import Source, find
-from models._preprocessing import like_open_clip
 from robustness.errors import UsageError, WeightsError
+from robustness.models import _checkpoint, _hub_shared
+from robustness.models._encoder import OneByOne, TwoTowers
+from robustness.models._hub_open_clip_source import Source, find
+from robustness.models._preprocessing import like_open_clip
 
 _SCHEMA = "open-clip-1"
 
@@ -27,7 +27,7 @@ def load(
     tokenizer: Path | None,
     device: str,
 ) -> TwoTowers:
-    """Load a model of open_clip; see :func:`models.hub.load`.
+    """Load a model of open_clip; see :func:`robustness.models.hub.load`.
 
     Args:
         name: The part after ``open_clip:``.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models import _checkpoint, _hub_shared
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+from robustness.models import _checkpoint, _hub_shared
 
 CONFIGURATION = "open_clip_config.json"
 FILENAMES = (
@@ -69,7 +69,7 @@ class Source:
 
 
 def find(name: str, weights: Path | None) -> Source:
-    """Find the source of a model; see :func:`models._hub_open_clip.load`."""
+    """Find the source of a model; see :func:`robustness.models._hub_open_clip.load`."""
     folder = Path(name.removeprefix(_FOLDER))
     if weights is not None and weights.is_dir() and name.startswith(_HUB):
         folder, weights = weights, None

@@ -12,9 +12,9 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from torch import nn
 
-from models import _checkpoint
 from robustness.encoder import TextPolicy
 from robustness.errors import WeightsError, WeightsNotFoundError
+from robustness.models import _checkpoint
 
 TEXT_FILES = ("*.json", "*.txt", "*.model")
 """File patterns of configurations and vocabularies."""

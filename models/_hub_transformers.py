@@ -13,10 +13,10 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
-from models import _checkpoint, _hub_shared
-from models._encoder import OneByOne, TwoTowers
-from models._preprocessing import Size
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
+from robustness.models import _checkpoint, _hub_shared
+from robustness.models._encoder import OneByOne, TwoTowers
+from robustness.models._preprocessing import Size
 
 CLASSES = {
     "clip": "CLIPModel",
@@ -47,7 +47,7 @@ def load(
     device: str,
     backend: str | None,
 ) -> TwoTowers:
-    """Load a model of transformers; see :func:`models.hub.load`.
+    """Load a model of transformers; see :func:`robustness.models.hub.load`.
 
     Args:
         name: The part after ``transformers:``, a repository or a directory.
@@ -165,7 +165,7 @@ class _OnDevice(_OneByOne):
     on_device = True
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """See :class:`models._encoder.Pixels`."""
+        """See :class:`robustness.models._encoder.Pixels`."""
         channels = [
             image[:height, :width].expand(3, -1, -1)
             for image, (height, width) in zip(images, sizes, strict=True)

@@ -1,6 +1,6 @@
 """Preprocessing of the published models, on the host and on a device.
 
-On the host, Pillow resamples one image per thread. On a device, :mod:`models._resample`
+On the host, Pillow resamples one image per thread. On a device, :mod:`robustness.models._resample`
 resamples batches with exactly the same grey levels.
 """
 
@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models import _pixels
-from models._pixels import Channels, Grey
-from models._resample import Axis, resample
 from robustness._util.threads import each
+from robustness.models import _pixels
+from robustness.models._pixels import Channels, Grey
+from robustness.models._resample import Axis, resample
 
 Size = tuple[int, int]
 """Height and width."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import ResNet, resnet50  # type: ignore[import-untyped]
 from transformers import BertConfig, SwinConfig, SwinModel
 
-from models._bert import bert_config
-from models._checkpoint import unusable
+from robustness.models._bert import bert_config
+from robustness.models._checkpoint import unusable
 
 VARIANTS = ("swin", "resnet")
 """Published image towers of both models."""

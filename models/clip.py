@@ -13,10 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models import _checkpoint, _clip, _hub_open_clip_source
-from models._encoder import TwoTowers
-from models._preprocessing import Preprocessing, ShortSide
 from robustness.errors import WeightsNotFoundError
+from robustness.models import _checkpoint, _clip, _hub_open_clip_source
+from robustness.models._encoder import TwoTowers
+from robustness.models._preprocessing import Preprocessing, ShortSide
 
 FILENAME = "ViT-B-32.pt"
 SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
@@ -46,7 +46,7 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
         WeightsNotFoundError: The weights are neither on this machine nor on the hub.
         WeightsError: The file is damaged or has another model.
     """
-    name = _clip.architecture(options, _OPTIONS, "models.clip:load")
+    name = _clip.architecture(options, _OPTIONS, "robustness.models.clip:load")
     return _clip.encoder(
         "CLIP",
         _find(weights, name),

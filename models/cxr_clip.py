@@ -23,14 +23,14 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, SwinConfig
 
-from models import _bert, _vision
-from models._bert import EMBEDDING_DIM, Network, Tokenizer
-from models._checkpoint import Checkpoint
-from models._clinical import Publication
-from models._encoder import TwoTowers
-from models._preprocessing import Preprocessing, ShortSide
-from models._vision import PIXELS, Shapes
 from robustness.encoder import TextPolicy
+from robustness.models import _bert, _vision
+from robustness.models._bert import EMBEDDING_DIM, Network, Tokenizer
+from robustness.models._checkpoint import Checkpoint
+from robustness.models._clinical import Publication
+from robustness.models._encoder import TwoTowers
+from robustness.models._preprocessing import Preprocessing, ShortSide
+from robustness.models._vision import PIXELS, Shapes
 
 if TYPE_CHECKING:
     from robustness.evalset import Report
@@ -53,7 +53,7 @@ _PREPROCESSING = {
 _SCHEMA = f"cxr-clip-1 short side {PIXELS} bilinear crop {_STATISTICS} first [SEP] lower-cased"
 _PUBLICATION = Publication(
     name="CXR-CLIP",
-    loader="models.cxr_clip:load",
+    loader="robustness.models.cxr_clip:load",
     options=("tokenizer", "variant"),
     filenames=_FILENAMES,
     where="https://github.com/kakaobrain/cxr-clip (licence: CC BY-NC-SA 4.0, not commercial)",
@@ -82,7 +82,7 @@ class LongestSection(TextPolicy):
 
 
 class CxrClipNetwork(Network):
-    """Towers of CXR-CLIP with the published parameter names; see :class:`~models._bert.Network`.
+    """Towers of CXR-CLIP with the published parameter names; see :class:`~robustness.models._bert.Network`.
 
     Args:
         bert: The configuration of the text tower.

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 
-from models import _checkpoint, _clip
-from models._encoder import TwoTowers
-from models._preprocessing import Letterbox, Preprocessing
 from robustness.errors import UsageError
+from robustness.models import _checkpoint, _clip
+from robustness.models._encoder import TwoTowers
+from robustness.models._preprocessing import Letterbox, Preprocessing
 
 FILENAME = "clip-imp-pretrained_128_6_after_4.pt"
 WHERE = (
@@ -56,12 +56,12 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
         WeightsNotFoundError: The weights are not on this machine.
         WeightsError: The file is damaged or has another model.
     """
-    name = _clip.architecture(options, _OPTIONS, "models.cxr_repair:load")
+    name = _clip.architecture(options, _OPTIONS, "robustness.models.cxr_repair:load")
     # The value is text on the command line, and a bool in thresholds.yaml.
     value = str(options.get("antialias", False)).lower()
     if value not in {"true", "false"}:
         raise UsageError(
-            f"models.cxr_repair:load: invalid antialias={options['antialias']!r}; set true or false"
+            f"robustness.models.cxr_repair:load: invalid antialias={options['antialias']!r}; set true or false"
         )
     antialias = value == "true"
     shaping = f"lanczos {CANVAS}, {MEAN}, {STD}, bicubic antialias {antialias}"

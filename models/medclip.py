@@ -26,14 +26,14 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, SwinConfig
 
-from models import _bert, _vision
-from models._bert import EMBEDDING_DIM, Network, Tokenizer
-from models._checkpoint import Checkpoint
-from models._clinical import Publication
-from models._encoder import TwoTowers
-from models._preprocessing import BlackSquare, Preprocessing
-from models._vision import PIXELS, Shapes
 from robustness.encoder import TextPolicy
+from robustness.models import _bert, _vision
+from robustness.models._bert import EMBEDDING_DIM, Network, Tokenizer
+from robustness.models._checkpoint import Checkpoint
+from robustness.models._clinical import Publication
+from robustness.models._encoder import TwoTowers
+from robustness.models._preprocessing import BlackSquare, Preprocessing
+from robustness.models._vision import PIXELS, Shapes
 
 MAX_TOKENS = 77
 """Maximum number of tokens that are read of a text, [CLS] and [SEP] included."""
@@ -46,7 +46,7 @@ _PREPROCESSING = Preprocessing(BlackSquare(PIXELS, "bicubic"), (_MEAN,) * 3, (_S
 _SCHEMA = f"medclip-1 pad {PIXELS} bicubic {_MEAN} {_STD} hidden 1 2 -1 lower-cased"
 _PUBLICATION = Publication(
     name="MedCLIP",
-    loader="models.medclip:load",
+    loader="robustness.models.medclip:load",
     options=("tokenizer", "variant", "padding"),
     filenames={"swin": ("medclip-vit-pretrained.zip",), "resnet": ("medclip-pretrained.zip",)},
     where=(
@@ -63,7 +63,7 @@ _PUBLICATION = Publication(
 
 
 class MedClipNetwork(Network):
-    """Towers of MedCLIP with the published parameter names; see :class:`~models._bert.Network`.
+    """Towers of MedCLIP with the published parameter names; see :class:`~robustness.models._bert.Network`.
 
     Args:
         bert: The configuration of the text tower.

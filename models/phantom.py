@@ -3,7 +3,7 @@
 The gate can be run and tested with it on any machine without a download. It was trained on
 procedural phantoms only, so its results say nothing about patients' images.
 
-Source: ``python -m models.train_phantom``. Licence: Apache-2.0. Citation: this project.
+Source: ``python -m robustness.models.train_phantom``. Licence: Apache-2.0. Citation: this project.
 Text: the findings and the impression, truncated to 160 tokens.
 """
 
@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from models._checkpoint import reject_unknown_options, unusable
-from models._phantom_network import EMBEDDING_DIM, MAX_TOKENS, TOKEN, Network, Vocabulary
-from models._phantom_pixels import DEVIATION, MEAN, PIXELS, shrink
-from models._pixels import check
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import WeightsNotFoundError
+from robustness.models._checkpoint import reject_unknown_options, unusable
+from robustness.models._phantom_network import EMBEDDING_DIM, MAX_TOKENS, TOKEN, Network, Vocabulary
+from robustness.models._phantom_pixels import DEVIATION, MEAN, PIXELS, shrink
+from robustness.models._pixels import check
 
 WEIGHTS = Path(__file__).with_name("phantom.safetensors")
-"""Weights distributed with this package, created by ``python -m models.train_phantom``."""
+"""Weights distributed with this package, created by ``python -m robustness.models.train_phantom``."""
 
 VOCABULARY_KEY = "vocabulary"
 """Metadata entry of the weights file with the words, a JSON list of strings."""
@@ -136,7 +136,7 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
     """Load the reference encoder.
 
     Args:
-        weights: A safetensors file written by ``python -m models.train_phantom``; None for the
+        weights: A safetensors file written by ``python -m robustness.models.train_phantom``; None for the
             one in this package.
         device: A torch device such as ``cpu`` or ``cuda:0``.
         **options: No options are allowed.
@@ -146,7 +146,7 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
         WeightsNotFoundError: The weights file is not found.
         WeightsError: The file does not contain weights of this model.
     """
-    reject_unknown_options("models.phantom:load", options, ())
+    reject_unknown_options("robustness.models.phantom:load", options, ())
     path = Path(weights) if weights is not None else WEIGHTS
     tensors, words, digest = _read(path)
     vocabulary = Vocabulary(words)
@@ -164,7 +164,7 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
         details={
             "weights_sha256": digest,
             "licence": "Apache-2.0",
-            "source": "python -m models.train_phantom; procedural phantoms only, no patient data",
+            "source": "python -m robustness.models.train_phantom; procedural phantoms only, no patient data",
         },
     )
     encoder.checkpoint = path
@@ -175,7 +175,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], list[str], str]:
     """Return the tensors in float32, the words and the SHA-256 of a weights file."""
     if not path.exists():
         raise WeightsNotFoundError(
-            f"weights file {str(path)!r} not found; create it with python -m models.train_phantom"
+            f"weights file {str(path)!r} not found; create it with python -m robustness.models.train_phantom"
         )
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

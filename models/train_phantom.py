@@ -1,4 +1,4 @@
-"""Training of the reference encoder: ``python -m models.train_phantom``.
+"""Training of the reference encoder: ``python -m robustness.models.train_phantom``.
 
 Training studies use separate random streams, so no evaluation study is trained on. In part of
 the images, a box or cells of a grid are hidden in black, grey or another shade: without this
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models._phantom_network import EMBEDDING_DIM, Network, Vocabulary
-from models._phantom_pixels import PIXELS, shrink
-from models.phantom import VOCABULARY_KEY, WEIGHTS
 from robustness.evalset.phantom import Purpose, Study, labels
+from robustness.models._phantom_network import EMBEDDING_DIM, Network, Vocabulary
+from robustness.models._phantom_pixels import PIXELS, shrink
+from robustness.models.phantom import VOCABULARY_KEY, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ def save(network: Network, vocabulary: Vocabulary, path: Path) -> None:
 
 def main() -> None:
     """Generate the training studies, train, and write the weights."""
-    parser = argparse.ArgumentParser(prog="python -m models.train_phantom", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m robustness.models.train_phantom", description=__doc__)
     parser.add_argument(
         "--out", type=Path, default=WEIGHTS, help="output file (default: %(default)s)"
     )

@@ -201,7 +201,7 @@ def load(
     if not (module_name and colon and function_name):
         raise LoaderError(
             f"model loader {loader!r} is not an importable name; write package.module:function,"
-            " such as models.phantom:load"
+            " such as robustness.models.phantom:load"
         )
     try:
         module = importlib.import_module(module_name)

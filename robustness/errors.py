@@ -36,7 +36,6 @@ class Code(StrEnum):
     STORE_FAILED = "store_failed"
     STORE_STALE = "store_stale"
     STORE_MALFORMED = "store_malformed"
-    FETCH_FAILED = "fetch_failed"
     # The record of a case.
     CRASHED = "crashed"
     WORKER_CRASHED = "worker_crashed"
@@ -179,12 +178,6 @@ class EvaluationSetError(GateError):
     """An evaluation set cannot be read, or has nothing to measure."""
 
     code = Code.EVALSET_FAILED
-
-
-class FetchError(GateError):
-    """A collection cannot be downloaded, unpacked, or written to its folder."""
-
-    code = Code.FETCH_FAILED
 
 
 class BaselineError(UsageError):

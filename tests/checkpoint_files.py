@@ -33,7 +33,7 @@ def random_state():
 
 
 def read(path):
-    from models import _checkpoint
+    from robustness.models import _checkpoint
 
     return _checkpoint.read(path)
 

@@ -56,13 +56,13 @@ def heavy_modules():
     import scipy.stats
     from transformers import BertModel
 
-    import models.phantom
+    import robustness.models.phantom
     import robustness.report
     import robustness.results.collector
     import robustness.run.gate
     import robustness.run.search
 
-    return scipy.stats, BertModel, models.phantom, robustness
+    return scipy.stats, BertModel, robustness.models.phantom, robustness
 
 
 @pytest.fixture
@@ -107,22 +107,3 @@ def sabotaged(changed, request, pytester, monkeypatch):
     own = Sabotaged(changed, sabotage_of(request.node), pytester)
     yield own
     assert own.seen, "the test did not look what became of it"
-
-
-@pytest.fixture
-def web(monkeypatch, capsys):
-    """A server with a small collection, and the ``fetch`` command that is run against it."""
-    from fetch_bench import bench
-
-    with bench(monkeypatch, capsys) as made:
-        yield made
-
-
-@pytest.fixture
-def server(web):
-    return web.server
-
-
-@pytest.fixture
-def call(web):
-    return web.call

@@ -7,7 +7,7 @@ import reference_towers
 from published import SMALL
 from reference_towers import Case, shapes
 
-LOADER = "models.cxr_clip:load"
+LOADER = "robustness.models.cxr_clip:load"
 
 
 def prepare(variant, size, folder):
@@ -24,7 +24,7 @@ def prepare(variant, size, folder):
 
 
 def build(path, vocabulary, variant):
-    from models import _bert, _checkpoint, cxr_clip
+    from robustness.models import _bert, _checkpoint, cxr_clip
 
     words = _bert.load_tokenizer(vocabulary, SMALL.vocabulary, cxr_clip.MAX_TOKENS)
     return cxr_clip.build(_checkpoint.read(path), words, shapes(SMALL), variant)

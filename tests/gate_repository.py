@@ -17,7 +17,7 @@ THRESHOLDS = """\
 version: 1
 evalset: phantom:48
 models:
-  phantom: {loader: models.phantom:load}
+  phantom: {loader: robustness.models.phantom:load}
 occlusion:
   patterns: [square, grid]
   fills: [black, grey]
@@ -31,7 +31,7 @@ properties: {bound: hit@10 >= 0.3, max_level: 0.3, subset: 16, examples: 4, nois
 MODELS = """
 import os
 import torch
-from models.phantom import load as load_phantom
+from robustness.models.phantom import load as load_phantom
 from robustness.encoder import DualEncoder
 from robustness.errors import WeightsNotFoundError
 

@@ -7,7 +7,7 @@ import json
 import published_clip as published
 from published_clip import SIZES, SMALL, pictures
 
-LOADER = "models.hub:load"
+LOADER = "robustness.models.hub:load"
 
 TEXTS = [
     "No acute disease.",

@@ -16,7 +16,7 @@ import time
 _SERVER = """
 import os, resource, sys
 import pytest
-import models.phantom, robustness.run.gate, robustness.run.search, scipy.stats
+import robustness.models.phantom, robustness.run.gate, robustness.run.search, scipy.stats
 
 for line in sys.stdin:
     folder, room = line.split()
@@ -42,7 +42,7 @@ THRESHOLDS = """\
 version: 1
 evalset: phantom:64
 models:
-  phantom: {loader: models.phantom:load}
+  phantom: {loader: robustness.models.phantom:load}
 occlusion: {patterns: [square], fills: [black, grey], levels: [0, 0.3, 0.6]}
 bounds: [{require: [hit@10 >= 0.1]}]
 properties: {bound: hit@10 >= 0.1, max_level: 0.3, subset: 16, examples: 1, noise: 0.3}

@@ -7,7 +7,7 @@ import reference_towers
 from published import SMALL
 from reference_towers import Case, shapes
 
-LOADER = "models.medclip:load"
+LOADER = "robustness.models.medclip:load"
 
 
 def prepare(variant, size, folder):
@@ -25,7 +25,7 @@ def prepare(variant, size, folder):
 
 
 def build(path, vocabulary, variant, **options):
-    from models import _bert, _checkpoint, medclip
+    from robustness.models import _bert, _checkpoint, medclip
 
     words = _bert.load_tokenizer(vocabulary, SMALL.vocabulary, medclip.MAX_TOKENS)
     return medclip.build(_checkpoint.read(path), words, shapes(SMALL), variant, **options)

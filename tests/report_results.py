@@ -90,7 +90,7 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
             "models": [
                 {
                     "name": model,
-                    "loader": "models.phantom:load",
+                    "loader": "robustness.models.phantom:load",
                     "fingerprint": "ef" * 32,
                     "embedding_dim": 192,
                     "text_policy": {"sections": ["findings"], "max_tokens": 160},

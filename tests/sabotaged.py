@@ -13,7 +13,7 @@ THRESHOLDS = """\
 version: 1
 evalset: phantom:16
 models:
-  phantom: {loader: models.phantom:load}
+  phantom: {loader: robustness.models.phantom:load}
 occlusion:
   patterns: [square]
   fills: [black]

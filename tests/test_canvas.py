@@ -83,8 +83,8 @@ def test_what_is_no_image_is_named(image):
 
 
 def test_images_by_themselves_are_preprocessed_on_a_gpu_too(monkeypatch):
-    from models.phantom import PhantomEncoder, load
     from robustness.embedding import canvas, embed_images
+    from robustness.models.phantom import PhantomEncoder, load
 
     encoder, images = load(), [pixels(number) for number in range(5)]
     expected = embed_images(encoder, images, batch_size=2)

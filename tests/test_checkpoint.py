@@ -120,7 +120,7 @@ def test_shared_storages_are_read_once(tmp_path):
 
 
 def test_find_prefers_the_named_file_to_the_folder(tmp_path, monkeypatch):
-    from models._checkpoint import find
+    from robustness.models._checkpoint import find
 
     monkeypatch.delenv("ROBUSTNESS_WEIGHTS", raising=False)
     names, where = ["first.pt", "second.pt"], "https://example.org (licence: MIT)"
@@ -150,7 +150,7 @@ def test_find_prefers_the_named_file_to_the_folder(tmp_path, monkeypatch):
 def test_renames_apply_in_order_and_never_collide():
     import torch
 
-    from models._checkpoint import rename
+    from robustness.models._checkpoint import rename
 
     one = torch.ones(1)
     table = [(r"^attention\.output", "o"), ("output", "fc"), (r"(\d)\.q", r"\1.query")]
@@ -163,7 +163,7 @@ def test_renames_apply_in_order_and_never_collide():
 def test_loading_is_strict(tmp_path):
     import torch
 
-    from models._checkpoint import load_strictly
+    from robustness.models._checkpoint import load_strictly
 
     def layer():
         return torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
@@ -190,7 +190,7 @@ def test_loading_is_strict(tmp_path):
 def test_a_fingerprint_changes_with_every_input(state):
     import torch
 
-    from models._checkpoint import fingerprint
+    from robustness.models._checkpoint import fingerprint
 
     first = fingerprint("schema", state, "option")
     assert fingerprint("schema", dict(reversed(state.items())), "option") == first
@@ -208,7 +208,7 @@ def test_a_fingerprint_changes_with_every_input(state):
 
 
 def test_check_sha256_compares_with_the_published_hash(tmp_path):
-    from models._checkpoint import Checkpoint, check_sha256
+    from robustness.models._checkpoint import Checkpoint, check_sha256
 
     checkpoint = Checkpoint({}, "abc", tmp_path / "published.pt")
     assert check_sha256(checkpoint, "abc") == "yes"

@@ -15,7 +15,7 @@ from robustness.encoder import load
 from robustness.errors import UsageError
 from robustness.evalset import Report
 
-LOADER = "models.clip:load"
+LOADER = "robustness.models.clip:load"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from clip_cases import ARCHITECTURE, save, small_case
 from robustness.encoder import load
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 
-LOADER = "models.clip:load"
+LOADER = "robustness.models.clip:load"
 
 
 @pytest.fixture(scope="module")

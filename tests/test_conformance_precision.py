@@ -35,8 +35,8 @@ def test_checks_for_16_bits_also_run_in_the_precision_of_the_run(changed, pytest
 
 
 def test_promises_in_any_precision_are_promises():
-    from models.phantom import load
     from robustness.conformance import CHECKS, IN_ANY_PRECISION
+    from robustness.models.phantom import load
 
     assert {name: CHECKS[name] for name in IN_ANY_PRECISION} == IN_ANY_PRECISION
     for check in IN_ANY_PRECISION.values():

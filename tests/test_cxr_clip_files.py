@@ -29,7 +29,7 @@ def test_the_published_file_needs_no_omegaconf(swin):
     with pytest.raises(Exception, match="omegaconf"):
         torch.load(swin.path, weights_only=True)
     # The result has all tensors of the model and none of the optimizer.
-    from models import _checkpoint
+    from robustness.models import _checkpoint
 
     assert _checkpoint.read(swin.path).state.keys() == swin.state.keys()
 

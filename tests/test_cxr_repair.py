@@ -13,7 +13,7 @@ from robustness.encoder import load
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 from robustness.evalset import Report
 
-LOADER = "models.cxr_repair:load"
+LOADER = "robustness.models.cxr_repair:load"
 PUBLISHED_NAME = "clip-imp-pretrained_128_6_after_4.pt"
 
 
@@ -118,7 +118,7 @@ def test_a_mistake_would_show(case, encoder, images, mistake):
 
 
 def test_clips_own_preprocessing_would_show(case, encoder, images):
-    clip = load("models.clip:load", weights=case.checkpoint, architecture=ARCHITECTURE)
+    clip = load("robustness.models.clip:load", weights=case.checkpoint, architecture=ARCHITECTURE)
     assert distance(embed(encoder, images), embed(clip, images)) > SHOWS
     assert encoder.fingerprint != clip.fingerprint
 

@@ -105,7 +105,7 @@ def test_published_models_take_read_only_images(tmp_path):
 
     plain = load_evalset("phantom:3")
     evalset = decode_once(plain, Store(tmp_path))
-    encoder = load("models.phantom:load", weights=None, device="cpu")
+    encoder = load("robustness.models.phantom:load", weights=None, device="cpu")
     from_cache = embed_images(encoder, [evalset.decode(p) for p in evalset.pairs])
     direct = embed_images(encoder, [plain.decode(p) for p in plain.pairs])
     assert (from_cache == direct).all()

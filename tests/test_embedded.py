@@ -43,8 +43,8 @@ class Counting:
 
 @pytest.fixture
 def counting(monkeypatch):
-    from models.phantom import PhantomEncoder, load
     from robustness.evalset import load as load_evalset
+    from robustness.models.phantom import PhantomEncoder, load
 
     made = Counting(load_evalset(f"phantom:{N}"), load())
     encode = PhantomEncoder.encode_images
@@ -86,7 +86,7 @@ def test_only_what_is_lacking_is_embedded(counting, tmp_path):
 
 def test_a_model_may_return_one_buffer_again_and_again(counting, tmp_path, monkeypatch):
     """What it writes there for one occlusion is not taken for what it wrote for another."""
-    from models.phantom import PhantomEncoder
+    from robustness.models.phantom import PhantomEncoder
 
     expected = {o: embedded(counting, tmp_path / "own").images(o)[0] for o in OCCLUSIONS}
     texts = embedded(counting, tmp_path / "own").reports

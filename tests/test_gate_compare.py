@@ -199,7 +199,7 @@ def test_a_baseline_is_read_at_the_start(small, beside, folder):
 
 OTHER_TEXT = """
 from dataclasses import replace
-from models.phantom import load as load_phantom
+from robustness.models.phantom import load as load_phantom
 
 def load(weights=None, device="cpu"):
     encoder = load_phantom(weights, device)
@@ -217,11 +217,11 @@ LEVEL = ("fills: [black]", "fills: [grey]")
         (["--robustness-evalset=phantom:40"], None, "set is phantom:40 here and phantom:48 in"),
         (["--robustness-evalset=phantom:48:1"], None, "set is phantom:48:1 here and phantom:48"),
         ([], LEVEL, "the baseline lacks 2 of 2 rankings, such as square, grey, level 0"),
-        ([], ("models.phantom:load", "my_text:load"), 'sections is ["findings"] here and ["find'),
+        ([], ("robustness.models.phantom:load", "my_text:load"), 'sections is ["findings"] here and ["find'),
         (
-            ["--robustness-models=models.phantom:load"],
+            ["--robustness-models=robustness.models.phantom:load"],
             None,
-            "the baseline has no model 'models.phantom:load'; it has phantom",
+            "the baseline has no model 'robustness.models.phantom:load'; it has phantom",
         ),
     ],
     ids=["evaluation set", "its seed", "fill", "text policy", "model"],

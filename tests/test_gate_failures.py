@@ -224,7 +224,7 @@ def test_weights_that_are_absent(changed, optional):
 
 def test_only_absent_weights_are_no_pass(changed):
     changed.edit(
-        "phantom: {loader: models.phantom:load}", "a: {loader: my_models:absent, optional: true}"
+        "phantom: {loader: robustness.models.phantom:load}", "a: {loader: my_models:absent, optional: true}"
     )
     outcome = changed.gate()
     assert outcome.ret == 1

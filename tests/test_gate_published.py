@@ -12,12 +12,12 @@ STUDIES = 24
 @pytest.fixture(scope="session")
 def published_modules():
     """Imported before an in-process run would import, and forget, them."""
-    import models.clip
-    import models.cxr_clip
-    import models.cxr_repair
-    import models.medclip
+    import robustness.models.clip
+    import robustness.models.cxr_clip
+    import robustness.models.cxr_repair
+    import robustness.models.medclip
 
-    return models.clip, models.cxr_clip, models.cxr_repair, models.medclip
+    return robustness.models.clip, robustness.models.cxr_clip, robustness.models.cxr_repair, robustness.models.medclip
 
 
 @pytest.fixture

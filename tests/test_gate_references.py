@@ -29,7 +29,7 @@ def test_no_worse_than_a_model_that_knows_nothing(changed):
 
 def test_better_than_itself_by_a_point_is_missed(changed):
     """The same weights under another name: the limit is the model's own value."""
-    changed.edit("occlusion:", "  twin: {loader: models.phantom:load}\nocclusion:")
+    changed.edit("occlusion:", "  twin: {loader: robustness.models.phantom:load}\nocclusion:")
     changed.edit("[hit@10 >= 0.4,", "[hit@10 >= twin + 0.01, hit@10 >= 0,")
     outcome = changed.gate("--robustness-models=phantom")
     assert outcome.ret == 1

@@ -83,7 +83,7 @@ def test_numbers_equal_an_independent_computation(repository):
     from robustness.perturbation.occlusion import Occlusion
 
     assert repository.gate().ret == 0
-    model = encoder.load("models.phantom:load")
+    model = encoder.load("robustness.models.phantom:load")
     loaded = evalset.load("phantom:48")
     texts = [normalise(p.report.text(("findings", "impression"))) for p in loaded.pairs]
     distinct = sorted(set(texts))

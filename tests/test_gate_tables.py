@@ -244,7 +244,7 @@ def test_collection_imports_nothing_optional(tmp_path, spec):
         (tmp_path / name).write_bytes(b"{}")
     (tmp_path / "test_release.py").write_text("from robustness.suite import *")
     (tmp_path / "thresholds.yaml").write_text(
-        f"version: 1\nevalset: '{spec}'\nmodels: {{phantom: {{loader: 'models.phantom:load'}}}}\n"
+        f"version: 1\nevalset: '{spec}'\nmodels: {{phantom: {{loader: 'robustness.models.phantom:load'}}}}\n"
         "occlusion: {patterns: [square], fills: [black], levels: [0]}\n"
         "bounds: [{level: 0, require: [hit@10 >= 0.5]}]\n"
         "properties: {bound: hit@10 >= 0.3, max_level: 0, subset: 16, examples: 4, noise: 0.3}\n"

@@ -201,7 +201,7 @@ def test_a_case_that_was_not_run_gets_none(small):
 
 def test_a_model_that_could_not_be_measured_gets_none(changed):
     changed.edit(CLEAN, "")
-    changed.edit("phantom: {loader: models.phantom:load}", "broken: {loader: my_models:nan}")
+    changed.edit("phantom: {loader: robustness.models.phantom:load}", "broken: {loader: my_models:nan}")
     before = text(changed)
     outcome = changed.gate("--robustness-update=new", "-k", "occlusion")
     assert outcome.ret == 1
@@ -214,7 +214,7 @@ def test_a_model_that_could_not_be_measured_gets_none(changed):
 def test_a_model_named_by_its_loader_alone_gets_none(small):
     own(small)
     before = text(small)
-    model = "--robustness-models=models.phantom:load"
+    model = "--robustness-models=robustness.models.phantom:load"
     outcome = small.gate(model, "--robustness-update=new", "-k", "occlusion")
     assert outcome.ret == 1
     assert small.results()["reason"] == "no_bound"
@@ -222,7 +222,7 @@ def test_a_model_named_by_its_loader_alone_gets_none(small):
     for update in updates(small):
         assert not update["done"]
         assert (
-            "thresholds.yaml has no model 'models.phantom:load'; name it under models first"
+            "thresholds.yaml has no model 'robustness.models.phantom:load'; name it under models first"
             in (update["text"])
         )
     assert len(updates(small)) == 2

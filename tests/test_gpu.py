@@ -42,8 +42,8 @@ def test_pixels_are_those_of_the_host(device, images):
     """A grey level more or less would be .004 and more."""
     import torch
 
-    from models import clip, cxr_clip, cxr_repair, medclip
-    from models.phantom import load
+    from robustness.models import clip, cxr_clip, cxr_repair, medclip
+    from robustness.models.phantom import load
 
     here, there = load(), load(device=device)
     for host, made in [
@@ -68,7 +68,7 @@ def test_transformers_pixels_are_within_a_grey_level_of_the_host_s(device, image
     """On a GPU torchvision resamples in float32 and rounds, on the CPU in whole numbers."""
     import transformers
 
-    from models._hub_transformers import _OnDevice
+    from robustness.models._hub_transformers import _OnDevice
 
     made = _OnDevice(getattr(transformers, name)(do_normalize=False, do_rescale=False))
     found, host = on_device(made.device, images, device), made.host(images)
@@ -134,10 +134,10 @@ def test_ranks_are_those_of_float64(device, block):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precision):
-    from models.phantom import load
     from robustness.embedding import Store, embed_images, embed_reports
     from robustness.embedding.dataset import Embedded
     from robustness.evalset import load as load_evalset
+    from robustness.models.phantom import load
 
     evalset, here = load_evalset("phantom:10"), load()
     texts = list(dict.fromkeys(pair.report.text(("findings",)) for pair in evalset.pairs))

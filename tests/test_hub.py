@@ -79,7 +79,7 @@ def test_local_dir_is_the_same(plain):
 def test_an_architecture_with_a_checkpoint(plain, images):
     weights = plain / "open_clip_model.safetensors"
     encoder = load(LOADER, model="open_clip:small-hub", weights=weights)
-    clip = load("models.clip:load", weights=weights, architecture="small-hub")
+    clip = load("robustness.models.clip:load", weights=weights, architecture="small-hub")
     assert distance(embed(encoder, images), embed(clip, images)) < 1e-5
     assert distance(encoder.encode_reports(TEXTS), clip.encode_reports(TEXTS)) < 1e-5
     assert encoder.details["quick_gelu"] == "true"

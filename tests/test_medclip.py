@@ -184,7 +184,7 @@ def test_trap_every_published_key_has_its_place(model, variant):
 
     import torch
 
-    from models import _bert, _checkpoint, _vision
+    from robustness.models import _bert, _checkpoint, _vision
 
     module = importlib.import_module(f"models.{model}")
     network = {"medclip": "MedClipNetwork", "cxr_clip": "CxrClipNetwork"}[model]

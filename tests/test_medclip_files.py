@@ -153,7 +153,7 @@ def test_a_vocabulary_in_another_order_changes_the_fingerprint(swin, tmp_path):
 
 @pytest.mark.parametrize("answers", ["the cache", "the hub", "nobody"])
 def test_the_hub_is_queried_only_if_its_cache_is_empty(swin, monkeypatch, answers):
-    from models import _bert
+    from robustness.models import _bert
 
     asked = []
 

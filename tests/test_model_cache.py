@@ -13,7 +13,6 @@ from importlib import import_module
 import pytest
 import torch
 
-from models import phantom
 from robustness.embedding import embed_images, embed_reports
 from robustness.encoder import DualEncoder, load
 from robustness.errors import StoreError
@@ -27,6 +26,7 @@ from robustness.model_cache import (
     unwrap,
 )
 from robustness.model_cache.entry import MIN_AGE_S, FileHash
+from robustness.models import phantom
 
 NEVER = 2.0**40
 """A time later than the modification time of any file."""
@@ -52,7 +52,7 @@ def weights(tmp_path):
 
 
 def phantom_request(weights=None, **options):
-    return ModelRequest("models.phantom:load", weights, options)
+    return ModelRequest("robustness.models.phantom:load", weights, options)
 
 
 def store_entry(request, encoder, store, *, started=NEVER):
@@ -305,7 +305,7 @@ def test_the_loaders_package_is_hashed(settled, weights, tmp_path, source_folder
     package = source_folder / "ours"
     (package / "inner").mkdir(parents=True)
     for file in ("__init__.py", "inner/__init__.py", "inner/net.py"):
-        (package / file).write_text("from models.phantom import load\n")
+        (package / file).write_text("from robustness.models.phantom import load\n")
     (package / "words.txt").write_text("one\n")
     request = ModelRequest(f"{module}:load", weights, {})
     store_entry(request, load(request.loader, weights=weights), tmp_path)
@@ -320,7 +320,7 @@ def test_the_loaders_package_is_hashed(settled, weights, tmp_path, source_folder
 
 def test_an_imported_module_beside_the_loader_is_hashed(settled, weights, tmp_path, source_folder):
     (source_folder / "beside.py").write_text("SCALE = 1\n")
-    (source_folder / "net.py").write_text("import beside\nfrom models.phantom import load\n")
+    (source_folder / "net.py").write_text("import beside\nfrom robustness.models.phantom import load\n")
     request = ModelRequest("net:load", weights, {})
     store_entry(request, load("net:load", weights=weights), tmp_path)
     assert current_entry(request, tmp_path)

@@ -183,7 +183,7 @@ def test_a_model_in_the_hubs_cache_is_not_cached(own, tmp_path, model):
 
 
 def test_a_folder_with_a_timm_tower_from_the_hub_is_not_whole(own):
-    from models._hub_open_clip_source import find
+    from robustness.models._hub_open_clip_source import find
 
     source = find(str(own / "biomed"), None)
     for tower, folder in ((None, source.folder), ("hf-hub:some/tower", None)):

@@ -14,7 +14,7 @@ from robustness.encoder import load
 from robustness.evalset import phantom
 from robustness.evalset._text import match
 
-LOADER = "models.phantom:load"
+LOADER = "robustness.models.phantom:load"
 TEXTS = [
     "There is a large left pleural effusion.",
     "No acute disease.",

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from models._phantom_network import Network, Vocabulary
-from models._phantom_pixels import PIXELS
-from models.phantom import WEIGHTS, _read
+from robustness.models._phantom_network import Network, Vocabulary
+from robustness.models._phantom_pixels import PIXELS
+from robustness.models.phantom import WEIGHTS, _read
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from robustness.encoder import load
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 from robustness.evalset import phantom
 
-LOADER = "models.phantom:load"
+LOADER = "robustness.models.phantom:load"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def good():
     """Return the tensors and the metadata of the weights in the package."""
     from safetensors import safe_open
 
-    from models.phantom import WEIGHTS
+    from robustness.models.phantom import WEIGHTS
 
     with safe_open(WEIGHTS, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -61,7 +61,7 @@ def refusal(path, kind=WeightsError):
 
 
 def test_the_weights_are_small():
-    from models.phantom import WEIGHTS
+    from robustness.models.phantom import WEIGHTS
 
     assert WEIGHTS.stat().st_size < 3_000_000
 
@@ -69,7 +69,7 @@ def test_the_weights_are_small():
 def test_the_details_name_the_weights_the_licence_and_the_source(encoder):
     import hashlib
 
-    from models.phantom import WEIGHTS
+    from robustness.models.phantom import WEIGHTS
 
     assert encoder.details["weights_sha256"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     assert encoder.details["licence"]
@@ -88,7 +88,7 @@ def test_the_fingerprint_follows_the_weights_and_the_vocabulary(encoder, good, w
 
 
 def test_the_same_weights_elsewhere_are_the_same_encoder(encoder, tmp_path):
-    from models.phantom import WEIGHTS
+    from robustness.models.phantom import WEIGHTS
 
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(WEIGHTS.read_bytes())
@@ -110,7 +110,7 @@ def test_missing_weights_have_their_own_error(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04\x95pickle." * 9, "half"])
 def test_damaged_safetensors_files_are_refused(tmp_path, content):
-    from models.phantom import WEIGHTS
+    from robustness.models.phantom import WEIGHTS
 
     path = tmp_path / "weights.safetensors"
     path.write_bytes(WEIGHTS.read_bytes()[:900_000] if content == "half" else content)
@@ -172,11 +172,11 @@ def test_an_option_is_refused_in_one_line():
 def test_training_runs_twice_to_the_same_weights(tmp_path):
     import torch
 
-    from models import train_phantom
+    from robustness.models import train_phantom
 
     studies = [phantom.Study(0, index, phantom.Purpose.TRAINING) for index in range(128)]
     images = torch.from_numpy(np.stack([study.image() for study in studies]))
-    from models._phantom_pixels import shrink
+    from robustness.models._phantom_pixels import shrink
 
     data = train_phantom.TrainingSet(
         shrink(images),
@@ -193,7 +193,7 @@ def test_training_runs_twice_to_the_same_weights(tmp_path):
 def test_training_occludes_from_nothing_to_three_quarters():
     import torch
 
-    from models import train_phantom
+    from robustness.models import train_phantom
 
     pixels = torch.full((600, 1, 112, 112), 9.0)
     generator = torch.Generator().manual_seed(0)
@@ -204,7 +204,7 @@ def test_training_occludes_from_nothing_to_three_quarters():
 
 
 def test_the_training_command_states_its_options():
-    command = [sys.executable, "-m", "models.train_phantom", "--help"]
+    command = [sys.executable, "-m", "robustness.models.train_phantom", "--help"]
     root = Path(__file__).resolve().parents[1]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
     assert "--out" in told

@@ -15,7 +15,7 @@ MEAN, STD = (0.481, 0.457, 0.408), (0.268, 0.261, 0.275)
 def test_resize_equals_each_channel_of_rgb(size, filter_name):
     from PIL import Image
 
-    from models._pixels import resize
+    from robustness.models._pixels import resize
 
     image = picture(*size)
     filter_ = Image.Resampling[filter_name]
@@ -31,7 +31,7 @@ def test_short_side_and_crop_equal_torchvision(size, filter_name):
     from PIL import Image
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-    from models._pixels import center_crop, resize_short_side
+    from robustness.models._pixels import center_crop, resize_short_side
 
     image = picture(*size)
     mode = InterpolationMode[filter_name]
@@ -49,7 +49,7 @@ def test_crop_of_odd_and_small_images_equals_torchvision(height, width):
     from PIL import Image
     from torchvision.transforms import CenterCrop
 
-    from models._pixels import center_crop
+    from robustness.models._pixels import center_crop
 
     image = picture(height, width)
     assert (np.asarray(CenterCrop(8)(Image.fromarray(image))) == center_crop(image, 8)).all()
@@ -59,7 +59,7 @@ def test_crop_of_odd_and_small_images_equals_torchvision(height, width):
 def test_padding_equals_pasting(size):
     from PIL import Image
 
-    from models._pixels import pad_centred
+    from robustness.models._pixels import pad_centred
 
     image = picture(*size)
     canvas = Image.new("L", (8, 8))
@@ -72,7 +72,7 @@ def test_normalise_equals_torchvision():
     from PIL import Image
     from torchvision.transforms import Compose, Normalize, ToTensor
 
-    from models._pixels import normalise
+    from robustness.models._pixels import normalise
 
     images = [picture(32, 48), picture(32, 48)[::-1]]
     chain = Compose([ToTensor(), Normalize(MEAN, STD)])
@@ -83,7 +83,7 @@ def test_normalise_equals_torchvision():
 
 
 def test_a_scale_of_one_keeps_grey_levels():
-    from models._pixels import normalise
+    from robustness.models._pixels import normalise
 
     image = np.array([[0, 255]], dtype=np.uint8)
     ours = normalise([image], (100.0,) * 3, (80.0,) * 3, scale=1)
@@ -101,7 +101,7 @@ def test_a_scale_of_one_keeps_grey_levels():
     ],
 )
 def test_invalid_images_are_refused(image):
-    from models._pixels import check
+    from robustness.models._pixels import check
 
     with pytest.raises(ValueError, match=r"^image 1 is .*; an image is uint8 \[height, width\]"):
         check([np.zeros((4, 4), dtype=np.uint8), image])

@@ -14,7 +14,7 @@ from robustness.plan import select_models
 
 MODELS = """\
 models:
-  phantom: {loader: models.phantom:load}
+  phantom: {loader: robustness.models.phantom:load}
   late: {loader: models.late:load, on_request: true, options: {variant: swin}}
 """
 
@@ -67,7 +67,7 @@ def test_loaders_and_families(tmp_path):
     ).models
     assert models["mine.model:load"].loader == "mine.model:load"
     family = models["open_clip:ViT-B-16/laion2b"]
-    assert family.loader == "models.hub:load"
+    assert family.loader == "robustness.models.hub:load"
     assert family.options == {"model": "open_clip:ViT-B-16/laion2b"}
     assert models["transformers:google/siglip"].options == {"model": "transformers:google/siglip"}
 

@@ -15,7 +15,7 @@ TEXTS = ["Clear lungs.", "", "Large effusion."]
 
 @pytest.fixture(scope="module")
 def encoder():
-    from models.phantom import load
+    from robustness.models.phantom import load
 
     return load()
 

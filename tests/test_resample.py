@@ -46,7 +46,7 @@ def assert_alike(preprocessing, images):
     st.sampled_from(FILTERS),
 )
 def test_squares_equal_pillow_s_to_the_bit(shapes, side, geometry, filter_name):
-    from models import _preprocessing
+    from robustness.models import _preprocessing
 
     made = getattr(_preprocessing, geometry)(side, filter_name)
     images = [noise(*shape) for shape in shapes]
@@ -59,7 +59,7 @@ def test_any_size_to_any_size_equals_pillow(size, target, filter_name):
     import torch
     from PIL import Image
 
-    from models._resample import Axis, resample
+    from robustness.models._resample import Axis, resample
 
     image = noise(*size)
     axes = tuple(Axis(n, 0, n, m, 0, m, filter_name) for n, m in zip(size, target, strict=True))
@@ -71,14 +71,14 @@ def test_any_size_to_any_size_equals_pillow(size, target, filter_name):
 @pytest.mark.parametrize("filter_name", FILTERS)
 def test_black_and_white_edges_stay_within_a_byte(filter_name):
     """Bicubic and Lanczos overshoot at edges; Pillow clips to 0 and 255."""
-    from models._preprocessing import Preprocessing, Squash
+    from robustness.models._preprocessing import Preprocessing, Squash
 
     board = np.where(np.indices((70, 50)).sum(axis=0) % 14 < 7, 255, 0).astype(np.uint8)
     assert_alike(Preprocessing(Squash(61, filter_name), (0.0,) * 3, (1.0,) * 3), [board, board.T])
 
 
 def test_radiographs_of_full_size_and_both_orders_of_the_passes():
-    from models._preprocessing import Letterbox, Preprocessing, ShortSide
+    from robustness.models._preprocessing import Letterbox, Preprocessing, ShortSide
 
     images = [noise(2500, 2048), noise(2048, 2500), noise(640, 512)]
     for geometry in (ShortSide(224, "bicubic"), Letterbox(320, "lanczos")):
@@ -86,8 +86,8 @@ def test_radiographs_of_full_size_and_both_orders_of_the_passes():
 
 
 def test_more_taps_than_float32_adds_exactly():
-    from models._preprocessing import Preprocessing, Squash
-    from models._resample import EXACT_TAPS, taps
+    from robustness.models._preprocessing import Preprocessing, Squash
+    from robustness.models._resample import EXACT_TAPS, taps
 
     geometry = Squash(8, "lanczos")
     image = np.full((8, 900), 255, np.uint8)
@@ -98,8 +98,8 @@ def test_more_taps_than_float32_adds_exactly():
 
 
 def test_a_large_batch_is_split(monkeypatch):
-    from models import _resample
-    from models._preprocessing import Preprocessing, ShortSide
+    from robustness.models import _resample
+    from robustness.models._preprocessing import Preprocessing, ShortSide
 
     monkeypatch.setattr(_resample, "MAX_PIXELS_AT_ONCE", 2000)
     images = [noise(30 + i, 40 - i) for i in range(7)]
@@ -113,7 +113,7 @@ def test_open_clip_s_numbers_to_the_bit(mode, interpolation):
     from open_clip.transform import PreprocessCfg, image_transform_v2
     from PIL import Image
 
-    from models._preprocessing import like_open_clip
+    from robustness.models._preprocessing import like_open_clip
 
     values = {"size": (48, 48), "interpolation": interpolation, "resize_mode": mode}
     config = PreprocessCfg(**values)
@@ -129,7 +129,7 @@ def test_open_clip_s_numbers_to_the_bit(mode, interpolation):
 
 
 def test_every_published_model_s_pixels_on_the_device():
-    from models import clip, cxr_clip, cxr_repair, medclip
+    from robustness.models import clip, cxr_clip, cxr_repair, medclip
 
     images = [noise(300, 260), noise(97, 131), noise(512, 512), noise(200, 640)]
     for preprocessing in (
@@ -145,7 +145,7 @@ def test_every_published_model_s_pixels_on_the_device():
 def test_the_reference_encoder_s_pixels_on_the_device():
     import torch
 
-    from models.phantom import load
+    from robustness.models.phantom import load
 
     encoder = load()
     images = [noise(300, 260), noise(97, 131), noise(300, 260)]

@@ -89,7 +89,7 @@ def test_a_change(sabotaged, monkeypatch, change):
     (folder / "settings.txt").write_text("0")
     (folder / "model.safetensors").write_bytes(WEIGHTS.read_bytes())
     sabotaged.edit(
-        "models.phantom:load",
+        "robustness.models.phantom:load",
         "'my_sabotage:turned', weights: model.safetensors,"
         " options: {settings: settings.txt, turns: 0}",
     )
@@ -123,18 +123,18 @@ def test_weights_truncated(sabotaged):
 
 
 def test_weights_misnamed(sabotaged):
-    sabotaged.edit("models:\n", "models:\n  other: {loader: models.phantom:load, optional: true}\n")
+    sabotaged.edit("models:\n", "models:\n  other: {loader: robustness.models.phantom:load, optional: true}\n")
     sabotaged.caught("--robustness-weights=other=misspelt.safetensors")
 
 
 def test_weights_withdrawn(sabotaged):
-    sabotaged.edit("models.phantom:load}", "my_sabotage:withdrawn, optional: true}")
+    sabotaged.edit("robustness.models.phantom:load}", "my_sabotage:withdrawn, optional: true}")
     text = sabotaged.caught(f"--robustness-store={sabotaged.path / 'own'}")
     assert "phantom was measured in part, and its weights are reported as absent" in text
 
 
 def test_all_weights_missing(sabotaged):
-    sabotaged.edit("phantom: {loader: models.phantom:load}", "a: {loader: my_models:absent,"
+    sabotaged.edit("phantom: {loader: robustness.models.phantom:load}", "a: {loader: my_models:absent,"
                    " optional: true}")  # fmt: skip
     assert "nothing was measured" in sabotaged.caught()
 

@@ -200,7 +200,7 @@ def test_thresholds_replaced(sabotaged):
 
 def test_two_sets(sabotaged):
     """What a process that read another set would report of its model."""
-    sabotaged.edit("models:\n", "models:\n  other: {loader: models.phantom:load}\n")
+    sabotaged.edit("models:\n", "models:\n  other: {loader: robustness.models.phantom:load}\n")
     sabotaged.tamper(
         "if level is not None and cells[0]['model'] == 'other':"
         " data['protocol']['evalset']['fingerprint'] = 'of another set'"

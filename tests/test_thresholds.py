@@ -14,7 +14,7 @@ version: 1
 evalset: phantom:64
 models:
   phantom:
-    loader: models.phantom:load
+    loader: robustness.models.phantom:load
   other:
     loader: somewhere.else:load
     weights: weights/other.pt
@@ -121,10 +121,10 @@ CARELESS = [
     ("phantom:64", "imagenet:5", 2, "unknown evaluation set 'imagenet:5'; allowed are phantom"),
     ("phantom:64", "", 2, ": evalset must be text, not empty"),
     (
-        "models.phantom:load",
-        "models.phantom",
+        "robustness.models.phantom:load",
+        "robustness.models.phantom",
         5,
-        "loader 'models.phantom' is invalid; allowed: package.module:function, such as",
+        "loader 'robustness.models.phantom' is invalid; allowed: package.module:function, such as",
     ),
     (
         "loader: somewhere",

@@ -19,8 +19,8 @@ FILE = """\
 version: 1
 evalset: phantom:64
 models:
-  phantom: {{loader: models.phantom:load}}
-  clip: {{loader: models.clip:load}}
+  phantom: {{loader: robustness.models.phantom:load}}
+  clip: {{loader: robustness.models.clip:load}}
 occlusion: {{patterns: [square], fills: [black], levels: [0]}}
 bounds:
   - {{require: [hit@1 >= 0, {}]}}

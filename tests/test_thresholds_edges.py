@@ -37,7 +37,7 @@ def test_what_the_file_does_not_say(tmp_path):
     assert thresholds.regression == Regression()
     assert thresholds.slack == 0.01
     phantom, other = thresholds.models.values()
-    assert (phantom.name, phantom.loader) == ("phantom", "models.phantom:load")
+    assert (phantom.name, phantom.loader) == ("phantom", "robustness.models.phantom:load")
     assert (phantom.optional, phantom.on_request, phantom.options) == (False, False, {})
     assert (other.name, other.on_request) == ("other", False)
     properties = thresholds.properties

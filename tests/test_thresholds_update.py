@@ -18,8 +18,8 @@ FILE = """\
 version: 1
 evalset: phantom:64   # small
 models:
-  phantom: {loader: models.phantom:load}
-  clip: {loader: models.clip:load}
+  phantom: {loader: robustness.models.phantom:load}
+  clip: {loader: robustness.models.clip:load}
 occlusion: {patterns: [square, grid], fills: [black, grey], levels: [0, 0.3]}
 bounds:
   # Any model.

@@ -109,7 +109,7 @@ def test_weights_are_cast_like_in_torch(models, precision):
 def test_weights_that_are_shared_stay_shared_and_counters_stay_whole():
     import torch
 
-    from models._encoder import _cast_copy
+    from robustness.models._encoder import _cast_copy
 
     network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
     network.append(network[0])

@@ -23,9 +23,9 @@ RANK = Bound("median_rank", at_least=False, limit=9, line=1)
 @pytest.fixture
 def subject(heavy_modules, store):
     """The reference encoder on the first images of the built-in set."""
-    from models.phantom import load
     from robustness.embedding import Store
     from robustness.evalset import load as load_evalset
+    from robustness.models.phantom import load
     from robustness.run.subject import Subject
 
     def of(images):

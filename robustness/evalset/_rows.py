@@ -13,10 +13,9 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
-from robustness.errors import EvaluationSetError, UsageError
+from robustness.errors import EvaluationSetError
 from robustness.evalset import _cells
 from robustness.evalset._base import (
     BODY,
@@ -236,23 +235,3 @@ def _read_file(path: Path, where: str) -> bytes:
 
 
 # --- optional dependencies -----------------------------------------------------------
-
-
-def require_installed(kind: str, modules: Iterable[str], extra: str) -> None:
-    """Check that the libraries of a kind are installed, without importing them.
-
-    Args:
-        kind: The kind of evaluation set.
-        modules: The import names of the libraries.
-        extra: The extra of this distribution that installs them.
-
-    Raises:
-        UsageError: A library is missing.
-    """
-    for module in modules:
-        spec = find_spec(module)
-        if spec is None or spec.origin is None:  # a plain folder of that name
-            raise UsageError(
-                f"evaluation set {kind} needs {module}, which is not installed:"
-                f" pip install 'robustness-gate[{extra}]'"
-            )

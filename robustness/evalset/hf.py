@@ -28,8 +28,8 @@ from robustness.evalset._rows import (
     Row,
     build,
     file_source,
-    require_installed,
 )
+from robustness.extras import require_installed
 
 KIND = "hf"
 OPTIONS = {
@@ -65,7 +65,7 @@ def check(rest: str) -> None:
             f" ({DICT} or {STATE}); write one with dataset.save_to_disk(DIR)"
         )
     _spec.folder(KIND, options.get("root", place), ())
-    require_installed(KIND, ["datasets"], "hf")
+    require_installed(f"evaluation set {KIND}", ["datasets"], "hf")
 
 
 def load(rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: ARG001

@@ -20,9 +20,10 @@ from typing import Any
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import _cells, _shards, _spec
 from robustness.evalset._base import EvaluationSet, Exclusion, Remember, forget
-from robustness.evalset._rows import ImageSource, Row, build, require_installed
+from robustness.evalset._rows import ImageSource, Row, build
 from robustness.evalset._shards import Member, Sample
 from robustness.evalset.manifest._text import parse_object
+from robustness.extras import require_installed
 
 KIND = _shards.KIND
 OPTIONS = {"side": _spec.SIDE} | {f: t for f, t in _cells.COLUMNS.items() if f != "image"}
@@ -45,7 +46,7 @@ def check(rest: str) -> None:
     """
     place, options = _spec.split(KIND, rest, OPTIONS)
     _spec.side(KIND, options)
-    require_installed(KIND, ["webdataset", "braceexpand"], "webdataset")
+    require_installed(f"evaluation set {KIND}", ["webdataset", "braceexpand"], "webdataset")
     for shard in _shards.expand(f"{KIND}:{place}", place):
         if shard.is_dir():
             raise UsageError(

@@ -32,6 +32,7 @@ from robustness.evalset.images.codestream import (
 )
 from robustness.evalset.images.display import palette, render
 from robustness.evalset.images.limits import MAX_BYTES, Refused, check_size
+from robustness.extras import require_installed
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -88,6 +89,7 @@ def read_dicom(content: bytes) -> Image:
     Raises:
         Refused: The file is damaged, too large or not supported.
     """
+    require_installed("a DICOM file", ["pydicom", "imagecodecs"], "dicom")
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:

@@ -23,9 +23,10 @@ from pathlib import Path
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset import _cells, _spec
 from robustness.evalset._base import EvaluationSet, Exclusion, Remember, forget
-from robustness.evalset._rows import EMPTY_ROW, Row, build, file_source, require_installed
+from robustness.evalset._rows import EMPTY_ROW, Row, build, file_source
 from robustness.evalset.manifest._table import Table
 from robustness.evalset.manifest._text import read_csv, read_json_lines
+from robustness.extras import require_installed
 
 KIND = "manifest"
 OPTIONS = {"side": _spec.SIDE, "root": "the folder of the images"} | _cells.COLUMNS
@@ -56,7 +57,7 @@ def check(rest: str) -> None:
     if not path.is_file():
         raise UsageError(f"{spec}: no file {path}")
     if suffix == ".parquet":
-        require_installed(f"{KIND}:*.parquet", ["pyarrow"], "parquet")
+        require_installed(f"evaluation set {KIND}:*.parquet", ["pyarrow"], "parquet")
     _spec.folder(KIND, str(_root(path, options)), ())
 
 

@@ -30,8 +30,8 @@ def reports_folder(root: Path) -> Path:
         return root
     raise UsageError(
         f"evaluation set {f'open_i:{root}'!r}: no folder {folders[0]}; name the folder that"
-        f" contains {REPORTS[0]}/ and {IMAGES[0]}/, or download it:"
-        f" python -m robustness fetch open_i {root}"
+        f" contains {REPORTS[0]}/ and {IMAGES[0]}/; docs/evaluation-sets.md has the commands that"
+        " download the collection"
     )
 
 
