@@ -19,13 +19,16 @@ def phantom(_folder):
 def open_clip(folder):
     from _scratch import VIT, vit_checkpoint
 
-    return "robustness.models.hub:load", {"weights": vit_checkpoint(folder / "vit.safetensors"), "model": VIT}
+    return "robustness.models.hub:load", {
+        "weights": vit_checkpoint(folder / "vit.safetensors"),
+        "model": VIT,
+    }
 
 
 def clip_form(name, filename):
     def make(folder):
-        import published_clip
         import torch
+        from support import published_clip
 
         torch.save(published_clip.state(published_clip.FULL), folder / filename)
         return f"models.{name}:load", {"weights": folder / filename}
@@ -35,7 +38,7 @@ def clip_form(name, filename):
 
 def bert_form(name, variant):
     def make(folder):
-        import published
+        from support import published
 
         state = published.draw(getattr(published, name)(variant, published.FULL), seed=0)
         write = {"medclip": published.medclip_zip, "cxr_clip": published.cxr_clip_tar}[name]

@@ -210,7 +210,9 @@ def save(network: Network, vocabulary: Vocabulary, path: Path) -> None:
 
 def main() -> None:
     """Generate the training studies, train, and write the weights."""
-    parser = argparse.ArgumentParser(prog="python -m robustness.models.train_phantom", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m robustness.models.train_phantom", description=__doc__
+    )
     parser.add_argument(
         "--out", type=Path, default=WEIGHTS, help="output file (default: %(default)s)"
     )

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from gate_repository import MODELS, Repository, noisy
-from sabotaged import MODELS as SABOTAGED_MODELS
-from sabotaged import THRESHOLDS, Sabotaged, sabotage_of
+from support.gate_repository import MODELS, Repository, noisy
+from support.sabotaged import MODELS as SABOTAGED_MODELS
+from support.sabotaged import THRESHOLDS, Sabotaged, sabotage_of
 
 from robustness._util.threads import wait_briefly
 

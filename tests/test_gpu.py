@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from decoded_images import Source, pixels
-from test_ranking import brute_force, grid_rows
+from support.decoded_images import Source, pixels
+from support.ranking import brute_force, grid_rows
 
 from robustness.perturbation.occlusion import FILLS, PATTERNS, Occlusion
 
@@ -158,8 +158,8 @@ def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precisi
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_a_published_model_takes_its_weights_down_there(device, tmp_path, precision):
-    from embeddings import distance
-    from hub_models import LOADER, TEXTS, radiographs, save_plain
+    from support.embeddings import distance
+    from support.hub_models import LOADER, TEXTS, radiographs, save_plain
 
     from robustness.encoder import load
 

@@ -1,0 +1,194 @@
+"""Decoding once: what is damaged is decoded anew, and what fails leaves nothing half written."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.decoded_images import Source, files, holds_all, pixels
+
+from robustness.embedding import Store, decode_once
+from robustness.embedding._decoded import CHUNK
+from robustness.errors import EvaluationSetError, StoreError
+from robustness.evalset import EvaluationSet
+
+# --- what is damaged -----------------------------------------------------------------
+
+
+def flip(place):
+    def damage(content):
+        return content[:place] + bytes([content[place] ^ 1]) + content[place:][1:]
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-432],
+        lambda content: content + b"\0",
+        lambda content: content[1:],
+        lambda content: b"\0" * len(content),
+        flip(0),
+        flip(900),
+        flip(-40),
+        flip(-1),
+    ],
+    ids=["empty", "short", "half", "no-index", "long", "shifted", "zeros", "first", "pixel",
+         "index", "hash"],
+)  # fmt: skip
+def test_a_damaged_file_is_decoded_anew_and_said_so(tmp_path, damage, caplog):
+    source = Source(20)
+    decode_once(source.set(), Store(tmp_path)).decode(source.pairs[0])
+    (path,) = files(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    store = Store(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert holds_all(decode_once(source.set(), store))
+    assert set(source.decoded.values()) == {2}
+    assert (store.counts.damaged, store.counts.computed) == (1, 1)
+    assert caplog.text.count("are damaged and are decoded anew") == 1
+    assert str(path) in caplog.text
+    assert holds_all(decode_once(Source(20).set(), Store(tmp_path)))
+
+
+def test_damage_while_a_run_goes_on_is_repaired_once_for_all(tmp_path):
+    source = Source(2 * CHUNK)
+    one, other = Store(tmp_path), Store(tmp_path)
+    first, second = decode_once(source.set(), one), decode_once(source.set(), other)
+    first.decode(source.pairs[0])
+    second.decode(source.pairs[0])
+    broken = next(p for p in files(tmp_path) if p.read_bytes().startswith(pixels(0).tobytes())
+                  or pixels(1).tobytes() in p.read_bytes())  # fmt: skip
+    content = broken.read_bytes()
+    place = content.index(pixels(1).tobytes())
+    with broken.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes([content[place] ^ 255]))
+    assert holds_all(first)
+    assert holds_all(second)
+    assert one.counts.damaged + other.counts.damaged == 1
+    assert max(source.decoded.values()) == 2
+
+
+def test_a_file_that_vanishes_is_decoded_anew(tmp_path):
+    source = Source(5)
+    evalset = decode_once(source.set(), Store(tmp_path))
+    evalset.decode(source.pairs[0])
+    (path,) = files(tmp_path)
+    path.unlink()
+    assert holds_all(decode_once(source.set(), Store(tmp_path)))
+    assert set(source.decoded.values()) == {2}
+
+
+def test_what_a_killed_process_left_half_written_is_written_over(tmp_path):
+    source = Source(5)
+    decode_once(source.set(), Store(tmp_path)).decode(source.pairs[0])
+    (path,) = files(tmp_path)
+    path.with_suffix(".partial").write_bytes(path.read_bytes()[:50] * 100)
+    path.unlink()
+    assert holds_all(decode_once(source.set(), Store(tmp_path)))
+    assert not files(tmp_path, "partial")
+
+
+# --- what fails ----------------------------------------------------------------------
+
+
+def test_images_that_cannot_be_decoded_are_counted_over_the_set(tmp_path):
+    source = Source(3 * CHUNK)
+    source.broken = {CHUNK + 5, 9, CHUNK + 1, 2 * CHUNK}
+    evalset = decode_once(source.set(), Store(tmp_path))
+    for _ in range(2):
+        with pytest.raises(EvaluationSetError) as caught:
+            evalset.decode(evalset.pairs[-1])
+        assert str(caught.value) == (
+            "image image-9 cannot be decoded (and 3 more images of 384 cannot be decoded either;"
+            f" python -m robustness evalset {shlex.quote(evalset.spec)} --decode lists them)"
+        )
+    assert set(source.decoded.values()) == {1}
+    assert not files(tmp_path)
+    assert not files(tmp_path, "partial")
+    source.broken.clear()
+    assert holds_all(decode_once(source.set(), Store(tmp_path)))
+
+
+def test_a_single_failure_is_the_decoder_s_own_and_costs_one_file(tmp_path):
+    source = Source(2 * CHUNK)
+    source.broken = {3}
+    evalset = decode_once(source.set(), Store(tmp_path))
+    with pytest.raises(EvaluationSetError, match=r"^image image-3 cannot be decoded$"):
+        evalset.decode(evalset.pairs[0])
+    assert len(files(tmp_path)) == 1
+    source.broken.clear()
+    assert holds_all(decode_once(source.set(), Store(tmp_path)))
+    assert all(source.decoded[n] == 1 for n in range(CHUNK, 2 * CHUNK))
+
+
+def test_an_image_of_a_wrong_kind_is_named(tmp_path):
+    pairs = Source(2).pairs
+    evalset = EvaluationSet("made", pairs, lambda _: np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(EvaluationSetError, match=r"'image-0' is decoded to uint8 \[2, 2, 3\]"):
+        decode_once(evalset, Store(tmp_path)).decode(pairs[0])
+
+
+def test_a_bug_in_a_decoder_is_not_hidden_and_leaves_nothing(tmp_path):
+    def decode(pair):
+        raise ZeroDivisionError
+
+    pairs = Source(200).pairs
+    with pytest.raises(ZeroDivisionError):
+        decode_once(EvaluationSet("made", pairs, decode), Store(tmp_path)).decode(pairs[0])
+    assert not files(tmp_path)
+    assert not files(tmp_path, "partial")
+
+
+@pytest.mark.parametrize("when", ["at once", "later", "at the end"])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch, when):
+    import robustness.embedding._chunk as module
+
+    room = {"at once": 0, "later": 3000, "at the end": 10**9}[when]
+
+    class FullDisk:
+        """A file on a disk with little room; takes a part of the write that does not fit."""
+
+        def __init__(self, file):
+            self._file, self._room = file, room
+
+        def write(self, data):
+            if not self._room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            taken = self._file.write(data[: self._room])
+            self._room -= taken
+            return taken
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    opened = Path.open
+
+    def open_full(path, mode="r", **settings):
+        file = opened(path, mode, **settings)
+        return FullDisk(file) if path.suffix == ".partial" else file
+
+    if when == "at the end":
+        monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(Path, "open", open_full)
+    source = Source(3 * CHUNK)
+    evalset = decode_once(source.set(), Store(tmp_path))
+    with pytest.raises(StoreError, match="No space left on device; free some room") as caught:
+        evalset.decode(evalset.pairs[0])
+    assert "\n" not in str(caught.value)
+    assert not files(tmp_path)
+    assert not files(tmp_path, "partial")
+    monkeypatch.undo()
+    assert holds_all(decode_once(source.set(), Store(tmp_path)))
