@@ -1,4 +1,4 @@
-"""The pytest plugin: options, fixtures, parametrisation and hooks; no logic."""
+"""Hooks, options and fixtures of the pytest plugin; they only delegate."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from robustness.plugin import (
-    benchmark as timings,
-)
-from robustness.plugin import (
-    collection,
-    options,
-    preflight,
-    process,
-)
-from robustness.plugin import (
-    controller as reporter,
-)
-from robustness.plugin import (
-    worker as outcomes,
-)
+from robustness.plugin import benchmark, collection, controller, options, preflight, worker
 
 if TYPE_CHECKING:
     from robustness.records import AnyRecord
@@ -41,9 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers, and read the plan if the gate is selected."""
     config.addinivalue_line("markers", "robustness: case of the robustness gate")
     config.addinivalue_line("markers", "conformance: contract that every encoder must keep")
-    timings.declare_marker(config)
+    benchmark.declare_marker(config)
     preflight.read_plan(config)
-    timings.prepare(config)
+    benchmark.prepare(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -57,7 +43,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
     """Register the controller, which collects the results."""
-    reporter.start(session.config)
+    controller.start(session.config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -69,7 +55,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Abort if the plan is invalid; skip timings if pytest-benchmark is missing."""
     preflight.check_collection(config, items)
-    timings.skip(config, items)
+    benchmark.skip(config, items)
 
 
 # --- running ---------------------------------------------------------------------------
@@ -85,14 +71,14 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
     """Finish the session and enforce the exit status after all other plugins."""
     result = yield
-    reporter.enforce_exit_status(session)
+    controller.enforce_exit_status(session)
     return result
 
 
 @pytest.fixture(scope="session")
 def robustness_gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
-    """Provide the run's gate, which loads models and the evaluation set once per process."""
-    with process.open_gate(request.config) as gate:
+    """Provide the run's gate, which loads models and the evaluation set once per worker."""
+    with worker.open_gate(request.config) as gate:
         yield gate
 
 
@@ -101,13 +87,13 @@ def robustness_record(
     request: pytest.FixtureRequest, robustness_gate: Gate
 ) -> Callable[[AnyRecord], None]:
     """Provide the function that adds a case's record to the results of the run."""
-    return partial(outcomes.keep, request.node, robustness_gate)
+    return partial(worker.keep, request.node, robustness_gate)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Run a case of the suite in the invocation directory."""
-    with process.in_invocation_dir(pyfuncitem):
+    with worker.in_invocation_dir(pyfuncitem):
         return (yield)
 
 
@@ -116,9 +102,9 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Any, Any]:
     """Attach the case's record to its report, so that it reaches the controller."""
-    outcomes.shorten(item, call)
+    worker.shorten(item, call)
     report = yield
-    outcomes.attach(item, call, report)
+    worker.attach(item, call, report)
     return report
 
 
@@ -130,10 +116,10 @@ def pytest_benchmark_update_machine_info(
     config: pytest.Config, machine_info: dict[str, Any]
 ) -> None:
     """Add the facts that timings depend on to pytest-benchmark's JSON."""
-    timings.add_machine(config, machine_info)
+    benchmark.add_machine(config, machine_info)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """Add the GPU clocks at the end of the timings to pytest-benchmark's JSON."""
-    timings.add_clocks(config, output_json)
+    benchmark.add_clocks(config, output_json)

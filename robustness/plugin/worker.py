@@ -1,16 +1,26 @@
-"""Attach case records to pytest reports, so that they reach the xdist controller."""
+"""Worker side of a run: the gate of this process, and case records attached to pytest reports."""
 
 from __future__ import annotations
 
+import gc
+import os
+import sysconfig
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
+from itertools import dropwhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from robustness._util.progress import terminal_of
+from robustness._util.threads import wait_briefly
 from robustness.plugin.collection import case_name, is_gate_item, is_suite_item, uses_gate
-from robustness.plugin.frames import user_frames
 from robustness.plugin.options import plan_of
 
 if TYPE_CHECKING:
+    from _pytest._code import Traceback
+
     from robustness.plan import Plan
     from robustness.records import AnyRecord, Json
     from robustness.run.gate import Gate
@@ -19,6 +29,39 @@ _RECORD: pytest.StashKey[tuple[AnyRecord, Json]] = pytest.StashKey()
 """The record, and its JSON with the activity of the process."""
 
 _ERROR: pytest.StashKey[str] = pytest.StashKey()
+
+_PACKAGE = Path(__file__).parents[1]
+_LIBRARIES = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+
+
+@contextmanager
+def open_gate(config: pytest.Config) -> Iterator[Gate]:
+    """Provide the gate of this process, which loads models and the evaluation set once.
+
+    Raises:
+        pytest.UsageError: An option or the thresholds file is invalid.
+    """
+    from robustness._util.profile import STARTING, Profile
+
+    wait_briefly()
+    profile = Profile()
+    with profile.phase(STARTING):
+        from robustness.embedding.devices import measuring
+        from robustness.run.gate import Gate
+
+        # Imported modules live as long as the process; the collector need not scan them again.
+        gc.freeze()
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    with measuring(workers):
+        yield Gate(plan_of(config), stream=terminal_of(config), profile=profile)
+
+
+def in_invocation_dir(item: pytest.Item) -> AbstractContextManager[None]:
+    """Change to the invocation directory so that relative paths resolve as given.
+
+    A repository's own fixtures may have changed the working directory.
+    """
+    return chdir(item.config.invocation_params.dir) if is_suite_item(item) else nullcontext()
 
 
 def keep(item: pytest.Item, gate: Gate, record: AnyRecord) -> None:
@@ -88,3 +131,28 @@ def attach(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
     if call.when != "setup" and (record or report.robustness_broken):
         # JUnit reads the last of a case's reports.
         report.user_properties += case_properties(None if report.robustness_broken else record)
+
+
+def user_frames(traceback: Traceback) -> Traceback:
+    """Return the traceback from the first frame of the user's code that the gate calls.
+
+    Frames of the gate and of libraries before it, such as decorators, are dropped.
+
+    Args:
+        traceback: The whole traceback, from the test runner on.
+
+    Returns:
+        The whole traceback if it has no frame of the user's code: the error is then the
+        gate's or a library's.
+    """
+    case = dropwhile(lambda entry: not _in_gate(entry), traceback)
+    user = next(dropwhile(lambda entry: _in_gate(entry) or _in_library(entry), case), None)
+    return traceback if user is None else traceback.cut(path=user.path)
+
+
+def _in_gate(entry: Any) -> bool:
+    return Path(entry.path).is_relative_to(_PACKAGE)
+
+
+def _in_library(entry: Any) -> bool:
+    return any(Path(entry.path).is_relative_to(folder) for folder in _LIBRARIES)
