@@ -1,4 +1,4 @@
-"""Command line of ``python -m robustness``."""
+"""Command line ``robustness``, also ``python -m robustness``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from robustness.cli import COMMANDS
@@ -38,11 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: The command line is malformed (status 2) or contains ``--help`` (0).
     """
+    # The console script and ``python -m robustness`` are the same program under two names.
+    name = "robustness" if Path(sys.argv[0]).stem == "robustness" else "python -m robustness"
     parser = _Parser(
-        prog="python -m robustness",
+        prog=name,
         description="Inspect evaluation sets and results. To run the gate itself, use:"
         " pytest -m robustness",
-        epilog="python -m robustness COMMAND --help shows the options of a command.",
+        epilog=f"{name} COMMAND --help shows the options of a command.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
@@ -75,8 +78,13 @@ def _close_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """Run the command line of this process; the console script ``robustness`` calls it."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Replace characters that the terminal cannot show, rather than fail halfway.
         sys.stdout.reconfigure(errors="replace")
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(program())
