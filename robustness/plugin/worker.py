@@ -50,10 +50,15 @@ def open_gate(config: pytest.Config) -> Iterator[Gate]:
         from robustness.run.gate import Gate
 
         # Imported modules live as long as the process; the collector need not scan them again.
+        frozen_before = gc.get_freeze_count()
         gc.freeze()
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    with measuring(workers):
-        yield Gate(plan_of(config), stream=terminal_of(config), profile=profile)
+    try:
+        with measuring(workers):
+            yield Gate(plan_of(config), stream=terminal_of(config), profile=profile)
+    finally:
+        if not frozen_before:
+            gc.unfreeze()
 
 
 def in_invocation_dir(item: pytest.Item) -> AbstractContextManager[None]:
