@@ -10,34 +10,78 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 import PIL
 
 from robustness.errors import UsageError
-from robustness.evalset._base import EvaluationSet, Pair, Remember, forget
+from robustness.evalset._base import EvaluationSet, Pair, Remember, Report, forget
 from robustness.evalset.images import Image
+from robustness.evalset.phantom import _findings, _render, _report
 from robustness.evalset.phantom._findings import Findings, Place, Sided, labels
-from robustness.evalset.phantom._study import Purpose, Study
 
 __all__ = [
-    "Findings",
-    "Place",
-    "Purpose",
-    "Sided",
-    "Study",
-    "check",
-    "finding_names",
-    "labels",
-    "load",
-]
+    "Findings", "Place", "Purpose", "Sided", "Study", "check", "finding_names", "labels", "load",
+]  # fmt: skip
 
+GENERATOR = "phantom-1"
+"""Version of the generator; must change when any study changes in its image, report or labels."""
+
+_GENERATION = f"{GENERATOR} numpy {np.__version__} pillow {PIL.__version__}"
 _MAX_STUDIES = 1_000_000
 _MAX_SEED = 2**32 - 1
 _IMAGE_ID = "phantom-{seed}-{index:05d}"
 _SPEC = re.compile(r"(?P<count>[0-9]{1,10})(?::(?P<seed>[0-9]{1,10}))?", re.ASCII)
+
+
+class Purpose(IntEnum):
+    """The use of a study; each purpose has its own random streams."""
+
+    EVALUATION = 0
+    TRAINING = 1
+
+
+class _Part(IntEnum):
+    FINDINGS = 0
+    IMAGE = 1
+    REPORT = 2
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, determined by its seed, index and purpose.
+
+    Attributes:
+        seed: Seed of the set, at least 0.
+        index: Index of the study in the set, at least 0.
+        purpose: Evaluation or training; the two have no study in common.
+    """
+
+    seed: int
+    index: int
+    purpose: Purpose = Purpose.EVALUATION
+
+    @cached_property
+    def findings(self) -> Findings:
+        """The findings of the study."""
+        return _findings.draw(self._rng(_Part.FINDINGS))
+
+    def report(self) -> Report:
+        """Return the report."""
+        return _report.dictate(self.findings, self._rng(_Part.REPORT))
+
+    def image(self) -> Image:
+        """Render the radiograph, uint8 ``[224, 224]``; 0 is black."""
+        return _render.render(self.findings, self._rng(_Part.IMAGE))
+
+    def _rng(self, part: _Part) -> np.random.Generator:
+        key = (int(self.purpose), self.index, int(part))
+        return np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key))
+        )
 
 
 def load(spec_rest: str, *, remember: Remember = forget) -> EvaluationSet:  # noqa: ARG001
@@ -91,7 +135,7 @@ def _pair(seed: int, index: int) -> Pair:
         patient_id=identity,
         view=study.findings.view,
         report=study.report(),
-        digest=hashlib.sha256(f"{_generator_hash()} {seed} {index}".encode()).hexdigest(),
+        digest=hashlib.sha256(f"{_GENERATION} {seed} {index}".encode()).hexdigest(),
         labels=finding_names(study.findings),
     )
 
@@ -125,12 +169,3 @@ def finding_names(findings: Findings) -> frozenset[str]:
 def _decode(pair: Pair) -> Image:
     _, seed, index = pair.image_id.split("-")
     return Study(int(seed), int(index)).image()
-
-
-@cache
-def _generator_hash() -> str:
-    """Hash everything that shapes a phantom: the code of this package and its libraries."""
-    digest = hashlib.sha256(f"numpy {np.__version__} pillow {PIL.__version__}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()

@@ -62,12 +62,9 @@ def _venous_line(sketch: Sketch, chest: Chest, side: Side, rng: np.random.Genera
 def _chest_drain(sketch: Sketch, side: Side, rng: np.random.Generator) -> None:
     s, low = sign(side), jitter(rng, 0.05)
     path = [
-        (s * 1.0, 0.34 + low),
-        (s * 0.74, 0.24 + low),
-        (s * 0.55, 0.02),
-        (s * 0.43, -0.24),
+        (s * 1.0, 0.34 + low), (s * 0.74, 0.24 + low), (s * 0.55, 0.02), (s * 0.43, -0.24),
         (s * 0.33, -0.46),
-    ]
+    ]  # fmt: skip
     tube = _wander(path, rng, 0.018)
     sketch.line(tube, 4.2, 0.34)
     sketch.line(tube, 1.3, 0.85)
@@ -84,14 +81,9 @@ def _endotracheal_tube(sketch: Sketch, chest: Chest, rng: np.random.Generator) -
 def _gastric_tube(sketch: Sketch, chest: Chest, rng: np.random.Generator) -> None:
     m, floor = chest.shift, chest.floors[1]
     path = [
-        (0.5 * m + 0.035, -1.0),
-        (0.5 * m + 0.045, -0.6),
-        (m + 0.03, -0.1),
-        (m + 0.05, 0.25),
-        (0.12, floor + 0.02),
-        (0.27, floor + 0.17),
-        (0.40, floor + 0.22),
-    ]
+        (0.5 * m + 0.035, -1.0), (0.5 * m + 0.045, -0.6), (m + 0.03, -0.1), (m + 0.05, 0.25),
+        (0.12, floor + 0.02), (0.27, floor + 0.17), (0.40, floor + 0.22),
+    ]  # fmt: skip
     sketch.line(_wander(path, rng, 0.010), 2.0, 0.8)
 
 

@@ -20,7 +20,7 @@ from robustness.evalset.phantom._canvas import (
     ramp,
     texture,
 )
-from robustness.evalset.phantom._findings import SIDES, Findings, Side
+from robustness.evalset.phantom._findings import SIDES, Findings
 
 _AIRWAY = Window(slice(0, 120), slice(70, 154))
 _FANS = {"right": (-68, -42, -16, 10, 30, 50, 70), "left": (-66, -38, -12, 14, 36, 60)}
@@ -59,39 +59,24 @@ def _branch(sketch: Sketch, rng: np.random.Generator, twig: _Twig) -> None:
         return
     spread = 0.22 + abs(jitter(rng, 0.16))
     for turn in (-spread, spread + jitter(rng, 0.1)):
-        _branch(
-            sketch,
-            rng,
-            twig._replace(
-                start=end,
-                heading=twig.heading + turn,
-                width=0.62 * twig.width,
-                length=twig.length * (0.85 + jitter(rng, 0.09)),
-            ),
-        )
+        length = twig.length * (0.85 + jitter(rng, 0.09))
+        heading, width = twig.heading + turn, 0.62 * twig.width
+        _branch(sketch, rng, _Twig(end, heading, twig.direction, width, length))
 
 
 def hila(chest: Chest, findings: Findings, rng: np.random.Generator) -> Plane:
     """Return the opacity of the hila, 0 to 1; a hilum is enlarged if the findings include it."""
     opacity = np.zeros_like(chest.lung)
     for side in SIDES:
-        enlarged = bool(findings.hilum.on(side))
-        _add_hilum(opacity, chest, side, rng, enlarged=enlarged)
+        size, strength, outward = (1.65, 0.62, 0.05) if findings.hilum.on(side) else (1.0, 0.40, 0)
+        x = chest.shift + sign(side) * (0.175 + outward + jitter(rng, 0.008))
+        y = -0.06 - (0.05 if side == "left" else 0) + jitter(rng, 0.012)
+        for down, share in ((-0.045, 0.8), (0.02, 1.0), (0.085, 0.7)):
+            centre = (x + jitter(rng, 0.012), y + size * down)
+            radius = 0.055 * size * share
+            window, alpha = ellipse(centre, radius, 1.35 * radius, 0.6, slant=0.3 * sign(side))
+            cover(opacity, window, strength * alpha)
     return opacity
-
-
-def _add_hilum(
-    opacity: Plane, chest: Chest, side: Side, rng: np.random.Generator, *, enlarged: bool
-) -> None:
-    x = chest.shift + sign(side) * (0.175 + (0.05 if enlarged else 0) + jitter(rng, 0.008))
-    y = -0.06 - (0.05 if side == "left" else 0) + jitter(rng, 0.012)
-    size = 1.65 if enlarged else 1.0
-    strength = 0.62 if enlarged else 0.40
-    for down, share in ((-0.045, 0.8), (0.02, 1.0), (0.085, 0.7)):
-        centre = (x + jitter(rng, 0.012), y + size * down)
-        radius = 0.055 * size * share
-        window, alpha = ellipse(centre, radius, 1.35 * radius, 0.6, slant=0.3 * sign(side))
-        cover(opacity, window, strength * alpha)
 
 
 def add_airway(film: Plane, chest: Chest, rng: np.random.Generator) -> None:

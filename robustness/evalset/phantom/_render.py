@@ -66,18 +66,12 @@ def _position(film: Plane, rng: np.random.Generator) -> Plane:
     scale = 1 / (1.035 + jitter(rng, 0.03))
     cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
     middle = SIZE / 2
-    right, down = jitter(rng, 2.5), jitter(rng, 2.5)
+    right = middle - middle * (cosine + sine) + jitter(rng, 2.5)
+    down = middle - middle * (cosine - sine) + jitter(rng, 2.5)
     moved = Image.fromarray(film).transform(
         (SIZE, SIZE),
         Image.Transform.AFFINE,
-        (
-            cosine,
-            sine,
-            middle - middle * (cosine + sine) + right,
-            -sine,
-            cosine,
-            middle - middle * (cosine - sine) + down,
-        ),
+        (cosine, sine, right, -sine, cosine, down),
         resample=Image.Resampling.BILINEAR,
     )
     return np.asarray(moved, dtype=np.float32)

@@ -21,15 +21,8 @@ MENTION_VIEW = 0.5
 """Probability that the findings begin with the projection."""
 
 _ONE_SIDED = (
-    "rotation",
-    "elevated",
-    "fracture",
-    "scoliosis",
-    "emphysema",
-    "pacemaker",
-    "line",
-    "drain",
-)
+    "rotation", "elevated", "fracture", "scoliosis", "emphysema", "pacemaker", "line", "drain",
+)  # fmt: skip
 _WITHOUT_SIDE = ("many_nodules", "aorta", "hernia", "endotracheal_tube", "gastric_tube", "wires")
 
 _INDICATED = 0.8

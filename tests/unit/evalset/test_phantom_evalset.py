@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,8 +39,6 @@ def test_pixels_are_the_same_in_another_process_and_after_other_studies():
     other_process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    import hashlib
-
     Study(5, 10).image()
     assert other_process == [hashlib.sha256(Study(5, 11).image().tobytes()).hexdigest()]
 
@@ -73,6 +74,50 @@ def test_ids_are_unique_and_contain_seed_and_index():
     pairs = phantom.load("20:4").pairs
     assert pairs[17].image_id == "phantom-4-00017"
     assert len({pair.digest for pair in pairs}) == len(pairs)
+
+
+# --- the version of the generator --------------------------------------------------------
+
+CONTENT = Path(__file__).with_name(f"{phantom.GENERATOR}.json")
+"""What this version generates. After a change of a drawing, a phrase or a chance: raise
+phantom.GENERATOR, and run this file as a script to write the new content."""
+
+
+def generated_texts():
+    """Return the hash of the views, reports and labels of 256 studies."""
+    digest = hashlib.sha256()
+    for pair in phantom.load("256").pairs:
+        report = [pair.report.text([section]) for section in evalset.SECTIONS]
+        digest.update(json.dumps([pair.view, report, sorted(pair.labels)]).encode())
+    return digest.hexdigest()
+
+
+def generated_pixels(index):
+    """Return single pixels, which show a change of the noise, and means over blocks, which
+    show a change anywhere, of the image of one study."""
+    image = Study(0, index).image()
+    means = image.reshape(14, 16, 14, 16).mean(axis=(1, 3))
+    return np.stack([image[8::16, 8::16], np.rint(means).astype(np.uint8)])
+
+
+def test_what_is_generated_changes_only_with_the_version():
+    """Pixels may differ by one grey level: NumPy rounds differently on other processors."""
+    expected = json.loads(CONTENT.read_text())
+    assert generated_texts() == expected["texts"]
+    for index, content in enumerate(expected["pixels"]):
+        pixels = np.frombuffer(bytes.fromhex(content), np.uint8).reshape(2, 14, 14)
+        assert np.abs(generated_pixels(index).astype(int) - pixels).max() <= 1, f"study {index}"
+
+
+def test_the_digest_changes_with_the_version_and_the_libraries(monkeypatch):
+    before = phantom.load("4")
+    for part in (phantom.GENERATOR, f"numpy {np.__version__}", "pillow"):
+        other_version = phantom._GENERATION.replace(part, f"{part}0")
+        with monkeypatch.context() as patch:
+            patch.setattr(phantom, "_GENERATION", other_version)
+            after = phantom.load("4")
+        assert not {pair.digest for pair in before.pairs} & {pair.digest for pair in after.pairs}
+    assert phantom.load("4").fingerprint == before.fingerprint
 
 
 BAD_SPECIFICATIONS = "|0|-1|1.5|many|1000001|8:|8:-1|8:x|8:1:2| 8|8\n|٣|99999999999999|8:4294967296"
@@ -209,3 +254,8 @@ def test_every_finding_shows_in_the_pixels(findings):
     rng = np.random.default_rng
     difference = np.abs(render(findings, rng(1)).astype(int) - render(Findings(), rng(1)))
     assert 15 < (difference > 12).sum() < 0.6 * difference.size
+
+
+if __name__ == "__main__":
+    pixels = [generated_pixels(index).tobytes().hex() for index in range(16)]
+    CONTENT.write_text(json.dumps({"texts": generated_texts(), "pixels": pixels}, indent=1) + "\n")
