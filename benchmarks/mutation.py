@@ -1,14 +1,14 @@
-"""How many mutants of what decides a verdict the tests kill: mutmut's, counted by module.
+"""Mutation testing of the code that decides a verdict, with mutmut: counts by module.
 
     pip install mutmut==3.8.1
-    python benchmarks/mutation.py             # all of it: one to two hours on two cores
-    python benchmarks/mutation.py metrics     # the modules with this in their name
-    python benchmarks/mutation.py --show      # and what every survivor changes
+    python benchmarks/mutation.py             # all modules, one to two hours on two cores
+    python benchmarks/mutation.py metrics     # only modules whose name contains "metrics"
+    python benchmarks/mutation.py --show      # with the diff of every survivor
 
-A copy of the checkout is mutated, in --folder. Run again with the same folder, it tests what
-changed, and every survivor anew. ``[tool.mutmut]`` of pyproject.toml says which modules are
-mutated and which tests are run; docs/mutation.md what the figures mean. Give it a machine of
-its own: mutmut signals workers by number when their time is up, also when they have long ended.
+It mutates a copy of the checkout, in --folder. Another run with the same folder tests only changed
+code, and all survivors again. ``[tool.mutmut]`` in pyproject.toml lists the mutated modules and the
+tests; CONTRIBUTING.md explains how to read the result. Run it on an otherwise idle machine: mutmut
+signals workers by process id after a timeout, even if they have already ended.
 """
 
 from __future__ import annotations
@@ -30,45 +30,48 @@ STATUSES = (KILLED, "timeout", *SURVIVED)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("modules", nargs="*", help="parts of modules' names; all, where none")
+    parser.add_argument("modules", nargs="*", help="parts of module names (default: all modules)")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "build" / "mutation")
     parser.add_argument("--children", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--show", action="store_true", help="print every survivor's change")
+    parser.add_argument("--show", action="store_true", help="print the diff of every survivor")
     options = parser.parse_args()
-    copy(options.folder)
+    copy_checkout(options.folder)
     forget_survivors(options.folder)
-    wanted = [f"robustness.*{part}*" for part in options.modules]
-    mutmut(options.folder, "run", "--max-children", str(options.children), *wanted, quiet=False)
+    patterns = [f"robustness.*{part}*" for part in options.modules]
+    mutmut(options.folder, "run", "--max-children", str(options.children), *patterns, quiet=False)
     report(options.folder, options.modules, show=options.show)
 
 
-def copy(folder: Path) -> None:
-    """The checkout, tracked files and new ones, without the copies of an earlier run."""
-    listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+def copy_checkout(folder: Path) -> None:
+    """Copy tracked and new files; replace the copies of an earlier run."""
+    command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = subprocess.run(  # noqa: S603
-        listed, cwd=REPOSITORY, capture_output=True, check=True
+        command, cwd=REPOSITORY, capture_output=True, check=True
     ).stdout
     for earlier in ("robustness", "tests", "models"):
         shutil.rmtree(folder / earlier, ignore_errors=True)
-        keep_results_alone(folder / "mutants" / earlier)
+        remove_all_but_results(folder / "mutants" / earlier)
     for name in filter(None, names.decode().split("\0")):
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
+        source, target = REPOSITORY / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():  # robustness/models
+            target.symlink_to(source.readlink())
+        elif source.is_file():
+            shutil.copy(source, target)
 
 
-def keep_results_alone(folder: Path) -> None:
+def remove_all_but_results(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file() and path.suffix != ".meta":
             path.unlink()
 
 
 def forget_survivors(folder: Path) -> None:
-    """mutmut lets results stand, but another test may kill what survived."""
+    """Reset the results of survivors; mutmut would keep them, but a new test may kill them."""
     for path in folder.glob("mutants/robustness/**/*.meta"):
         content = json.loads(path.read_text(encoding="utf-8"))
         codes = content["exit_code_by_key"]
-        # pytest exits with 1 where a test failed.
+        # pytest exits with 1 if a test failed.
         content["exit_code_by_key"] = {
             name: code if code == 1 else None for name, code in codes.items()
         }
@@ -76,14 +79,14 @@ def forget_survivors(folder: Path) -> None:
 
 
 def mutmut(folder: Path, *arguments: str, quiet: bool = True) -> str:
-    """Runs mutmut in the copy; one thread a process, so that forked ones cannot hang."""
+    """Run mutmut in the copy, with one thread per process so that forked processes cannot hang."""
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "CI": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [str(Path(sys.executable).with_name("mutmut")), *arguments]
-    done = subprocess.run(  # noqa: S603
+    completed = subprocess.run(  # noqa: S603
         command,
         cwd=folder,
         env=environment,
@@ -91,7 +94,7 @@ def mutmut(folder: Path, *arguments: str, quiet: bool = True) -> str:
         text=True,
         check=True,
     )
-    return done.stdout or ""
+    return completed.stdout or ""
 
 
 def report(folder: Path, parts: list[str], *, show: bool) -> None:
@@ -105,13 +108,13 @@ def report(folder: Path, parts: list[str], *, show: bool) -> None:
             if status in SURVIVED:
                 survivors.append(name)
     counts["all"] = sum(counts.values(), Counter())
-    print("| module | mutants | killed | time-outs | survived | no test | caught |")
+    print("| module | mutants | killed | timeouts | survived | no test | caught |")
     print("|---|---:|---:|---:|---:|---:|---:|")
-    for module, found in counts.items():
-        total = found.total()
-        numbers = " | ".join(str(found[status]) for status in STATUSES)
-        other = {status: n for status, n in found.items() if status not in STATUSES}
-        caught = (found[KILLED] + found["timeout"]) / max(total, 1)
+    for module, by_status in counts.items():
+        total = by_status.total()
+        numbers = " | ".join(str(by_status[status]) for status in STATUSES)
+        other = {status: n for status, n in by_status.items() if status not in STATUSES}
+        caught = (by_status[KILLED] + by_status["timeout"]) / max(total, 1)
         print(f"| {module} | {total} | {numbers} | {caught:.1%} |", other or "")
     print()
     for name in survivors:
