@@ -13,6 +13,7 @@ from robustness.errors import EvaluationSetError
 from robustness.evalset._base import Pair
 from robustness.evalset.images import Image
 from robustness.evalset.images.decode import DECODING, read_image
+from robustness.evalset.images.dicom import PREAMBLE_BYTES, require_libraries
 
 
 def inside(root: Path, name: str, where: str) -> Path:
@@ -55,6 +56,8 @@ def digests(paths: Sequence[Path], side: int | None) -> list[str]:
 def _digest(path: Path, side: int | None) -> str:
     try:
         with path.open("rb") as file:
+            require_libraries(str(path), file.read(PREAMBLE_BYTES))
+            file.seek(0)
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise EvaluationSetError(f"image {path} cannot be read: {error.strerror}") from error

@@ -28,6 +28,7 @@ from robustness.evalset._base import (
 from robustness.evalset._files import changed, digest_of, inside
 from robustness.evalset.images import Image
 from robustness.evalset.images.decode import decode_image
+from robustness.evalset.images.dicom import require_libraries
 from robustness.evalset.images.limits import MAX_BYTES
 
 NO_REPORT = "no findings, no impression and no undivided report"
@@ -118,8 +119,14 @@ def build(
             excluded.append(Exclusion(row.image_id, NO_REPORT))
     _check_unique_images([row for row, _ in included])
     sources = {row.image_id: row.source for row, _ in included}
+
+    def digest(source: ImageSource) -> str:
+        content = source.read()
+        require_libraries(source.name, content)
+        return _digest(content, side)
+
     with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(lambda source: _digest(source.read(), side), sources.values()))
+        digests = list(pool.map(digest, sources.values()))
     pairs = _pairs(included, digests)
     _check_studies([row.where for row, _ in included], pairs)
     return EvaluationSet(spec, tuple(pairs), Decoder(sources, side), tuple(excluded), unread)
@@ -232,6 +239,3 @@ def _read_file(path: Path, where: str) -> bytes:
         raise EvaluationSetError(
             f"{where}: image {path} cannot be read: {error.strerror}"
         ) from error
-
-
-# --- optional dependencies -----------------------------------------------------------

@@ -37,7 +37,13 @@ from PIL import ImageFile, UnidentifiedImageError
 from robustness.errors import EvaluationSetError
 from robustness.evalset.images import Image
 from robustness.evalset.images.decoder_warnings import decoder_warning_filters
-from robustness.evalset.images.dicom import PREAMBLE_BYTES, SUFFIXES, is_dicom, read_dicom
+from robustness.evalset.images.dicom import (
+    PREAMBLE_BYTES,
+    SUFFIXES,
+    is_dicom,
+    read_dicom,
+    require_libraries,
+)
 from robustness.evalset.images.limits import MAX_BYTES, Refused, check_scans, check_size
 
 DECODING = "decoding-2"
@@ -149,7 +155,9 @@ def _decode(file: BinaryIO, name: str, side: int | None) -> Image:
         raise Refused(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so damage would pass for pixels; unset it"
         )
-    if is_dicom(file.read(PREAMBLE_BYTES)):
+    start = file.read(PREAMBLE_BYTES)
+    require_libraries(name, start)
+    if is_dicom(start):
         return _reduce(read_dicom(_read_all(file)), side)
     try:
         return _decode_pillow(file, side)

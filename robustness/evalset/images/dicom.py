@@ -77,6 +77,22 @@ def is_dicom(content: bytes) -> bool:
     return content[128:132] == b"DICM"
 
 
+def require_libraries(name: str, content: bytes) -> None:
+    """Check that the optional libraries are installed, if an image is a DICOM file.
+
+    A set calls this when it is loaded: without the libraries, none of its images can be decoded.
+
+    Args:
+        name: The name of the image in errors, such as its path.
+        content: At least the first :data:`PREAMBLE_BYTES` bytes.
+
+    Raises:
+        UsageError: A library is missing.
+    """
+    if is_dicom(content) or name.lower().endswith(SUFFIXES):
+        require_installed(f"image {name}, a DICOM file,", ("pydicom", "imagecodecs"), "dicom")
+
+
 def read_dicom(content: bytes) -> Image:
     """Decode a DICOM file.
 
@@ -89,7 +105,6 @@ def read_dicom(content: bytes) -> Image:
     Raises:
         Refused: The file is damaged, too large or not supported.
     """
-    require_installed("a DICOM file", ["pydicom", "imagecodecs"], "dicom")
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:

@@ -22,7 +22,6 @@ from robustness.evalset._view import FRONTAL, SCORING, frontal_score
 from robustness.evalset.images.decode import read_image
 from robustness.evalset.images.decoder_warnings import decoder_warning_filters
 from robustness.evalset.open_i._layout import SUFFIXES, key
-from robustness.extras import require_installed
 
 TABLE = "indiana_projections.csv"
 COLUMNS = ("uid", "filename", "projection")
@@ -125,7 +124,6 @@ def _has_lateral_header(path: Path) -> bool:
     """
     if path.suffix.lower() != ".dcm":
         return False
-    require_installed("a DICOM file", ["pydicom"], "dicom")
     from pydicom import dcmread
     from pydicom.errors import BytesLengthException, InvalidDicomError
 

@@ -144,7 +144,7 @@ def test_a_file_cut_between_batches(tmp_path):
         ({"image": ["../a.png"], "report": ["Clear."]}, r"row 0: '\.\./a\.png' is outside"),
         ({"image": ["a.png"], "report": [["Clear."]]}, r"row 0: report is \['Clear\.'\], of type"),
         ({"image": ["a.png"], "report": [float("nan")]}, "image with a usable report"),
-        ({"image": ["a.png"], "report": ["nan"]}, "report is 'nan', which stands for a missing"),
+        ({"image": ["a.png"], "report": ["nan"]}, "row 0: report is 'nan', which stands for a"),
         ({"image": ["a.png"], "report": ["Clear."], "labels": [3]}, "row 0: labels is 3, of type"),
         ({"image": ["a.png", "a.png"], "report": ["A.", "A."]}, "row 1: duplicate image 'a.png'"),
         ({"image": ["a.png"], "text": ["Clear."]}, "no column 'report', 'findings' or"),

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.open_i_files import frontal_like, write_dicom, write_image, write_study, write_table
 from support.table_files import png, write_rows
 
-from robustness import evalset
+from robustness import evalset, extras
+from robustness.__main__ import main
 from robustness.errors import EvaluationSetError, GateError, UsageError
-from robustness.evalset import _rows, _spec
+from robustness.evalset import _spec
 
 ALLOWED = {"side": "pixels", "report": "a column", "split": "a split"}
 
@@ -186,6 +188,16 @@ def sets(tmp_path, monkeypatch):
     write_rows(tmp_path / "a.csv", ["image", "report"], ["a.png", "Clear."])
 
 
+def without(monkeypatch, *modules):
+    """Make libraries look as if they were not installed."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        extras, "find_spec", lambda name: None if name in modules else find_spec(name)
+    )
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
+
+
 @pytest.mark.parametrize(
     ("spec", "module", "extra"),
     [
@@ -196,11 +208,7 @@ def sets(tmp_path, monkeypatch):
     ],
 )
 def test_missing_library_is_named_with_the_install_command(sets, monkeypatch, spec, module, extra):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        _rows, "find_spec", lambda name: None if name == module else find_spec(name)
-    )
-    monkeypatch.setitem(sys.modules, module, None)
+    without(monkeypatch, module)
     kind = re.escape("manifest:*.parquet" if module == "pyarrow" else spec.partition(":")[0])
     message = (
         rf"evaluation set {kind} needs {module}, which is not installed:"
@@ -225,9 +233,11 @@ def test_a_folder_of_a_library_s_name_is_not_the_library(sets, tmp_path, monkeyp
 
 
 def test_libraries_are_only_needed_by_their_kind(sets, monkeypatch):
-    for module in ("pyarrow", "datasets", "webdataset", "braceexpand", "pandas"):
-        monkeypatch.setitem(sys.modules, module, None)
-    assert len(evalset.load("manifest:a.csv")) == 1
+    modules = ("pyarrow", "datasets", "webdataset", "braceexpand", "pandas")
+    without(monkeypatch, *modules, "pydicom", "imagecodecs")
+    loaded = evalset.load("manifest:a.csv")
+    assert loaded.decode(loaded.pairs[0]).ndim == 2
+    assert evalset.load("phantom:1")
     for spec in ("manifest:a.parquet", "hf:saved", "webdataset:0.tar"):
         with pytest.raises(UsageError, match="which is not installed: pip install"):
             evalset.check_spec(spec)
@@ -239,3 +249,57 @@ def test_checking_reads_and_imports_nothing(sets, monkeypatch):
         evalset.check_spec(spec)
         with pytest.raises(EvaluationSetError):
             evalset.load(spec)
+
+
+@pytest.fixture
+def dicom_sets(tmp_path, monkeypatch):
+    """Sets of each kind with one DICOM file, by specification."""
+    monkeypatch.chdir(tmp_path)
+    write_dicom(tmp_path / "x.dcm", frontal_like())
+    (tmp_path / "without_suffix").write_bytes((tmp_path / "x.dcm").read_bytes())
+    for table, image in (("a.csv", "x.dcm"), ("b.csv", "without_suffix")):
+        write_rows(tmp_path / table, ["image", "report"], [image, "Clear."])
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        archive.add(tmp_path / "x.dcm", "x.dcm")
+        archive.add(tmp_path / "a.csv", "x.txt")
+    import datasets
+
+    rows = {"image": [(tmp_path / "x.dcm").read_bytes()], "report": ["Clear."]}
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "saved")
+    for root in ("scored", "listed"):
+        write_study(tmp_path / root, 1, images=["CXR1_1_IM-0001-4001", "CXR1_1_IM-0001-4002"])
+        write_image(tmp_path / root, "CXR1_1_IM-0001-4002.png", frontal_like())
+        write_dicom(tmp_path / root / "images/1_IM-0001-4001.dcm", frontal_like())
+    rows = [f"1,1_IM-0001-400{i}.dcm.png,Frontal" for i in (1, 2)]
+    write_table(tmp_path / "listed", rows)
+
+
+@pytest.mark.parametrize("module", ["pydicom", "imagecodecs"])
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("manifest:a.csv", "x.dcm"),
+        ("manifest:b.csv", "without_suffix"),
+        ("webdataset:0.tar", "0.tar: x.dcm"),
+        ("hf:saved", "saved, row 0"),
+        ("open_i:scored", "1_IM-0001-4001.dcm"),
+        ("open_i:listed", "1_IM-0001-4001.dcm"),
+    ],
+)
+def test_dicom_without_its_libraries_is_one_error_at_load(
+    dicom_sets, monkeypatch, capsys, spec, name, module
+):
+    loaded = evalset.load(spec)
+    assert loaded.decode(loaded.pairs[0]).ndim == 2
+    without(monkeypatch, module)
+    monkeypatch.setattr(evalset.EvaluationSet, "__post_init__", lambda _self: pytest.fail("late"))
+    expected = (
+        rf"^image [^\n]*{re.escape(name)}, a DICOM file, needs {module}, which is not installed:"
+        r" pip install 'robustness-gate\[dicom\]'$"
+    )
+    with pytest.raises(UsageError, match=expected):
+        evalset.load(spec)
+    assert main(["evalset", spec, "--decode"]) == 2
+    printed = capsys.readouterr()
+    assert re.fullmatch(expected, printed.err.rstrip("\n"))
+    assert not printed.out
