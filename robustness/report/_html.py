@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from robustness._util.text import counted
+from robustness._util.text import counted, points
 from robustness.metrics import PRIMARY_METRIC
 from robustness.report import _chart, _forest, _time
 from robustness.report._comparison import (
@@ -17,7 +18,6 @@ from robustness.report._comparison import (
     worst_first,
 )
 from robustness.report._words import half_lost, misnamed
-from robustness.verdict.judge import points
 
 WORST_FIRST = ("fail", "not_measured", "pass")
 
@@ -71,6 +71,26 @@ def html(results: dict[str, Any]) -> str:
     Args:
         results: The content of ``results.json``; everything shown is read from there.
     """
+    return _template().render(
+        results=results,
+        causes=_causes(results),
+        models=_models(results),
+        forest=_forest.forest(results["comparison"]),
+        other_precision=other_precision,
+        row=_forest,
+        time=_time,
+        left_behind=followup_lines(results["followup"], results["verdict"], most=None),
+        properties=_worst_first(results["properties"]),
+        excluded=_excluded(results["protocol"]),
+        misnamed=misnamed(results["protocol"]),
+        size=_chart,
+        headline=PRIMARY_METRIC,
+        retention=_chart.RETENTION,
+    )
+
+
+@cache
+def _template() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
@@ -91,24 +111,9 @@ def html(results: dict[str, Any]) -> str:
         "tenths": _tenths,
         "falls": _falls,
         "number": _time.number,
-        "half_lost": lambda curve: half_lost(curve, results["measurements"]),
+        "half_lost": half_lost,
     }
-    return environment.get_template("report.html.jinja").render(
-        results=results,
-        causes=_causes(results),
-        models=_models(results),
-        forest=_forest.forest(results["comparison"]),
-        other_precision=other_precision,
-        row=_forest,
-        time=_time,
-        left_behind=followup_lines(results["followup"], results["verdict"], most=None),
-        properties=_worst_first(results["properties"]),
-        excluded=_excluded(results["protocol"]),
-        misnamed=misnamed(results["protocol"]),
-        size=_chart,
-        headline=PRIMARY_METRIC,
-        retention=_chart.RETENTION,
-    )
+    return environment.get_template("report.html.jinja")
 
 
 def _models(results: Mapping[str, Any]) -> list[Model]:
