@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,7 @@ def _gpu_value(name: str, value: str) -> str | int | None:
     return None if not value or value.startswith("[") else value
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
