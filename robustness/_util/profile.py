@@ -1,11 +1,14 @@
-"""Time profile of a process by phase."""
+"""Time profile of a process by phase, and its peak memory."""
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 STARTING = "starting"
 READING = "reading the set"
@@ -107,3 +110,41 @@ def added(profiles: Iterable[Mapping[str, Phase]]) -> dict[str, Phase]:
             seconds = round(sum(phase.seconds for phase in phases), 3)
             total[name] = Phase(seconds, sum(phase.items for phase in phases))
     return total
+
+
+# --- memory -------------------------------------------------------------------------------
+
+_KIB, _MB = 1024, 1_000_000
+_STATUS = Path("/proc/self/status")
+
+
+def peak_memory() -> float | None:
+    """Return the peak memory of this process in MB; None if the system does not report it."""
+    # On Linux, ru_maxrss starts at the peak of the parent process.
+    with suppress(OSError):
+        peak = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+        if peak:
+            return round(int(peak[1]) * _KIB / _MB, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sys.platform)
+
+
+def _megabytes(maxrss: int, platform: str) -> float:
+    """Return ``ru_maxrss`` in MB: macOS counts bytes, others KiB."""
+    return round(maxrss * (1 if platform == "darwin" else _KIB) / _MB, 1)
+
+
+def peak_device_memory(device: str | None) -> float | None:
+    """Return torch's peak memory on a CUDA device in MB; None for other devices.
+
+    Args:
+        device: The torch device of this process's models; None if not chosen yet.
+    """
+    if device is None or not device.startswith("cuda"):
+        return None
+    # Not imported here: a process that runs models has imported it.
+    cuda = sys.modules["torch"].cuda
+    return round(float(cuda.max_memory_allocated(device)) / _MB, 1)

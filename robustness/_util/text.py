@@ -24,6 +24,17 @@ def counted(n: int, one: str) -> str:
     return f"{n:,} {one}{'es' if one.endswith('s') else 's'}"
 
 
+def points(share: float) -> str:
+    """Return a difference of fractions in percentage points.
+
+    Example:
+        >>> points(0.014), points(0.01)
+        ('1.4 points', '1 point')
+    """
+    text = f"{100 * share:.1f}".removesuffix(".0")
+    return f"{text} point" if text == "1" else f"{text} points"
+
+
 def columns(line: str) -> int:
     r"""Return the terminal columns of a line: wide letters take two, combining accents none.
 

@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> int:
     Raises:
         UsageError: The file is not the results of a run.
     """
-    from robustness.records import require_schema
+    from robustness.records.codec import require_schema
     from robustness.report import markdown
 
     try:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from robustness.metrics import PRIMARY_METRIC
-from robustness.metrics.bootstrap import Replicates
 from robustness.metrics.rank_counts import Values
-from robustness.records import CurvePoint, CurveRecord, EstimateRecord
 
 HALF_TOLERANCE = 1e-6
 """Distance above half of its first value at which a curve of six decimals counts as halved."""
@@ -66,41 +63,3 @@ def level_of_half_loss(levels: Sequence[float], curve: Values) -> Values:
     crossing = at[first - 1] + fraction * (at[first] - at[first - 1])
     level = np.where(below.any(axis=1), crossing, np.inf)
     return np.where(curve[:, 0] > 0, level, np.nan)
-
-
-def degradation_curves(
-    model: str, pattern: str, levels: Sequence[float], points: Sequence[Sequence[CurvePoint]]
-) -> list[CurveRecord]:
-    """Summarise the curves of a model and pattern: one per fill and direction.
-
-    Args:
-        model: Name of the model.
-        pattern: Name of the pattern.
-        levels: Levels, ascending.
-        points: For each level, the curve points of its case's record.
-    """
-
-    def summary(
-        measure: Callable[[Sequence[float], Values], Values], along: Sequence[Replicates]
-    ) -> EstimateRecord:
-        value = np.array([each.value for each in along])
-        resampled = np.array([each.resampled for each in along]).T
-        return EstimateRecord.of(
-            Replicates(measure(levels, value).item(), measure(levels, resampled)).estimate()
-        )
-
-    curves = []
-    for index, first in enumerate(points[0]):
-        along = [point[index].replicates for point in points]
-        curves.append(
-            CurveRecord(
-                model=model,
-                pattern=pattern,
-                fill=first.fill,
-                direction=first.direction,
-                metric=PRIMARY_METRIC,
-                area_under_curve=summary(area_under_curve, along),
-                level_of_half_loss=summary(level_of_half_loss, along),
-            )
-        )
-    return curves

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from _pytest._code import Traceback
 
     from robustness.plan import Plan
-    from robustness.records import AnyRecord, Json
+    from robustness.records import AnyRecord
+    from robustness.records.codec import Json
     from robustness.run.gate import Gate
 
 _RECORD: pytest.StashKey[tuple[AnyRecord, Json]] = pytest.StashKey()
 """The record, and its JSON with the activity of the process."""
 
 _ERROR: pytest.StashKey[str] = pytest.StashKey()
+
+MAX_ERROR_LENGTH = 200
 
 _PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
@@ -123,13 +126,12 @@ def attach(item: pytest.Item, call: pytest.CallInfo[None], report: Any) -> None:
         report.robustness_measures = True
     if not (is_gate_item(item) and isinstance(item, pytest.Function)):
         return
-    from robustness.records import error_line, fails
     from robustness.report import case_properties
 
     report.robustness_name = case_name(item)
     record, message = item.stash.get(_RECORD, (None, None))
-    if report.failed and not (record and fails(record)):
-        item.stash[_ERROR] = error_line(call)
+    if report.failed and not (record and record.failed):
+        item.stash[_ERROR] = _error_line(call)
     report.robustness_broken = item.stash.get(_ERROR, "")
     if call.when == "call":
         report.robustness_record = message
@@ -161,3 +163,13 @@ def _in_gate(entry: Any) -> bool:
 
 def _in_library(entry: Any) -> bool:
     return any(Path(entry.path).is_relative_to(folder) for folder in _LIBRARIES)
+
+
+def _error_line(call: pytest.CallInfo[None]) -> str:
+    """Return the error that ended a case, in one line."""
+    if call.excinfo is None:
+        return "an error"
+    text = " ".join(str(call.excinfo.value).split())
+    if len(text) > MAX_ERROR_LENGTH:
+        text = f"{text[: MAX_ERROR_LENGTH - 3]}..."
+    return f"{call.excinfo.typename}: {text}" if text else call.excinfo.typename

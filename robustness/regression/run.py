@@ -6,16 +6,13 @@ Runs in the controller under pytest-xdist, so nothing here imports torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from itertools import groupby
 from typing import Any
 
-from robustness.records import (
-    ComparisonRecord,
-    ComparisonsRecord,
-    EstimateRecord,
-    judged_fields,
-    number,
-)
+from robustness.records import EstimateRecord
+from robustness.records.codec import number
+from robustness.records.comparison import ComparisonRecord, ComparisonsRecord
 from robustness.regression import (
     Answers,
     PairedComparison,
@@ -26,8 +23,8 @@ from robustness.regression import (
     upper_limit,
 )
 from robustness.regression.baseline import Key, ModelRun, Run, differences
+from robustness.regression.judge import judge_regression
 from robustness.thresholds import ALPHA, Regression
-from robustness.verdict.judge import judge_regression
 from robustness.verdict.reasons import Judgement, Reason, Verdict
 
 Coordinates = tuple[str, str, str, float]
@@ -105,7 +102,7 @@ def _mismatch_record(model: str, differing: list[str]) -> ComparisonRecord:
         Reason.BASELINE_MISMATCH,
         f"{model} cannot be compared with the baseline: {'; '.join(differing)}",
     )
-    return ComparisonRecord(model=model, **judged_fields(judgement))
+    return ComparisonRecord(*astuple(judgement), model=model)
 
 
 def _record(
@@ -119,6 +116,7 @@ def _record(
     vacuous = judgement.reason is Reason.COMPARISON_VACUOUS
     smallest = smallest_drop(comparison, cases=cases, alpha=alpha, margin=settings.margin)
     return ComparisonRecord(
+        *astuple(judgement),
         model=model,
         pattern=pattern,
         fill=fill,
@@ -131,7 +129,6 @@ def _record(
         adjusted_p=comparison.adjusted_p,
         smallest_drop=None if vacuous else number(smallest),
         not_excluded=_not_excluded(comparison, settings, cases),
-        **judged_fields(judgement),
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robustness._util.text import counted
-from robustness.verdict.judge import points
+from robustness._util.text import counted, points
 from robustness.verdict.reasons import Reason
 
 SHOWN = 8
@@ -25,7 +24,7 @@ def comparison_lines(comparison: Item | None) -> list[str]:
     if comparison is None:
         return []
     cases = worst_first(comparison["comparisons"])
-    compared = [case for case in cases if "drop" in case]
+    compared = [case for case in cases if case["drop"]]
     failed = [case for case in cases if case["verdict"] == "fail"]
     passed = sum(case["verdict"] == "pass" for case in compared)
     said = f"{passed} of {len(compared)} cases pass" if compared else "nothing is compared"
@@ -55,7 +54,7 @@ def _some(lines: Sequence[str], most: int | None = SHOWN) -> list[str]:
 
 def _failure(case: Item) -> str:
     """A failed case in as few words as tell it from its neighbours."""
-    if "drop" not in case:
+    if case["drop"] is None:
         return str(case["message"])
     if case["reason"] == Reason.COMPARISON_VACUOUS:
         return f"{place(case)}: {case['message']}"
@@ -70,7 +69,7 @@ def worst_first(cases: Sequence[Item]) -> list[Item]:
 
     def rank(case: Item) -> tuple[bool, bool, float]:
         failed = case["verdict"] == "fail"
-        return not failed, "drop" in case, -case["drop"]["value"] if "drop" in case else 0.0
+        return not failed, bool(case["drop"]), -case["drop"]["value"] if case["drop"] else 0.0
 
     return sorted(cases, key=rank)
 
@@ -89,8 +88,8 @@ def rule(comparison: Item) -> str:
 
 def place(case: Item) -> str:
     """Where a case stands, such as ``phantom, square, grey at 50 %``."""
-    if "pattern" not in case:
-        return str(case.get("model", "comparison"))
+    if case["pattern"] is None:
+        return str(case["model"] or "comparison")
     return f"{case['model']}, {case['pattern']}, {case['fill']} at {100 * case['level']:g} %"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from robustness._util.files import write_whole
 from robustness.errors import ReportError
-from robustness.records import encode
+from robustness.records.codec import encode
 from robustness.report._html import html
 from robustness.verdict.reasons import Judgement, Reason, Verdict
 
@@ -86,7 +86,7 @@ def unreported(
     results: dict[str, Any], message: str, reason: Reason = Reason.REPORT_FAILED
 ) -> dict[str, Any]:
     """The results of a run that failed since it could not say what it found."""
-    return results | encode(Judgement(Verdict.FAIL, reason, message))
+    return {**results, **encode(Judgement(Verdict.FAIL, reason, message))}
 
 
 def _write_json(path: Path, results: dict[str, Any]) -> None:

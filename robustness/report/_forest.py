@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from robustness._util.text import points
 from robustness.report._comparison import Item, place, worst_first
-from robustness.verdict.judge import points
 
 WIDTH, HEIGHT, EDGE = 240, 22, 14
 
@@ -60,11 +60,11 @@ def forest(comparison: Item | None) -> Forest | None:
     if comparison is None:
         return None
     cases = worst_first(comparison["comparisons"])
-    known = [end for case in cases if "drop" in case for end in case["drop"].values()]
+    known = [end for case in cases if case["drop"] for end in case["drop"].values()]
     ends = [0.0, comparison["margin"], *(end for end in known if end is not None)]
     axis = _Axis(min(ends), max(ends))
     return Forest(
-        rows=tuple((case, _drawn(case, axis) if "drop" in case else None) for case in cases),
+        rows=tuple((case, _drawn(case, axis) if case["drop"] else None) for case in cases),
         zero=axis.x(0),
         margin=axis.x(comparison["margin"]),
         ticks=axis.ticks(),

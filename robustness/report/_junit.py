@@ -67,12 +67,12 @@ def _comparison_properties(comparison: dict[str, Any] | None) -> Properties:
         return []
     properties = [("robustness_baseline", comparison["baseline"])]
     for case in comparison["comparisons"]:
-        names = [case["model"]] if "model" in case else []
-        if "drop" in case:
+        names = [case["model"]] if case["model"] else []
+        if case["drop"]:
             names = [f"{case['model']}-{case['pattern']}-{case['level'] * 100:g}", case["fill"]]
         place = "".join(f".{name}" for name in ("baseline", *names))
         properties += _judged(place, case["verdict"], case["reason"])
-        if "drop" in case:
+        if case["drop"]:
             drop = f"{case['drop']['value']:.6f}"
             properties.append((f"{comparison['metric']}_drop{place}", drop))
     return properties

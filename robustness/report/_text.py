@@ -7,7 +7,7 @@ import shlex
 
 from robustness._util.text import counted
 from robustness.plan import PROPERTIES, Case, Plan
-from robustness.records import AnyRecord, CaseRecord, PropertyRecord, judged_parts
+from robustness.records import AnyRecord, CaseRecord, PropertyRecord
 
 
 def describe_case(plan: Plan, case: Case, record: CaseRecord) -> str:
@@ -57,7 +57,8 @@ def say_once(text: str, record: AnyRecord, name: str, shown: dict[str, str]) -> 
         name: The case's name.
         shown: For each cause, the case that printed it; new ones are added.
     """
-    for cause in dict.fromkeys(part.message for part in judged_parts(record) if part.failed):
+    parts = record.measurements if isinstance(record, CaseRecord) else (record,)
+    for cause in dict.fromkeys(part.message for part in parts if part.failed):
         first = shown.setdefault(cause, name)
         if cause and first != name:
             text = text.replace(cause, f"the same as in {first}")

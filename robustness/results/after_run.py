@@ -17,14 +17,9 @@ import numpy as np
 from robustness._util.files import shortest, write_whole
 from robustness.errors import GateError
 from robustness.plan import Plan
-from robustness.records import (
-    CaseRecord,
-    ComparisonRecord,
-    ComparisonsRecord,
-    Json,
-    encode,
-    judged_fields,
-)
+from robustness.records import CaseRecord
+from robustness.records.codec import Json, encode
+from robustness.records.comparison import ComparisonRecord, ComparisonsRecord
 from robustness.regression import baseline, baseline_file
 from robustness.regression import run as regression
 from robustness.thresholds import Stamp, unchanged_reason, updated
@@ -69,8 +64,7 @@ def compare(plan: Plan, records: Sequence[CaseRecord]) -> ComparisonsRecord | No
     comparisons = regression.compare(baseline_of(plan, records), plan.baseline_run, plan.regression)
     if not comparisons:
         text = f"nothing was measured that baseline {plan.compare} could be compared with"
-        judgement = Judgement(Verdict.FAIL, Reason.BASELINE_MISMATCH, text)
-        comparisons = [ComparisonRecord(**judged_fields(judgement))]
+        comparisons = [ComparisonRecord(Verdict.FAIL, Reason.BASELINE_MISMATCH, text)]
     # Baselines without a precision are from when float32 was the only one.
     precision = {
         "here": plan.precision,
@@ -186,4 +180,4 @@ def failed(results: Json, reason: Reason, message: str) -> Json:
     """Return the results with a failed follow-up as their verdict, unless they failed before."""
     if results["verdict"] == Verdict.FAIL:
         return results
-    return results | encode(Judgement(Verdict.FAIL, reason, message))
+    return {**results, **encode(Judgement(Verdict.FAIL, reason, message))}

@@ -1,43 +1,40 @@
 """Collection of a run's records into its results.
 
-Under pytest-xdist this runs in the controller, which measures nothing; so it must not import
-torch.
+Under pytest-xdist this runs in the controller, so nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
+
+import numpy as np
 
 from robustness import metrics
 from robustness._util import environment
-from robustness.metrics import bootstrap as statistics
-from robustness.metrics.curves import degradation_curves
+from robustness.metrics.bootstrap import CONFIDENCE, REPLICATES, Replicates
+from robustness.metrics.curves import area_under_curve, level_of_half_loss
+from robustness.metrics.rank_counts import Values
 from robustness.perturbation.occlusion import SCHEMA as OCCLUSION_SCHEMA
 from robustness.plan import PROPERTIES, Case, Plan
 from robustness.records import (
-    RESULTS_SCHEMA,
     Activity,
     AnyRecord,
     CaseRecord,
+    CurvePoint,
     CurveRecord,
-    EvaluationSetProtocol,
-    Json,
-    Judged,
+    EstimateRecord,
     MeasurementRecord,
     PropertyRecord,
     Protocol,
-    RecordError,
-    encode,
-    fails,
     unmeasured,
-    unsearched,
 )
-from robustness.results import after_run as followup
-from robustness.results import validation as completeness
-from robustness.results.timing import profile_of
+from robustness.records.codec import RESULTS_SCHEMA, Json, RecordError, encode
+from robustness.results import after_run
+from robustness.results.timing import timing
+from robustness.results.validation import case_fault, malformed, property_fault
 from robustness.verdict.judge import MEASURED, judge_run
 from robustness.verdict.reasons import Judgement, Reason, Verdict
 
@@ -89,29 +86,25 @@ class Session:
             name = data["case"]
         self._seconds[name] = round(seconds, 3)
         try:
-            self._activity[worker] = Activity.from_json(message["activity"], "activity")
+            self._activity[worker] = Activity.from_json(message["activity"])
             if "property" in message:
-                return self._add_property(PropertyRecord.from_json(data))
-            return self._add_case(CaseRecord.from_json(data))
+                return self._add_property(name, PropertyRecord.from_json(data))
+            return self._add_case(name, CaseRecord.from_json(data))
         except RecordError as error:
-            self._faults[name] = completeness.malformed(error)
+            self._faults[name] = malformed(error)
             return None
 
-    def _add_property(self, record: PropertyRecord) -> PropertyRecord:
-        name = _property_name(record.model, record.property)
-        fault = completeness.property_fault(self.plan, record)
+    def _add_property(self, name: str, record: PropertyRecord) -> PropertyRecord:
+        if fault := property_fault(self.plan, record):
+            self._faults[name] = fault
         if not (name in self._properties and self._properties[name].failed):
             self._properties[name] = record
-        if fault:
-            self._faults[name] = fault
         return record
 
-    def _add_case(self, record: CaseRecord) -> CaseRecord:
-        name = record.case
-        fault = completeness.case_fault(self.plan, self._planned[name], record)
-        if fault:
+    def _add_case(self, name: str, record: CaseRecord) -> CaseRecord:
+        if fault := case_fault(self.plan, self._planned[name], record):
             self._faults[name] = fault
-        elif not (name in self._cases and fails(self._cases[name])):
+        elif not (name in self._cases and self._cases[name].failed):
             self._cases[name] = record
         return record
 
@@ -142,48 +135,59 @@ class Session:
             cut: Whether the run stopped early as requested, for example by ``-x``; all planned
                 cases may have been measured.
         """
-        missing = self._absent(cut=interrupted or cut)
+        absent = self._absent(cut=interrupted or cut)
         measurements = [
-            record for case in self.plan.cases for record in self._measurements(case, missing)
+            record for case in self.plan.cases for record in self._measurements(case, absent)
         ]
         properties = [
-            self._property(model, name, missing)
-            for model in self.plan.models
-            for name in PROPERTIES
+            self._property(model, name, absent) for model in self.plan.models for name in PROPERTIES
         ]
-        comparison = followup.compare(self.plan, list(self._cases.values()))
-        judged: list[Judged] = [*measurements, *properties]
+        comparison = after_run.compare(self.plan, list(self._cases.values()))
+        judged: list[Judgement] = [*measurements, *properties]
+        kinds = MEASURED
         if comparison:
             judged += comparison.comparisons
-        kinds = "measurements, properties and comparisons" if comparison else MEASURED
+            kinds = "measurements, properties and comparisons"
         verdict = self._verdict(judged, kinds, interrupted=interrupted)
-        counts = {v: sum(record.verdict is v for record in judged) for v in Verdict}
         devices = {each.device for each in self._activity.values() if each.device}
-        return {
-            "schema": RESULTS_SCHEMA,
-            **encode(verdict),
-            "summary": {
-                "passed": counts[Verdict.PASS],
-                "failed": counts[Verdict.FAIL],
-                "not_measured": counts[Verdict.NOT_MEASURED],
-            },
-            "measurements": encode(measurements),
-            "curves": encode(self._curves()),
-            "properties": encode(properties),
-            "comparison": encode(comparison),
-            "protocol": self._protocol(),
-            "environment": environment.describe(self._root)
-            | {"device": sorted(devices), "batch_size": self.plan.batch_size},
-            "timing": self._timing(),
-        }
+        document: Json = encode(
+            {
+                "schema": RESULTS_SCHEMA,
+                "verdict": verdict.verdict,
+                "reason": verdict.reason,
+                "message": verdict.message,
+                "summary": {
+                    name: sum(each.verdict is value for each in judged)
+                    for name, value in (
+                        ("passed", Verdict.PASS),
+                        ("failed", Verdict.FAIL),
+                        ("not_measured", Verdict.NOT_MEASURED),
+                    )
+                },
+                "measurements": measurements,
+                "curves": self._curves(),
+                "properties": properties,
+                "comparison": comparison,
+                "protocol": self._protocol(),
+                "environment": environment.describe(self._root)
+                | {"device": sorted(devices), "batch_size": self.plan.batch_size},
+                "timing": timing(
+                    self._activity.values(),
+                    self._seconds,
+                    setup=self._setup,
+                    elapsed=time.perf_counter() - self._started,
+                ),
+            }
+        )
+        return document
 
     def follow(self, results: Json, *, interrupted: bool = False) -> Json:
-        """Return the results after the follow-up; see :func:`robustness.results.after_run.follow`."""
+        """Return the results after :func:`robustness.results.after_run.follow`."""
         records = list(self._cases.values())
-        return followup.follow(self.plan, records, results, interrupted=interrupted)
+        return after_run.follow(self.plan, records, results, interrupted=interrupted)
 
-    def _verdict(self, judged: Sequence[Judged], kinds: str, *, interrupted: bool) -> Judgement:
-        verdict = judge_run((record.judgement for record in judged), kinds)
+    def _verdict(self, judged: Iterable[Judgement], kinds: str, *, interrupted: bool) -> Judgement:
+        verdict = judge_run(judged, kinds)
         if disagreement := self._disagreement():
             return Judgement(
                 Verdict.FAIL,
@@ -213,15 +217,7 @@ class Session:
         if record := self._valid(case):
             return record.measurements
         judgement = self._missing(case.id, absent)
-        return [
-            unmeasured(
-                self.plan,
-                key,
-                self.plan.thresholds.bounds(key, self.plan.evalset_kind),
-                judgement,
-            )
-            for key in self.plan.measurements(case)
-        ]
+        return [unmeasured(self.plan, key, judgement) for key in self.plan.measurements(case)]
 
     def _valid(self, case: Case) -> CaseRecord | None:
         """Return a case's record if it counts."""
@@ -233,10 +229,11 @@ class Session:
         record = self._properties.get(case_name)
         if record and self._counts(case_name, [record]):
             return record
-        return unsearched(model, name, self._missing(case_name, absent))
+        missing = self._missing(case_name, absent)
+        return PropertyRecord(*astuple(missing), model=model, property=name)
 
-    def _counts(self, name: str, judged: Sequence[Judged]) -> bool:
-        """Return whether a record counts: an error of its case overrides all but a failure."""
+    def _counts(self, name: str, judged: Sequence[Judgement]) -> bool:
+        """Return True if a record counts: an error of its case overrides all but a failure."""
         faulty = name in self._errors or name in self._faults
         return bool(judged) and (not faulty or any(record.failed for record in judged))
 
@@ -271,12 +268,12 @@ class Session:
         models = {protocol.model.name: protocol.model for protocol in protocols}
         return {
             "thresholds_sha256": thresholds.sha256,
-            "evalset": encode(protocols[0].evalset) if protocols else {"spec": self.plan.evalset},
-            "models": [encode(models[name]) for name in self.plan.models if name in models],
+            "evalset": protocols[0].evalset if protocols else {"spec": self.plan.evalset},
+            "models": [models[name] for name in self.plan.models if name in models],
             "positives": thresholds.positives,
-            "patterns": list(thresholds.patterns),
-            "fills": list(thresholds.fills),
-            "levels": list(thresholds.levels),
+            "patterns": thresholds.patterns,
+            "fills": thresholds.fills,
+            "levels": thresholds.levels,
             "seed": thresholds.seed,
             "occlusion": OCCLUSION_SCHEMA,
             "precision": self.plan.precision,
@@ -284,37 +281,33 @@ class Session:
             "agreement": metrics.AGREEMENT,
             "intervals": {
                 "method": "percentile bootstrap over studies",
-                "confidence": statistics.CONFIDENCE,
-                "replicates": statistics.REPLICATES,
+                "confidence": CONFIDENCE,
+                "replicates": REPLICATES,
                 "seed": thresholds.seed,
             },
         }
 
     def _disagreement(self) -> str:
         """Return what two processes report differently, as if a file changed during the run."""
-        evalsets: list[EvaluationSetProtocol] = []
         protocols: dict[str, Protocol] = {}
         for protocol in self._protocols():
             model = protocol.model.name
             if protocols.setdefault(model, protocol) != protocol:
                 return f"{model} or its evaluation set"
-            evalsets.append(protocol.evalset)
-            if protocol.evalset != evalsets[0]:
-                return "the evaluation set"
-        judged = [each for record in self._cases.values() for each in record.measurements]
-        results = [(record.model, record.verdict) for record in judged]
-        results += [
-            (record.model, record.verdict)
-            for name, record in self._properties.items()
-            if name not in self._faults
+        evalsets = [protocol.evalset for protocol in protocols.values()]
+        if any(evalset != evalsets[0] for evalset in evalsets):
+            return "the evaluation set"
+        judged: list[MeasurementRecord | PropertyRecord] = [
+            *(each for record in self._cases.values() for each in record.measurements),
+            *(each for name, each in self._properties.items() if name not in self._faults),
         ]
-        absent = {model for model, verdict in results if verdict is Verdict.NOT_MEASURED}
-        present = {model for model, verdict in results if verdict is not Verdict.NOT_MEASURED}
+        absent = {each.model for each in judged if each.verdict is Verdict.NOT_MEASURED}
+        present = {each.model for each in judged if each.verdict is not Verdict.NOT_MEASURED}
         for model in sorted(absent & present):
             return f"{model} was measured in part, and its weights are reported as absent"
         own = self.plan.thresholds
         if any(activity.thresholds != own.sha256 for activity in self._activity.values()):
-            return f"by other thresholds than {own.path} held when the run began"
+            return f"{own.path} changed after the run began"
         loaded: dict[str, tuple[str, ...]] = {}
         for activity in self._activity.values():
             for model, fingerprints in activity.fingerprints.items():
@@ -322,22 +315,44 @@ class Session:
                     return f"{model} or its evaluation set"
         return ""
 
-    def _timing(self) -> Json:
-        activities = self._activity.values()
-        stores = [activity.store for activity in activities]
-        return {
-            "seconds": round(time.perf_counter() - self._started, 3),
-            "cases": dict(sorted(self._seconds.items())),
-            "processes": len(activities),
-            "model_loads": sum(activity.model_loads for activity in activities),
-            "store": {
-                "found": sum(store.found for store in stores),
-                "computed": sum(store.computed for store in stores),
-                "damaged": sum(store.damaged for store in stores),
-            },
-            "profile": profile_of(activities, self._setup + sum(self._seconds.values())),
-        }
-
 
 def _property_name(model: str, name: str) -> str:
     return f"{model}-{name}"
+
+
+def degradation_curves(
+    model: str, pattern: str, levels: Sequence[float], points: Sequence[Sequence[CurvePoint]]
+) -> list[CurveRecord]:
+    """Summarise the curves of a model and pattern: one per fill and direction.
+
+    Args:
+        model: Name of the model.
+        pattern: Name of the pattern.
+        levels: Levels, ascending.
+        points: For each level, the curve points of its case's record.
+    """
+
+    def summary(
+        measure: Callable[[Sequence[float], Values], Values], along: Sequence[Replicates]
+    ) -> EstimateRecord:
+        value = np.array([each.value for each in along])
+        resampled = np.array([each.resampled for each in along]).T
+        return EstimateRecord.of(
+            Replicates(measure(levels, value).item(), measure(levels, resampled)).estimate()
+        )
+
+    curves = []
+    for curve in zip(*points, strict=True):
+        along = [point.replicates for point in curve]
+        curves.append(
+            CurveRecord(
+                model=model,
+                pattern=pattern,
+                fill=curve[0].fill,
+                direction=curve[0].direction,
+                metric=metrics.PRIMARY_METRIC,
+                area_under_curve=summary(area_under_curve, along),
+                level_of_half_loss=summary(level_of_half_loss, along),
+            )
+        )
+    return curves

@@ -1,57 +1,39 @@
-"""Time and memory of a run's processes.
-
-All of it goes into the ``timing`` block of ``results.json``; the other blocks are the same
-whenever and wherever a run is repeated. The controller adds it up, so nothing here imports
-torch.
-"""
+"""The ``timing`` block of ``results.json``, the only one that differs when a run is repeated."""
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
-from pathlib import Path
 
 from robustness._util import profile
 from robustness._util.profile import Phase
-from robustness.records import Activity, Json, encode
-
-KIB, MB = 1024, 1_000_000
-
-_STATUS = Path("/proc/self/status")
+from robustness.records import Activity
+from robustness.records.codec import Json
 
 
-def peak_memory() -> float | None:
-    """Return the peak memory of this process in MB; None if the system does not report it."""
-    # On Linux, ru_maxrss starts at the peak of the parent process.
-    with suppress(OSError):
-        peak = re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-        if peak:
-            return round(int(peak[1]) * KIB / MB, 1)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sys.platform)
-
-
-def _megabytes(maxrss: int, platform: str) -> float:
-    """Return ``ru_maxrss`` in MB: macOS counts bytes, others KiB."""
-    return round(maxrss * (1 if platform == "darwin" else KIB) / MB, 1)
-
-
-def peak_device_memory(device: str | None) -> float | None:
-    """Return torch's peak memory on a CUDA device in MB; None for other devices.
+def timing(
+    activities: Collection[Activity], seconds: Mapping[str, float], *, setup: float, elapsed: float
+) -> Json:
+    """Return the timing of a run.
 
     Args:
-        device: The torch device of this process's models; None if not chosen yet.
+        activities: One per process.
+        seconds: Duration of each case and property.
+        setup: Duration of their setup.
+        elapsed: Duration of the run.
     """
-    if device is None or not device.startswith("cuda"):
-        return None
-    # Not imported here: a process that runs models has imported it.
-    cuda = sys.modules["torch"].cuda
-    return round(float(cuda.max_memory_allocated(device)) / MB, 1)
+    stores = [activity.store for activity in activities]
+    return {
+        "seconds": round(elapsed, 3),
+        "cases": dict(sorted(seconds.items())),
+        "processes": len(activities),
+        "model_loads": sum(activity.model_loads for activity in activities),
+        "store": {
+            "found": sum(store.found for store in stores),
+            "computed": sum(store.computed for store in stores),
+            "damaged": sum(store.damaged for store in stores),
+        },
+        "profile": profile_of(activities, setup + sum(seconds.values())),
+    }
 
 
 def profile_of(activities: Collection[Activity], seconds: float) -> Json:
@@ -76,13 +58,11 @@ def profile_of(activities: Collection[Activity], seconds: float) -> Json:
     image_seconds = _seconds(phases, profile.OF_IMAGES)
     return {
         "seconds": seconds,
-        "phases": encode(phases),
+        "phases": phases,
         "images_per_second": round(images / image_seconds, 1) if images and image_seconds else None,
         "forward_share": round(_seconds(phases, profile.FORWARD) / seconds, 4) if seconds else None,
-        "peak_memory_mb": _highest(activity.peak_memory_mb for activity in activities),
-        "peak_device_memory_mb": _highest(
-            activity.peak_device_memory_mb for activity in activities
-        ),
+        "peak_memory_mb": _highest(each.peak_memory_mb for each in activities),
+        "peak_device_memory_mb": _highest(each.peak_device_memory_mb for each in activities),
     }
 
 

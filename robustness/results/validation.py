@@ -1,13 +1,14 @@
 """Checks that a record contains everything that its case was planned to measure.
 
 A record passes through fixtures that a repository may replace, so it is compared with the plan
-before it counts. :meth:`robustness.records.Record.from_json` has checked its structure.
+before it counts. :meth:`robustness.records.codec.Record.from_json` has checked its structure.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import astuple
 from itertools import zip_longest
 
 from robustness._util.text import counted
@@ -166,7 +167,7 @@ def _check_curve(plan: Plan, case: Case, record: CaseRecord) -> None:
 def _check_rankings(records: Sequence[MeasurementRecord], rankings: Sequence[Ranking]) -> None:
     """Require the ranks of every query, in agreement with the headline metric."""
     for record, ranking in zip_longest(records, rankings):
-        if record is None or ranking is None or ranking.key != record.key_in_model:
+        if record is None or ranking is None or (record.model, *ranking.key) != astuple(record.key):
             raise _FaultError(
                 Reason.RANKS_MISSING,
                 f"reported: {counted(len(rankings), 'ranking')}; expected: {len(records)}",

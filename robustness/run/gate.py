@@ -8,9 +8,16 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from robustness import encoder as encoders
-from robustness._util.profile import LOADING, READING, Profile
+from robustness._util.profile import (
+    LOADING,
+    READING,
+    Profile,
+    peak_device_memory,
+    peak_memory,
+)
 from robustness._util.progress import Stream
 from robustness.embedding import Store, StoreCounts, decode_once
+from robustness.embedding.dataset import EmbeddingSettings
 from robustness.embedding.devices import choose_device
 from robustness.encoder import DualEncoder
 from robustness.errors import GateError
@@ -31,11 +38,9 @@ from robustness.records import (
     Protocol,
     Queries,
     Ranking,
-    encode,
-    number,
     unmeasured,
 )
-from robustness.results.timing import peak_device_memory, peak_memory
+from robustness.records.codec import encode, number
 from robustness.run.subject import Measurement, Subject
 from robustness.thresholds import CHANCE, DIRECTIONS, Bound, MeasurementKey
 from robustness.verdict.judge import judge, judge_failure
@@ -105,16 +110,16 @@ class Gate:
         encoder, identity = load_cached(
             request, self.store.root, self.device, partial(self.load, model)
         )
+        settings = EmbeddingSettings(
+            self.store, self.plan.batch_size, self.plan.precision, self.profile, self.stream
+        )
+        thresholds = self.plan.thresholds
         return Subject(
             encoder,
             evalset,
-            positives=self.plan.thresholds.positives,
-            store=self.store,
-            seed=self.plan.thresholds.seed,
-            batch_size=self.plan.batch_size,
-            precision=self.plan.precision,
-            profile=self.profile,
-            stream=self.stream,
+            settings,
+            positives=thresholds.positives,
+            seed=thresholds.seed,
             identity=identity,
         )
 
@@ -141,7 +146,7 @@ class Gate:
         keys = self.plan.measurements(case)
         try:
             subject = self.subject(case.model)
-            subject.prepare(self.occlusion(key) for key in keys)
+            subject.embeddings.prepare(self.occlusion(key) for key in keys)
             # One measurement has both directions.
             measured = {
                 key.fill: subject.measure(self.occlusion(key))
@@ -150,7 +155,7 @@ class Gate:
             }
         except GateError as error:
             failure = judge_failure(error, optional=self.plan.models[case.model].optional)
-            return CaseRecord(case.id, tuple(self._unmeasured(key, failure) for key in keys))
+            return CaseRecord(case.id, tuple(unmeasured(self.plan, key, failure) for key in keys))
         needs_ranks = self.plan.needs_ranks
         results = [(key, measured[key.fill][key.direction]) for key in keys]
         return CaseRecord(
@@ -160,21 +165,20 @@ class Gate:
                 CurvePoint(key.fill, key.direction, result.headline) for key, result in results
             ),
             protocol=self.protocol(case.model),
-            ranks=tuple(Ranking.of(key, result.counts) for key, result in results)
+            ranks=tuple(
+                Ranking(key.pattern, key.fill, key.level, key.direction, result.counts)
+                for key, result in results
+            )
             if needs_ranks
             else (),
             queries=_queries(subject) if needs_ranks else None,
         )
 
-    def _unmeasured(self, key: MeasurementKey, judgement: Judgement) -> MeasurementRecord:
-        bounds = self.plan.thresholds.bounds(key, self.plan.evalset_kind)
-        return unmeasured(self.plan, key, bounds, judgement)
-
     def _judged(
         self, subject: Subject, key: MeasurementKey, measured: Measured
     ) -> MeasurementRecord:
         measurement = measured[key.direction]
-        bounds = self.plan.thresholds.bounds(key, self.evalset.name)
+        bounds = self.plan.thresholds.bounds(key, self.plan.evalset_kind)
         references = {CHANCE: measurement.chance}
         try:
             references |= self._references(subject, key, bounds)
@@ -193,7 +197,7 @@ class Gate:
             )
             judgement = Judgement(Verdict.FAIL, Reason.NOTHING_HIDDEN, text)
         return replace(
-            unmeasured(self.plan, key, bounds, judgement),
+            unmeasured(self.plan, key, judgement),
             n=measurement.n,
             labelled=measurement.labelled,
             metrics={
@@ -223,7 +227,9 @@ class Gate:
             other = self.subject(name)
             if cached not in self._measured:
                 case = Case(key.model, key.pattern, key.level)
-                other.prepare(self.occlusion(each) for each in self.plan.measurements(case))
+                other.embeddings.prepare(
+                    self.occlusion(each) for each in self.plan.measurements(case)
+                )
                 self._measured[cached] = other.measure(self.occlusion(key))
         except GateError as error:
             raise GateError(f"{problem}: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from robustness.metrics.rank_counts import RankCounts
 from robustness.perturbation.occlusion import SCHEMA, Occlusion
 from robustness.perturbation.strategies import MIN_LEVEL, occlusions
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.records import PropertyRecord, judged_fields, number, unsearched
+from robustness.records import PropertyRecord
+from robustness.records.codec import number
 from robustness.run.store_audit import cached_check, check_store
 from robustness.run.vacuity import blind_upper_bound, vacuous_reason
 from robustness.thresholds import Properties
@@ -81,12 +82,12 @@ def search(gate: Gate, model: str, name: str) -> PropertyRecord:
             finding.judgement = Judgement(Verdict.FAIL, Reason.PROPERTY_VACUOUS, why)
     except GateError as error:
         failure = judge_failure(error, optional=gate.plan.models[model].optional)
-        return unsearched(model, name, failure)
+        return PropertyRecord(*astuple(failure), model=model, property=name)
     return PropertyRecord(
+        *astuple(finding.judgement),
         model=model,
         property=name,
         occlusion=None if finding.broken is None else str(finding.broken),
-        **judged_fields(finding.judgement),
         examples=finding.examples,
         room=number(finding.room),
     )
@@ -254,7 +255,7 @@ def _check_chance(subject: Subject, properties: Properties, occlusion: Occlusion
     subset = _subset(subject, properties)
     blind = replace(occlusion, level=1.0)
     to_report = subject.rank_subset(blind, subset)
-    images, _ = subject.images(blind, subset)
+    images, _ = subject.embeddings.images(blind, subset)
     to_image = _to_subset(subject, images, subset)
     highest = blind_upper_bound(subject.matching.text_of_image[subset])
     room = float("inf")
@@ -278,7 +279,7 @@ def _to_subset(subject: Subject, images: np.ndarray, subset: list[int]) -> RankC
     text = subject.matching.text_of_image[subset]
     asked = np.unique(text)
     right = [np.flatnonzero(text == query) for query in asked]
-    return subject.rank_images(subject.reports[asked], images, right)
+    return subject.rank_images(subject.embeddings.reports[asked], images, right)
 
 
 _SEARCHES = {

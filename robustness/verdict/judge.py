@@ -1,7 +1,7 @@
-"""The one place that decides; exit status, terminal and files all read its verdicts.
+"""The only module that decides; exit status, terminal and files read its verdicts.
 
-What was not measured never passes: an unknown value, a cell without a bound, a case that
-did not run are failures with a reason of their own.
+A result that was not measured never passes: an unknown value, a measurement without a bound and
+a case that did not run fail, each with its own reason.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from robustness._util.text import counted
 from robustness.errors import REFUSALS, GateError, WeightsNotFoundError
 from robustness.metrics import LABEL_MEANS, RANGES
 from robustness.metrics.bootstrap import Estimate
-from robustness.regression import PairedComparison, non_inferior, regressed, upper_limit
-from robustness.thresholds import CHANCE, LOWER_IS_BETTER, Bound, References, Regression
+from robustness.thresholds import CHANCE, LOWER_IS_BETTER, Bound, References
 from robustness.verdict.reasons import FINDINGS, PASSED, Judgement, Reason, Verdict
 
 
@@ -26,61 +24,59 @@ def judge(
     *,
     gallery: float = math.inf,
 ) -> Judgement:
-    """Holds the metrics of one cell against its bounds.
+    """Judge the metrics of one measurement by its bounds.
 
-    The value itself is compared, not its interval: the interval tells how far another
-    draw of studies might have moved it.
+    The value itself is compared, not its interval: the interval shows how much the value would
+    vary with another sample of studies.
 
     Args:
-        estimates: Every metric of the cell.
-        bounds: What is required of it.
+        estimates: Every metric of the measurement.
+        bounds: The bounds that apply to it.
         references: The metrics of chance and of the other models that bounds refer to.
-        gallery: How many items are ranked.
+        gallery: Number of ranked items.
     """
     if not bounds:
-        return Judgement(
-            Verdict.FAIL, Reason.NO_BOUND, "no bound applies; add one to the thresholds file"
-        )
-    limits = {bound: bound.against(references or {}) for bound in bounds}
+        return _failure(Reason.NO_BOUND, "no bound applies; add one to the thresholds file")
+    references = references or {}
+    limits = {bound: bound.against(references) for bound in bounds}
     unknown = [bound for bound in bounds if not _known(estimates, bound.metric)]
     if unknown:
         names = ", ".join(bound.metric for bound in unknown)
         reason, why = _why_unknown(estimates, unknown)
-        return Judgement(
-            Verdict.FAIL,
-            reason,
-            f"{names} is not a number here{why}, so bound {unknown[0]} (line {unknown[0].line})"
-            " cannot be held",
-        )
-    adrift = [bound for bound, limit in limits.items() if not math.isfinite(limit)]
-    if adrift:
-        return Judgement(
-            Verdict.FAIL,
-            Reason.REFERENCE_FAILED,
-            f"{adrift[0].metric} of {adrift[0].reference} is not a number here, so bound"
-            f" {adrift[0]} (line {adrift[0].line}) cannot be held",
-        )
-    vacuous = [bound for bound in bounds if _vacuous(bound.metric, references or {}, gallery)]
-    if vacuous:
-        return Judgement(
-            Verdict.FAIL,
-            Reason.BOUND_VACUOUS,
-            f"{vacuous[0].metric} is the same whatever the model answers, so few items there are"
-            f" to find; bound {vacuous[0]} (line {vacuous[0].line}) holds nothing",
-        )
+        text = f"{names} is not a number here{why}, so {_cited(unknown[0])} cannot be checked"
+        return _failure(reason, text)
+    for bound, limit in limits.items():
+        if not math.isfinite(limit):
+            return _failure(
+                Reason.REFERENCE_FAILED,
+                f"{bound.metric} of {bound.reference} is not a number here, so {_cited(bound)}"
+                " cannot be checked",
+            )
+    for bound in bounds:
+        if _vacuous(bound.metric, references, gallery):
+            return _failure(
+                Reason.BOUND_VACUOUS,
+                f"{_cited(bound)} is vacuous: {bound.metric} is the same for every model with a"
+                f" gallery of {gallery:g}",
+            )
     missed = [
-        bound
+        _describe_miss(estimates[bound.metric], bound, limit)
         for bound, limit in limits.items()
         if bound.margin(estimates[bound.metric].value, limit) < 0
     ]
-    if missed:
-        texts = [describe_miss(estimates[bound.metric], bound, limits[bound]) for bound in missed]
-        return Judgement(Verdict.FAIL, Reason.BOUND_MISSED, "; ".join(texts))
-    return PASSED
+    return _failure(Reason.BOUND_MISSED, "; ".join(missed)) if missed else PASSED
+
+
+def _failure(reason: Reason, message: str) -> Judgement:
+    return Judgement(Verdict.FAIL, reason, message)
+
+
+def _cited(bound: Bound) -> str:
+    return f"bound {bound} (line {bound.line})"
 
 
 def _vacuous(metric: str, references: References, gallery: float) -> bool:
-    """Whether guessing does as well as can be done: hit@10 among ten items is 1."""
+    """Return True if guessing reaches the best possible value, as hit@10 among ten items."""
     name, _, cutoff = metric.partition("@")
     if name == "precision" and int(cutoff) >= gallery:
         return True
@@ -96,15 +92,14 @@ def _known(estimates: Mapping[str, Estimate], metric: str) -> bool:
 def _why_unknown(estimates: Mapping[str, Estimate], bounds: Sequence[Bound]) -> tuple[Reason, str]:
     bare = {bound.metric.removeprefix("retention(").removesuffix(")") for bound in bounds}
     if any(metric in LABEL_MEANS and not _known(estimates, metric) for metric in bare):
-        why = " (labels tell no two images of this evaluation set apart)"
-        return Reason.NO_LABELS, why
+        return Reason.NO_LABELS, " (no labels distinguish two images of this evaluation set)"
     if any(bound.metric.startswith("retention") for bound in bounds):
         return Reason.NOT_FINITE, " (the clean model is no better than chance)"
     return Reason.NOT_FINITE, ""
 
 
-def describe_miss(estimate: Estimate, bound: Bound, limit: float) -> str:
-    """A missed bound: observed with interval, the bound and its line, by how much."""
+def _describe_miss(estimate: Estimate, bound: Bound, limit: float) -> str:
+    """Return the value with its interval, the bound and its line, and the difference."""
     number = "" if bound.reference is None else f" = {limit:.3f}"
     low, high = ("-" if math.isnan(end) else f"{end:.3f}" for end in (estimate.low, estimate.high))
     return (
@@ -114,83 +109,21 @@ def describe_miss(estimate: Estimate, bound: Bound, limit: float) -> str:
     )
 
 
-def judge_regression(
-    found: PairedComparison, settings: Regression, *, cases: int, gallery: float = math.inf
-) -> Judgement:
-    """Holds one case's comparison with a baseline against what is tolerated.
-
-    Args:
-        found: The comparison, its p-value adjusted.
-        settings: The mode, the margin and the level.
-        cases: How many cases the run compares.
-        gallery: How many items the smaller direction ranks.
-    """
-    alpha, margin = settings.family_alpha, settings.margin
-    if why := _undecidable(found, settings, cases, gallery):
-        return Judgement(Verdict.FAIL, Reason.COMPARISON_VACUOUS, why)
-    if settings.mode == "non_inferiority":
-        if non_inferior(found, cases=cases, alpha=alpha, margin=margin):
-            return PASSED
-        upper = upper_limit(found, cases=cases, alpha=alpha)
-        return Judgement(
-            Verdict.FAIL,
-            Reason.INFERIORITY_NOT_EXCLUDED,
-            f"{settings.metric} fell by {points(found.drop)}, and a fall of up to"
-            f" {points(upper)} is not excluded; tolerated is {points(margin)}",
-        )
-    if not regressed(found, alpha=alpha, margin=margin):
-        return PASSED
-    low, high = found.limits()
-    return Judgement(
-        Verdict.FAIL,
-        Reason.REGRESSION,
-        f"{settings.metric} fell by {points(found.drop)} [{100 * low:.1f}, {100 * high:.1f}],"
-        f" tolerated is {points(margin)}; p = {found.adjusted_p:.2g} (sign flips, Holm over"
-        f" {counted(cases, 'case')}), level {alpha:g}",
-    )
-
-
-def _undecidable(found: PairedComparison, settings: Regression, cases: int, gallery: float) -> str:
-    """Why no candidate, however bad, would have failed; empty where one would have."""
-    cutoff = int(settings.metric.partition("@")[2])
-    if cutoff >= gallery:
-        return (
-            f"{settings.metric} among {counted(int(gallery), 'item')} is 1 whatever the model"
-            " answers; compare by a smaller cutoff, or on a larger set"
-        )
-    alpha = settings.family_alpha
-    # The least p-value of sign flips is that of all signs alike, and Holm multiplies it.
-    needed = math.ceil(math.log2(cases / alpha))
-    if settings.mode == "regression" and found.clusters < needed:
-        return (
-            f"{counted(found.clusters, 'patient')}, counted as one where they share a report text,"
-            f" cannot show a fall in {counted(cases, 'case')} at level {alpha:g}, however deep; it"
-            f" takes {needed}"
-        )
-    return ""
-
-
-def points(share: float) -> str:
-    """A difference of fractions as a person reads it, such as ``1.4 points``."""
-    text = f"{100 * share:.1f}".removesuffix(".0")
-    return f"{text} point" if text == "1" else f"{text} points"
-
-
 MEASURED = "measurements and properties"
-"""What a run judges, in words, where it is held against no baseline."""
+"""The items that a run without a comparison judges, in words."""
 
 
 def judge_run(judgements: Iterable[Judgement], what: str = MEASURED) -> Judgement:
-    """The verdict of a run over everything it planned: cells, properties and comparisons.
+    """Return the verdict of a run over all planned measurements, properties and comparisons.
 
-    A run passes where nothing failed and something was measured. What is not measured
-    counts as failed, but for optional models whose weights are absent. The run's reason is
-    that of its first failure to measure as it should; else of the first finding of a fair
-    measurement; else of the first that was not measured.
+    A run passes if nothing failed and something was measured. An item that was not measured
+    counts as failed, except for optional models without weights. The run's reason is that of
+    the first measurement error; else of the first finding about a model; else of the first item
+    that was not measured.
 
     Args:
-        judgements: Over each of them.
-        what: What they are over, for a person.
+        judgements: One per item.
+        what: The kinds of items, for the message.
     """
     judged = list(judgements)
     counts = Counter(judgement.verdict for judgement in judged)
@@ -199,30 +132,33 @@ def judge_run(judgements: Iterable[Judgement], what: str = MEASURED) -> Judgemen
         f" {counts[Verdict.FAIL]} failed,"
         f" {counts[Verdict.NOT_MEASURED]} not measured"
     )
-    if amiss := [judgement for judgement in judged if _counts_against(judgement)]:
-        return Judgement(Verdict.FAIL, min(amiss, key=_gravity).reason, summary)
+    if failures := [judgement for judgement in judged if _counts_as_failed(judgement)]:
+        return _failure(min(failures, key=_priority).reason, summary)
     if not counts[Verdict.PASS]:
-        return Judgement(Verdict.FAIL, Reason.NOTHING_MEASURED, f"nothing was measured: {summary}")
+        return _failure(Reason.NOTHING_MEASURED, f"nothing was measured: {summary}")
     return Judgement(Verdict.PASS, Reason.OK, summary)
 
 
-def _counts_against(judgement: Judgement) -> bool:
+def _counts_as_failed(judgement: Judgement) -> bool:
     excused = judgement.reason is Reason.WEIGHTS_ABSENT
-    return judgement.verdict is Verdict.FAIL or (
-        judgement.verdict is Verdict.NOT_MEASURED and not excused
-    )
+    return judgement.failed or (judgement.verdict is Verdict.NOT_MEASURED and not excused)
 
 
-def _gravity(judgement: Judgement) -> tuple[bool, bool]:
-    """Least for what explains the others: a missed bound says little where order is mixed up."""
-    return judgement.verdict is not Verdict.FAIL, judgement.reason in FINDINGS
+def _priority(judgement: Judgement) -> tuple[bool, bool]:
+    """Return the sort key: measurement errors before model findings, which they may explain."""
+    return not judgement.failed, judgement.reason in FINDINGS
 
 
 def judge_failure(error: GateError, *, optional: bool) -> Judgement:
-    """The verdict over what an error kept from being measured."""
+    """Return the judgement of everything that an error prevented from being measured.
+
+    Args:
+        error: The error.
+        optional: True if the model's weights may be missing.
+    """
     message = str(error)
     if isinstance(error, WeightsNotFoundError) and optional:
         return Judgement(Verdict.NOT_MEASURED, Reason.WEIGHTS_ABSENT, message)
-    # Options that turn out to be wrong only when the model or the set is loaded.
+    # Some invalid options are only noticed when the model or the set is loaded.
     reason = Reason.MODEL_FAILED if error.code in REFUSALS else error.code
-    return Judgement(Verdict.FAIL, reason, message)
+    return _failure(reason, message)

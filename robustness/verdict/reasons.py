@@ -65,5 +65,10 @@ class Judgement:
     reason: Reason
     message: str = ""
 
+    @property
+    def failed(self) -> bool:
+        """True if the verdict is ``fail``."""
+        return self.verdict is Verdict.FAIL
+
 
 PASSED = Judgement(Verdict.PASS, Reason.OK)

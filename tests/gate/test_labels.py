@@ -63,10 +63,15 @@ def scorer(*, by_cosine):
 
 def subject(encoder, loaded, store):
     from robustness.embedding import Store
+    from robustness.embedding.dataset import EmbeddingSettings
     from robustness.run.subject import Subject
 
     return Subject(
-        encoder, loaded, positives="identical_text", store=Store(store), seed=0, batch_size=16
+        encoder,
+        loaded,
+        EmbeddingSettings(Store(store), batch_size=16),
+        positives="identical_text",
+        seed=0,
     )
 
 
@@ -185,8 +190,8 @@ def test_a_bound_on_label_agreement_fails_where_labels_say_nothing(repository, b
     assert_no_traceback(text)
     name = bound.partition(" ")[0]
     assert (
-        f"{name} is not a number here (labels tell no two images of this evaluation set apart),"
-        f" so bound {bound} (line 11) cannot be held"
+        f"{name} is not a number here (no labels distinguish two images of this evaluation set),"
+        f" so bound {bound} (line 11) cannot be checked"
     ) in text
     cells = [cell for cell in repository.results()["measurements"] if cell["metrics"]]
     assert len(cells) == 4

@@ -157,6 +157,7 @@ def case(drop, /, verdict="pass", half=0.03, **changes):
 
 
 REFUSED = {
+    **dict.fromkeys(case(0.0)),
     "model": "clip",
     "verdict": "fail",
     "reason": "baseline_mismatch",

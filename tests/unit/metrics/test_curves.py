@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 
 from robustness.metrics import retention
-from robustness.metrics.bootstrap import Replicates
-from robustness.metrics.curves import area_under_curve, degradation_curves, level_of_half_loss
-from robustness.records import CurvePoint, EstimateRecord
+from robustness.metrics.curves import area_under_curve, level_of_half_loss
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))
@@ -113,28 +111,3 @@ def test_half_loss_allows_for_rounding():
     """One third to six decimals, and half of it."""
     assert level_of_half_loss([0, 0.4, 0.8], [0.333333, 0.166667, 0.1]) == pytest.approx(0.4)
     assert level_of_half_loss([0, 0.4], [0.333333, 0.16667]) == np.inf
-
-
-def test_curves_of_a_models_records():
-    """The interval of four replicates is their minimum and maximum."""
-    levels = [0, 0.2, 0.4]
-    grey = ([1.0, 0.8, 0.6], [[1.0, 0.9, 0.7], [1.0, 0.5, 0.4], [0.9, 0.8, 0.8], [0.8, 0.4, 0.0]])
-    black = ([0.8, 0.4, 0.0], [[0.8, 0.4, 0.2], [0.8, 0.6, 0.2], [0.6, 0.0, 0.0], [1.0, 0.2, 0.0]])
-    points = [
-        [
-            CurvePoint(fill, way, Replicates(value[i], np.array([r[i] for r in rows])))
-            for fill, way, (value, rows) in (("grey", "there", grey), ("black", "back", black))
-        ]
-        for i in range(len(levels))
-    ]
-    first, second = degradation_curves("mine", "grid", levels, points)
-    for curve, fill, way in ((first, "grey", "there"), (second, "black", "back")):
-        assert (curve.model, curve.pattern, curve.metric) == ("mine", "grid", "hit@10")
-        assert (curve.fill, curve.direction) == (fill, way)
-    for found, (value, rows) in ((first, grey), (second, black)):
-        areas = trapezoid([value, *rows], levels) / 0.4
-        expected = {"value": areas[0], "low": areas[1:].min(), "high": areas[1:].max()}
-        assert found.area_under_curve.to_json() == pytest.approx(expected)
-    assert first.level_of_half_loss == EstimateRecord(None, 0.2, None)
-    expected = {"value": 0.2, "low": 0.1, "high": 0.3}
-    assert second.level_of_half_loss.to_json() == pytest.approx(expected)

@@ -9,7 +9,8 @@ import pytest
 from support.baselines import DIRECTIONS
 from support.regressions import N, a_run
 
-from robustness.records import ComparisonRecord, EstimateRecord
+from robustness.records import EstimateRecord
+from robustness.records.comparison import ComparisonRecord
 from robustness.regression import (
     Answers,
     adjust,
@@ -115,7 +116,7 @@ def test_two_models_are_one_family():
     assert [(r.model, r.level) for r in records] == [
         (model, level) for model in ("phantom", "other") for level in (0.0, 0.3)
     ]
-    assert all("Holm over 4 cases" in record.message for record in records)
+    assert all("Holm over 4 comparisons" in record.message for record in records)
 
 
 def test_patterns_fills_and_levels_are_separate_comparisons():
@@ -137,7 +138,7 @@ def test_patterns_fills_and_levels_are_separate_comparisons():
         for level in (0.0, 0.3)
     ]
     assert all(record.drops.keys() == set(DIRECTIONS) for record in records)
-    assert "Holm over 8 cases" in records[0].message
+    assert "Holm over 8 comparisons" in records[0].message
 
 
 def test_the_summary_describes_the_comparison():
@@ -152,7 +153,7 @@ def test_the_summary_describes_the_comparison():
         "metric": "hit@5",
         "margin": 0.03,
         "alpha": 0.05,
-        "comparisons": [{"model": "x", "verdict": "fail", "reason": "crashed", "message": "y"}],
+        "comparisons": [refused.to_json()],
     }
     data = summary.to_json()
     assert {name: data[name] for name in wanted} == wanted

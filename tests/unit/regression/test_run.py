@@ -36,8 +36,8 @@ def test_a_drop_fails_with_a_message_that_reports_it():
         low, drop, high = (getattr(record.drop, part) for part in ("low", "value", "high"))
         assert 0 < low < drop < high < 0.12
         assert record.message.startswith(f"hit@10 fell by {100 * drop:.1f} points [")
-        assert "tolerated is 1 point; p = " in record.message
-        assert "Holm over 2 cases), level 1e-05" in record.message
+        assert "tolerated: 1 point; p = " in record.message
+        assert "Holm over 2 comparisons), level 1e-05" in record.message
         assert record.drops.keys() == set(DIRECTIONS)
         assert record.n == dict.fromkeys(DIRECTIONS, N)
         assert record.patients == N
@@ -60,7 +60,7 @@ def test_non_inferiority_requires_evidence():
     strict = Regression(mode="non_inferiority")
     few = compare(a_run(seed=2, n=100), a_run(seed=3, n=100), strict)
     assert {record.reason for record in few} == {"inferiority_not_excluded"}
-    assert "is not excluded; tolerated is 1 point" in few[0].message
+    assert "is not excluded; tolerated: 1 point" in few[0].message
     assert {
         r.verdict for r in compare(a_run(seed=2, n=100), a_run(seed=3, n=100), Regression())
     } == {"pass"}, "what few queries cannot show is no regression either"
@@ -124,8 +124,8 @@ def test_too_few_patients_to_fail_anything_fail(n, decided):
     assert {record.reason == "comparison_vacuous" for record in records} == {not decided}
     if not decided:
         assert {record.verdict for record in records} == {"fail"}
-        assert "17 patients, counted as one where they share" in records[0].message
-        assert records[0].message.endswith("however deep; it takes 18")
+        assert "17 patients (those with a common report text count as" in records[0].message
+        assert records[0].message.endswith("; 18 are needed")
         assert records[0].smallest_drop is None
 
 
@@ -143,6 +143,6 @@ def test_a_cutoff_of_the_gallery_size_or_more_is_vacuous(mode, cutoff, vacuous):
     assert {record.reason == "comparison_vacuous" for record in records} == {vacuous}
     if vacuous:
         assert records[0].message == (
-            f"hit@{cutoff} among 50 items is 1 whatever the model answers; compare by a smaller"
-            " cutoff, or on a larger set"
+            f"hit@{cutoff} is 1 for every model with a gallery of 50; compare a metric with a"
+            " smaller cutoff, or use a larger set"
         )
