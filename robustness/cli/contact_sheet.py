@@ -98,11 +98,7 @@ class Grid:
         return THUMBNAIL + GAP, THUMBNAIL + CAPTION_GAP + MAX_LINES * LINE + GAP
 
     def corner(self, index: int) -> tuple[int, int]:
-        """Return left and top of the square of an image.
-
-        Args:
-            index: Index of the image on the page, from 0.
-        """
+        """Return left and top of the square of an image, by its index on the page."""
         row, column = divmod(index, self.columns)
         across, down = self._pitch
         return MARGIN + column * across, HEADER + row * down
@@ -116,10 +112,6 @@ class Grid:
 
 def spread(total: int, count: int) -> list[int]:
     """Return up to ``count`` indexes below ``total``, evenly spread from 0.
-
-    Args:
-        total: Number of items.
-        count: Number of indexes, from 1.
 
     Example:
         >>> spread(10, 4)
@@ -176,12 +168,7 @@ def contact_sheet(
 
 
 def encode(page: PilImage.Image, suffix: str) -> bytes:
-    """Encode the page as an image file.
-
-    Args:
-        page: The page.
-        suffix: A key of :data:`FORMATS`.
-    """
+    """Encode the page as an image file; ``suffix`` is a key of :data:`FORMATS`."""
     file = io.BytesIO()
     page.save(file, FORMATS[suffix], quality=92)
     return file.getvalue()

@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from robustness import evalset
+from robustness._util.environment import cores
 from robustness._util.text import fit
 from robustness.cli.evalset_text import text
-from robustness.cli.terminal import Terminal, status_line
-from robustness.errors import GateError, UsageError
-from robustness.evalset import EvaluationSet, Remember
+from robustness.errors import EvaluationSetError, GateError, UsageError
+from robustness.evalset import EvaluationSet, Pair, Remember
 from robustness.evalset._base import forget
 
 STORE = Path(".robustness/store")
@@ -23,6 +26,8 @@ MAX_WIDTH = 100
 """Columns of the text at most, and if the output is not a terminal."""
 
 MIN_WIDTH = 60
+MAX_PENDING = 256
+"""Images in the thread pool at once."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -139,10 +144,38 @@ def _cache(store: Path | None) -> Remember:
 
 def _decode(loaded: EvaluationSet) -> dict[str, str]:
     from robustness._util.progress import progress
-    from robustness.cli.undecodable import undecodable
 
     with progress(len(loaded), "decoding", "images", Terminal()) as advance:
         return undecodable(loaded, advance)
+
+
+def undecodable(evalset: EvaluationSet, advance: Callable[[int], object]) -> dict[str, str]:
+    """Decode every image of a set on all cores, and return the failures.
+
+    Args:
+        evalset: The set; its ``decode`` is called from several threads.
+        advance: Called with 1 after every image.
+
+    Returns:
+        The error message by image id, of images that cannot be decoded, in the order of the set.
+    """
+
+    def error_message(pair: Pair) -> str:
+        try:
+            evalset.decode(pair)
+        except EvaluationSetError as error:
+            return str(error)
+        return ""
+
+    failures: dict[str, str] = {}
+    with ThreadPoolExecutor(cores(), thread_name_prefix="decode") as pool:
+        for start in range(0, len(evalset), MAX_PENDING):
+            pairs = evalset.pairs[start : start + MAX_PENDING]
+            for pair, message in zip(pairs, pool.map(error_message, pairs), strict=True):
+                if message:
+                    failures[pair.image_id] = message
+                advance(1)
+    return failures
 
 
 def _draw(loaded: EvaluationSet, file: Path, count: int) -> None:
@@ -157,3 +190,46 @@ def _draw(loaded: EvaluationSet, file: Path, count: int) -> None:
         write_whole(file, encode(page, file.suffix.lower()))
     except OSError as error:
         raise GateError(f"contact sheet {file} cannot be written: {error.strerror}") from error
+
+
+class Terminal:
+    """Standard error as the stream of a progress bar."""
+
+    def write(self, text: str) -> None:
+        """Write text."""
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Return True if the stream is a terminal."""
+        return sys.stderr.isatty()
+
+    def columns(self) -> int:
+        """Return the width of the terminal, even if standard output is redirected."""
+        with suppress(OSError, ValueError):
+            return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        return 80
+
+
+@contextmanager
+def status_line(text: str) -> Iterator[None]:
+    """Show a line during work without a progress bar, and erase it afterwards.
+
+    Args:
+        text: The line; cut to the width of the terminal.
+    """
+    terminal = Terminal()
+    if not terminal.isatty():
+        yield
+        return
+    line = text[: terminal.columns() - 1]
+    terminal.write(line)
+    terminal.flush()
+    try:
+        yield
+    finally:
+        terminal.write(f"\r{' ' * len(line)}\r")
+        terminal.flush()

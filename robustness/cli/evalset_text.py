@@ -16,15 +16,7 @@ MAX_NAME = 30
 
 
 def text(described: dict[str, Any], width: int) -> list[str]:
-    """Return the description as lines of text.
-
-    Args:
-        described: The result of :func:`robustness.cli.evalset_describe.describe`.
-        width: Maximum terminal columns of a line.
-
-    Returns:
-        The lines: blocks of aligned columns, with numbers to the right.
-    """
+    """Return the result of ``describe`` as lines of at most ``width`` terminal columns."""
     blocks = [_heading(described), _views(described), _excluded(described)]
     blocks += [_unread(described)] if described["columns_not_read"] else []
     blocks += [_reports(described), _frequent(described), _lengths(described), _labels(described)]

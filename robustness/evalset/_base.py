@@ -126,11 +126,7 @@ class Unread:
 
 
 def suggestions(misnamed: Mapping[str, str]) -> str:
-    """Return a message that suggests names for columns that are not read.
-
-    Args:
-        misnamed: :attr:`EvaluationSet.misnamed`; not empty.
-    """
+    """Return a message that suggests names for misnamed columns, of which there is at least one."""
     questions = ", ".join(f"{name!r} (did you mean {meant!r}?)" for name, meant in misnamed.items())
     name, meant = next(iter(misnamed.items()))
     option = f"{meant}={repr(name)[1:-1]}"

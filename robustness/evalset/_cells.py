@@ -50,16 +50,7 @@ MAX_EXACT_INTEGER = 2**53
 def find_columns(
     where: str, present: Sequence[str], options: Mapping[str, str], needed: tuple[str, ...]
 ) -> dict[str, str]:
-    """Find the column of each field by name, ignoring case.
-
-    Args:
-        where: The table, for error messages.
-        present: The names of the columns.
-        options: The column names given in the specification, by field.
-        needed: The fields that must have a column.
-
-    Returns:
-        The column of each field that has one.
+    """Return the column of each field that has one, by name, ignoring case.
 
     Raises:
         EvaluationSetError: A needed or named column is missing or duplicated.
@@ -86,10 +77,7 @@ def unread_columns(
 ) -> tuple[Unread, ...]:
     """Return the columns that are not read, each with the field it may be meant for.
 
-    Args:
-        present: The names of the columns.
-        columns: The column of each field that has one.
-        elsewhere: Fields that do not come from a column.
+    The fields in ``elsewhere`` do not come from a column.
     """
     missing = [field for field in FIELDS if field not in columns and field not in elsewhere]
     read = set(columns.values())
@@ -115,11 +103,6 @@ def _similar_field(column: str, missing: Sequence[str]) -> str:
 
 def require_report_column(where: str, columns: Mapping[str, str], present: Sequence[str]) -> None:
     """Check that at least one column has report text.
-
-    Args:
-        where: The table, for error messages.
-        columns: The column of each field that has one.
-        present: The names of the columns.
 
     Raises:
         EvaluationSetError: There is no report, findings or impression column.
@@ -154,12 +137,9 @@ def is_empty_row(cells: Mapping[str, object]) -> bool:
 
 
 def text(where: str, field: str, value: object) -> str:
-    """Return the stripped text of a cell; empty for an empty cell.
+    """Return the stripped text of a cell; empty for an empty cell or NaN.
 
-    Args:
-        where: The row, for error messages.
-        field: One of :data:`FIELDS`.
-        value: The cell: text, None or NaN; for ids also an integer.
+    The cells of ids may be integers.
 
     Raises:
         EvaluationSetError: The cell has another type, invalid text, or one of
@@ -194,10 +174,6 @@ def text(where: str, field: str, value: object) -> str:
 def report(where: str, cells: Mapping[str, object]) -> Report:
     """Return the report of a row: by section, or undivided if it has no sections.
 
-    Args:
-        where: The row, for error messages.
-        cells: The cells of the row, by field.
-
     Raises:
         EvaluationSetError: A cell is not valid text.
     """
@@ -210,9 +186,7 @@ def report(where: str, cells: Mapping[str, object]) -> Report:
 def labels(where: str, value: object) -> frozenset[str] | None:
     """Return the labels of a row; the empty set for no findings, None if not labelled.
 
-    Args:
-        where: The row, for error messages.
-        value: The cell: a list of texts, or one text with labels separated by ``|``.
+    A cell is a list of texts, or one text with labels separated by ``|``.
 
     Raises:
         EvaluationSetError: The cell is neither, or has both labels and "none".

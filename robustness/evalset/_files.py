@@ -17,12 +17,7 @@ from robustness.evalset.images.dicom import PREAMBLE_BYTES, require_libraries
 
 
 def inside(root: Path, name: str, where: str) -> Path:
-    """Return ``root / name`` if it is inside ``root``.
-
-    Args:
-        root: The folder of the collection.
-        name: The path as written in the collection, relative to ``root``.
-        where: The location of the name, such as ``manifest a.csv, row 7``, for errors.
+    """Return ``root / name`` if it is inside ``root``; ``where`` is the location of the name.
 
     Raises:
         EvaluationSetError: The path leaves the folder by ``..``, an absolute path or a link.
@@ -40,11 +35,7 @@ def inside(root: Path, name: str, where: str) -> Path:
 
 
 def digests(paths: Sequence[Path], side: int | None) -> list[str]:
-    """Return a digest of each file that covers its content and the decoding rule.
-
-    Args:
-        paths: The files.
-        side: Maximum pixels of the longer side; None for the original size.
+    """Return a digest of each file that covers its content, the decoding rule and the side.
 
     Raises:
         EvaluationSetError: A file cannot be read.
@@ -65,12 +56,7 @@ def _digest(path: Path, side: int | None) -> str:
 
 
 def digest_of(content: str, side: int | None) -> str:
-    """Return the digest of an image; the same for every kind of set.
-
-    Args:
-        content: The hexadecimal SHA-256 of the file.
-        side: Maximum pixels of the longer side; None for the original size.
-    """
+    """Return the digest of an image, by the hexadecimal SHA-256 of its file."""
     return hashlib.sha256(f"{content} {DECODING} {side or 'native'}".encode()).hexdigest()
 
 

@@ -94,13 +94,7 @@ class Decoder:
 def build(
     spec: str, rows: Iterable[Row | Exclusion], side: int | None, unread: tuple[Unread, ...]
 ) -> EvaluationSet:
-    """Build an evaluation set from rows, in their order.
-
-    Args:
-        spec: The specification of the set.
-        rows: The rows, and the items that are already excluded.
-        side: Maximum pixels of the longer side; None for the original size.
-        unread: The columns that are not read.
+    """Build an evaluation set from rows, in their order, and items that are already excluded.
 
     Raises:
         EvaluationSetError: A cell is invalid, an image is duplicated, a study has two reports
@@ -200,12 +194,7 @@ def _check_studies(wheres: Iterable[str], pairs: Iterable[Pair]) -> None:
 
 
 def file_source(root: Path, name: str, where: str) -> ImageSource:
-    """Return the source of the image file named in a row.
-
-    Args:
-        root: The folder that must contain the file.
-        name: The path, relative to the folder or absolute.
-        where: The row, for error messages.
+    """Return the source of the image file named in a row, which must be inside the folder.
 
     Raises:
         EvaluationSetError: The path is empty or outside the folder, or the file is missing.

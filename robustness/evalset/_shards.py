@@ -65,9 +65,7 @@ class Sample:
 def expand(spec: str, pattern: str) -> list[Path]:
     """Return the shards of a pattern in order; braces expand first, then wildcards.
 
-    Args:
-        spec: The specification, for error messages.
-        pattern: ``DIR/{000..015}.tar``, ``DIR/*.tar`` or one shard.
+    A pattern is ``DIR/{000..015}.tar``, ``DIR/*.tar`` or one shard.
 
     Raises:
         UsageError: The braces are not balanced or expand to too many shards, or a wildcard

@@ -20,15 +20,7 @@ _OPTION = re.compile(r"(?P<place>.*),(?P<key>[a-z_]+)=(?P<value>[^,]*)", re.DOTA
 
 
 def split(kind: str, rest: str, allowed: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Split a specification into its path and its options.
-
-    Args:
-        kind: The kind of evaluation set, for error messages.
-        rest: The specification after the kind and its colon.
-        allowed: The allowed options, each with a description of its values.
-
-    Returns:
-        The path, and the given options.
+    """Split a specification into its path and the given options.
 
     Raises:
         UsageError: An option is unknown or duplicated, or the path is missing.
@@ -55,16 +47,7 @@ def split(kind: str, rest: str, allowed: Mapping[str, str]) -> tuple[str, dict[s
 
 
 def resolve(kind: str, rest: str, allowed: Mapping[str, str], folder: Path) -> str:
-    """Resolve the relative paths of a specification against a folder.
-
-    Args:
-        kind: The kind of evaluation set.
-        rest: The specification after the kind and its colon.
-        allowed: The allowed options, as in :func:`split`.
-        folder: The folder that relative paths start from.
-
-    Returns:
-        The whole specification, with its kind.
+    """Return the specification, with its kind and its paths relative to a folder resolved.
 
     Raises:
         UsageError: As in :func:`split`.
@@ -114,11 +97,7 @@ def side(kind: str, options: Mapping[str, str]) -> int | None:
 
 
 def path(kind: str, place: str) -> Path:
-    """Return the expanded path of a specification, which need not exist.
-
-    Args:
-        kind: The kind of evaluation set, for error messages.
-        place: The path as written; ``~`` is expanded.
+    """Return the path of a specification, with ``~`` expanded; it need not exist.
 
     Raises:
         UsageError: The path cannot be accessed: unknown user, no permission, too long.
@@ -137,12 +116,7 @@ def path(kind: str, place: str) -> Path:
 
 
 def folder(kind: str, place: str, needed: tuple[str, ...]) -> Path:
-    """Return the folder of a specification.
-
-    Args:
-        kind: The kind of evaluation set, for error messages.
-        place: The folder as written; ``~`` is expanded.
-        needed: The names of required subfolders.
+    """Return the folder of a specification, which has the needed subfolders.
 
     Raises:
         UsageError: The folder or a required subfolder is missing.

@@ -38,11 +38,7 @@ MAX_OFFSET = 4
 
 
 def frontal_score(image: Image) -> float:
-    """Return the frontal score of an image (see the module docstring); higher is more frontal.
-
-    Args:
-        image: uint8 ``[height, width]``.
-    """
+    """Return the frontal score of an image (see the module docstring); higher is more frontal."""
     small = PilImage.fromarray(image).resize((SIDE, SIDE), PilImage.Resampling.BOX)
     ranks = _ranks(np.asarray(small, dtype=np.float64))
     spread = float(ranks.std())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.evalset.images.jpeg2000 import check_partition
+from robustness.evalset.images.jpeg2000 import check_partition, u16, u32
 from robustness.evalset.images.limits import Refused, check_scans
 
 JPEG = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
@@ -141,7 +141,7 @@ def _sof(data: bytes) -> Header:
             at += 1 if marker not in _STANDALONE else 2
             continue
         if marker in _START_OF_FRAME:
-            height, width = _u16(data, at + 5), _u16(data, at + 7)
+            height, width = u16(data, at + 5), u16(data, at + 7)
             components, bits = data[at + 9], data[at + 4]
             return Header(
                 width, height, components, bits, adobe=adobe, lossless=marker == _LOSSLESS
@@ -149,7 +149,7 @@ def _sof(data: bytes) -> Header:
         if marker in {0, _START_OF_SCAN}:
             break
         adobe |= marker == _ADOBE and data[at + 4 : at + 9] == b"Adobe"
-        at += 2 + max(_u16(data, at + 2), 2)
+        at += 2 + max(u16(data, at + 2), 2)
     raise Refused("its JPEG codestream has no frame header")
 
 
@@ -157,19 +157,11 @@ def _siz(data: bytes) -> Header:
     """Return the header from the size segment of a JPEG 2000 codestream."""
     if data[:4] != _SIZE or len(data) < 45:  # noqa: PLR2004 - the segment of one component
         raise Refused("its JPEG 2000 codestream has no size segment")
-    x1, y1, x0, y0 = (_u32(data, n) for n in range(8, 24, 4))
-    components = _u16(data, 40)
+    x1, y1, x0, y0 = (u32(data, n) for n in range(8, 24, 4))
+    components = u16(data, 40)
     depths = {data[42 + 3 * n : 45 + 3 * n] for n in range(min(components, 4))}
     if len(depths) != 1 or (depth := depths.pop())[1:] != b"\x01\x01":
         raise Refused("the components of its JPEG 2000 codestream differ in size or depth")
     bits, signed = (depth[0] & 0x7F) + 1, bool(depth[0] & 0x80)
     check_partition(data, (x1 - x0, y1 - y0), components)
     return Header(x1 - x0, y1 - y0, components, bits, signed)
-
-
-def _u16(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 2], "big")
-
-
-def _u32(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 4], "big")

@@ -47,17 +47,12 @@ class _Style(NamedTuple):
 
 
 def check_partition(data: bytes, size: tuple[int, int], components: int) -> None:
-    """Raise if the partition of a codestream is too fine.
-
-    Args:
-        data: The codestream from its first marker, with a complete size segment.
-        size: Width and height in pixels.
-        components: The number of components.
+    """Raise if the partition of a codestream, whose size segment is complete, is too fine.
 
     Raises:
         Refused: The partition exceeds a limit, or a header is damaged.
     """
-    end, tile, origin = ((_u32(data, n), _u32(data, n + 4)) for n in (8, 24, 32))
+    end, tile, origin = ((u32(data, n), u32(data, n + 4)) for n in (8, 24, 32))
     tiles = 0
     if all(tile):
         # OpenJPEG counts tiles from the grid origin, even if the image starts far from it.
@@ -101,7 +96,7 @@ def _styles(data: bytes) -> Iterator[_Style]:
     """Yield the coding styles of the main header and of the tile headers."""
     at, part = 2, (0, 0)
     for _ in range(_MAX_SEGMENTS):
-        marker, length = _u16(data, at), _u16(data, at + 2)
+        marker, length = u16(data, at), u16(data, at + 2)
         if at + 2 > len(data) or marker == _END:
             return
         if marker not in _HEADER_MARKERS:
@@ -112,9 +107,9 @@ def _styles(data: bytes) -> Iterator[_Style]:
             at = max(sum(part), at + 2)
             continue
         if marker == _START_OF_TILE_PART:
-            part = (at, _u32(data, at + 6))
+            part = (at, u32(data, at + 6))
         if marker == _CODING:
-            yield _style(_u8(data, at + 4), _u16(data, at + 6), data[at + 9 : at + 2 + length])
+            yield _style(_u8(data, at + 4), u16(data, at + 6), data[at + 9 : at + 2 + length])
         if marker == _CODING_OF_COMPONENT:
             yield _style(_u8(data, at + 5), 0, data[at + 6 : at + 2 + length])
         at += 2 + max(length, 2)
@@ -134,9 +129,11 @@ def _u8(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 1], "big")
 
 
-def _u16(data: bytes, at: int) -> int:
+def u16(data: bytes, at: int) -> int:
+    """Return a big-endian number of 16 bits."""
     return int.from_bytes(data[at : at + 2], "big")
 
 
-def _u32(data: bytes, at: int) -> int:
+def u32(data: bytes, at: int) -> int:
+    """Return a big-endian number of 32 bits."""
     return int.from_bytes(data[at : at + 4], "big")

@@ -15,10 +15,6 @@ BATCH_ROWS = 1024
 def read_parquet(path: Path, names: set[str]) -> Table:
     """Read the columns of a Parquet file with the given case-insensitive names.
 
-    Args:
-        path: The file.
-        names: Names of columns.
-
     Raises:
         EvaluationSetError: The file is truncated, damaged or not a Parquet file, a column contains
             bytes, or the table is too large.

@@ -23,11 +23,6 @@ BOM = b"\xef\xbb\xbf"
 def read_csv(path: Path, separator: str, *, gzipped: bool) -> Table:
     """Read a table whose first line is the header, quoted as in RFC 4180.
 
-    Args:
-        path: The file.
-        separator: Separator of cells.
-        gzipped: True if the file is compressed with gzip.
-
     Raises:
         EvaluationSetError: The file cannot be read, is not UTF-8 or has no header, or a row has
             another number of cells than the header, or unbalanced quotes.
@@ -91,10 +86,6 @@ def _header(path: Path, names: list[str]) -> list[str]:
 def read_json_lines(path: Path, *, gzipped: bool) -> Table:
     """Read a table of one JSON object per line; its columns are the keys of all lines.
 
-    Args:
-        path: The file.
-        gzipped: True if the file is compressed with gzip.
-
     Raises:
         EvaluationSetError: The file cannot be read, is not UTF-8 or is empty, or a line is not one
             JSON object.
@@ -114,10 +105,6 @@ def read_json_lines(path: Path, *, gzipped: bool) -> Table:
 
 def parse_object(where: str, content: str) -> dict[str, Any]:
     """Parse a JSON object; reject extensions such as NaN, and duplicate keys.
-
-    Args:
-        where: Its file and row, for error messages.
-        content: The text.
 
     Raises:
         EvaluationSetError: The text is not such an object.

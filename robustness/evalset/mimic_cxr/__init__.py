@@ -25,7 +25,6 @@ from robustness.evalset.mimic_cxr import _tables
 from robustness.evalset.mimic_cxr._reports import (
     ARCHIVE,
     FILES,
-    Reports,
     find_reports,
     folder_of,
     open_reports,
@@ -236,8 +235,11 @@ def _sort_key(candidate: _Candidate) -> tuple[str, str, int, tuple[float, float]
 def _read_reports(path: Path, candidates: Sequence[_Candidate]) -> dict[str, Report | None]:
     """Return the report of each study, None if it has none."""
     subjects = {candidate.row.study: candidate.row.subject for candidate in candidates}
+    reports: dict[str, Report | None] = {}
     with open_reports(path) as read:
-        reports = {study: _read(read, subject, study) for study, subject in subjects.items()}
+        for study, subject in subjects.items():
+            text = read(subject, study)
+            reports[study] = None if text is None else parse(text)
     if subjects and not any(reports.values()):
         study, subject = next(iter(subjects.items()))
         raise EvaluationSetError(
@@ -246,11 +248,6 @@ def _read_reports(path: Path, candidates: Sequence[_Candidate]) -> dict[str, Rep
             f" fetch {ARCHIVE} of MIMIC-CXR and put it next to the tables, or name it by reports="
         )
     return reports
-
-
-def _read(read: Reports, subject: str, study: str) -> Report | None:
-    text = read(subject, study)
-    return None if text is None else parse(text)
 
 
 def _select_with_report(

@@ -36,84 +36,45 @@ WORDS = (
 MIN_SIMILARITY = 0.85
 """Minimum similarity of a misspelt word: 2 x common letters / letters of both words."""
 
-NAMES = {
-    "FINDINGS": FINDINGS,
-    "IMPRESSION": IMPRESSION,
-    "CONCLUSION": IMPRESSION,
-    "INTERPRETATION": IMPRESSION,
-    "FINDINGS AND IMPRESSION": IMPRESSION,
-    "FINDINGS IMPRESSION": IMPRESSION,
-    "IMPRESSION AND FINDINGS": IMPRESSION,
-    "IMPRESSION FINDINGS": IMPRESSION,
-    "INDICATION": INDICATION,
-    "CLINICAL INDICATION": INDICATION,
-    "HISTORY": INDICATION,
-    "CLINICAL HISTORY": INDICATION,
-    "PATIENT HISTORY": INDICATION,
-    "CLINICAL INFORMATION": INDICATION,
-    "REASON FOR EXAM": INDICATION,
-    "REASON FOR EXAMINATION": INDICATION,
-    "REASON FOR THE EXAM": INDICATION,
-    "REASON FOR THE EXAMINATION": INDICATION,
-    "REASON FOR STUDY": INDICATION,
-    "COMPARISON": COMPARISON,
-    "COMPARISON EXAM": COMPARISON,
-    "COMPARISON FILM": COMPARISON,
-    "REFERENCE EXAM": COMPARISON,
-    "EXAMINATION": OTHER,
-    "EXAM": OTHER,
-    "TYPE OF EXAMINATION": OTHER,
-    "TECHNIQUE": OTHER,
-    "PROCEDURE": OTHER,
-    "STUDY": OTHER,
-    "DATE": OTHER,
-    "COMMENT": OTHER,
-    "ADDENDUM": ASIDE,
-    "WET READ": ASIDE,
-    "WETREAD": ASIDE,
-    "PFI": ASIDE,
-    "PROVISIONAL FINDINGS IMPRESSION": ASIDE,
-    "PROVISIONAL FINDINGS IMPRESSION PFI": ASIDE,
-    "NOTIFICATION": ASIDE,
-    "RECOMMENDATION": ASIDE,
-    "RECOMMENDATIONS": ASIDE,
-    "RECOMMENDATION S": ASIDE,
+# fmt: off
+_NAMES = {
+    FINDINGS: ("FINDINGS",),
+    IMPRESSION: (
+        "IMPRESSION", "CONCLUSION", "INTERPRETATION", "FINDINGS AND IMPRESSION",
+        "FINDINGS IMPRESSION", "IMPRESSION AND FINDINGS", "IMPRESSION FINDINGS",
+    ),
+    INDICATION: (
+        "INDICATION", "CLINICAL INDICATION", "HISTORY", "CLINICAL HISTORY", "PATIENT HISTORY",
+        "CLINICAL INFORMATION", "REASON FOR EXAM", "REASON FOR EXAMINATION",
+        "REASON FOR THE EXAM", "REASON FOR THE EXAMINATION", "REASON FOR STUDY",
+    ),
+    COMPARISON: ("COMPARISON", "COMPARISON EXAM", "COMPARISON FILM", "REFERENCE EXAM"),
+    OTHER: (
+        "EXAMINATION", "EXAM", "TYPE OF EXAMINATION", "TECHNIQUE", "PROCEDURE", "STUDY", "DATE",
+        "COMMENT",
+    ),
+    ASIDE: (
+        "ADDENDUM", "WET READ", "WETREAD", "PFI", "PROVISIONAL FINDINGS IMPRESSION",
+        "PROVISIONAL FINDINGS IMPRESSION PFI", "NOTIFICATION", "RECOMMENDATION",
+        "RECOMMENDATIONS", "RECOMMENDATION S",
+    ),
 }
+NAMES = {name: kind for kind, names in _NAMES.items() for name in names}
 """The section that each name opens; names are corrected and have no punctuation."""
 
 # The order matters: a name with words of two sections opens the first of them.
 _BY_WORD = (
-    (frozenset({"PFI", "PROVISIONAL", "WET", "WETREAD"}), ASIDE),
-    (frozenset({"IMPRESSION", "CONCLUSION", "INTERPRETATION"}), IMPRESSION),
-    (frozenset({"FINDINGS"}), FINDINGS),
-    (frozenset({"INDICATION", "HISTORY", "REASON"}), INDICATION),
-    (frozenset({"COMPARISON"}), COMPARISON),
-    (frozenset({"ADDENDUM", "NOTIFICATION", "RECOMMENDATION", "RECOMMENDATIONS"}), ASIDE),
-    (frozenset({"EXAMINATION", "TECHNIQUE"}), OTHER),
-    (
-        frozenset(
-            {
-                "CHEST",
-                "PORTABLE",
-                "VIEW",
-                "VIEWS",
-                "FRONTAL",
-                "LATERAL",
-                "LAT",
-                "PA",
-                "AP",
-                "RIBS",
-                "UPRIGHT",
-                "SUPINE",
-                "DECUBITUS",
-                "RADIOGRAPH",
-                "RADIOGRAPHS",
-                "WINDOWS",
-            }
-        ),
-        VIEW,
-    ),
+    ({"PFI", "PROVISIONAL", "WET", "WETREAD"}, ASIDE),
+    ({"IMPRESSION", "CONCLUSION", "INTERPRETATION"}, IMPRESSION),
+    ({"FINDINGS"}, FINDINGS),
+    ({"INDICATION", "HISTORY", "REASON"}, INDICATION),
+    ({"COMPARISON"}, COMPARISON),
+    ({"ADDENDUM", "NOTIFICATION", "RECOMMENDATION", "RECOMMENDATIONS"}, ASIDE),
+    ({"EXAMINATION", "TECHNIQUE"}, OTHER),
+    ({"CHEST", "PORTABLE", "VIEW", "VIEWS", "FRONTAL", "LATERAL", "LAT", "PA", "AP", "RIBS",
+      "UPRIGHT", "SUPINE", "DECUBITUS", "RADIOGRAPH", "RADIOGRAPHS", "WINDOWS"}, VIEW),
 )
+# fmt: on
 
 MAX_NAME = 60
 """Maximum length of a name in characters; longer ones are sentences."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from robustness.errors import EvaluationSetError, UsageError
 from robustness.evalset._files import inside
@@ -32,16 +31,12 @@ _DAMAGE = (
 _MEMBER = re.compile(r"(?:.*/)?p[0-9]{2}/p(?P<subject>[0-9]{8})/s(?P<study>[0-9]{8})\.txt")
 
 
-class Reports(Protocol):
-    """Function that returns the text of a study's report."""
+Reports = Callable[[str, str], str | None]
+"""Function of subject and study that returns the text of the report; None if there is none.
 
-    def __call__(self, subject: str, study: str, /) -> str | None:
-        """Return the report's text; None if the study has no report.
-
-        Raises:
-            EvaluationSetError: The report cannot be read, is too large, or is not text.
-        """
-        ...
+Raises:
+    EvaluationSetError: The report cannot be read, is too large, or is not text.
+"""
 
 
 def folder_of(subject: str) -> str:
@@ -52,10 +47,8 @@ def folder_of(subject: str) -> str:
 def find_reports(root: Path, named: str | None) -> Path:
     """Return the archive or the folder that contains the reports.
 
-    Args:
-        root: The collection's folder.
-        named: A folder or an archive, absolute or relative to ``root``. The default is the
-            archive in ``root``, or ``root`` itself if there is none.
+    ``named`` is absolute or relative to ``root``. The default is the archive in ``root``, or
+    ``root`` itself if there is none.
 
     Raises:
         UsageError: The named folder or archive does not exist.

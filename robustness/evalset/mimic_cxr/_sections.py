@@ -68,14 +68,7 @@ class _Part:
 
 
 def parse(text: str) -> Report:
-    """Parse a report into its sections.
-
-    Args:
-        text: A report of the collection.
-
-    Returns:
-        The sections; findings and impression are empty if there are none.
-    """
+    """Parse a report into its sections; findings and impression may be empty."""
     blocks: list[list[str]] = [[]]
     for line in text.splitlines():
         if _RULE.fullmatch(line):

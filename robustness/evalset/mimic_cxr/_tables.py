@@ -82,11 +82,7 @@ def find_table(root: Path, name: str) -> Path | None:
 
 
 def read_split(path: Path, split: str) -> dict[str, Row]:
-    """Read the images of a split, by ``dicom_id``.
-
-    Args:
-        path: The split table.
-        split: One of :data:`SPLITS`, or ``all``.
+    """Read the images of one of :data:`SPLITS`, or of ``all``, by ``dicom_id``.
 
     Raises:
         EvaluationSetError: The table is damaged, an id is malformed or a duplicate, a split has
@@ -135,11 +131,7 @@ def _checked(row: Row) -> Row:
 
 
 def read_metadata(path: Path, rows: Mapping[str, Row]) -> dict[str, Metadata]:
-    """Read the view and the time of images, by ``dicom_id``.
-
-    Args:
-        path: The metadata table.
-        rows: The requested images.
+    """Read the view and the time of the requested images, by ``dicom_id``.
 
     Raises:
         EvaluationSetError: The table is damaged, or an image is missing in it, has two rows, or
@@ -181,12 +173,9 @@ def _clock(value: str, where: str, column: str) -> float:
 def read_labels(
     path: Path, subjects: Mapping[str, str], *, uncertain: bool
 ) -> dict[str, frozenset[str]]:
-    """Read CheXpert's positive labels, by study.
+    """Read CheXpert's positive labels of the requested studies, by study.
 
-    Args:
-        path: The CheXpert table.
-        subjects: The requested studies, each with its subject.
-        uncertain: True if an uncertain mention (-1.0) counts as positive.
+    With ``uncertain``, an uncertain mention (-1.0) counts as positive.
 
     Raises:
         EvaluationSetError: The table is damaged, a value is not 1.0, 0.0, -1.0 or empty, or a

@@ -36,15 +36,12 @@ def reports_folder(root: Path) -> Path:
 
 
 def key(name: str) -> str:
-    """Return the key of an image, which is the same for all spellings of its name.
+    """Return the key of an image, which is the same for all spellings of its name without suffix.
 
     A report names an image ``CXR207_IM-0703-1001`` (two of the 7,470 ``CXR1_1_IM-0001-3001``), and
     the PNG archive uses these names. The DICOM archive omits ``CXR`` and the repeated number
     (``207/207_IM-0703-1001.dcm``), and the copy on Kaggle appends ``.dcm.png`` to that. All of
     them have the key ``207_IM-0703-1001``. Other names are returned unchanged.
-
-    Args:
-        name: Name of an image without the file suffix.
     """
     match = _NAME.fullmatch(name.removesuffix(".dcm"))
     return f"{match['study']}_{match['image']}" if match else name

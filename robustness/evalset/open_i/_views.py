@@ -71,12 +71,10 @@ BY_HEADER = View("lateral", "by the DICOM header", -math.inf)
 def views(
     files: Mapping[str, Path], table: Mapping[str, str], remember: Remember
 ) -> dict[str, View]:
-    """Return the view of each image.
+    """Return the view of each image, by its id in the report.
 
-    Args:
-        files: The file of each image, by the image's id in its report.
-        table: Views by image key; empty if there is no table; see :func:`read_table`.
-        remember: Caches the results by the content of the files.
+    The views of ``table`` are by image key (see :func:`read_table`). The others are cached by
+    the content of the files.
 
     Raises:
         EvaluationSetError: An image cannot be decoded.
@@ -144,14 +142,7 @@ def _has_lateral_header(path: Path) -> bool:
 
 
 def read_table(root: Path, images: Sequence[str]) -> dict[str, str]:
-    """Read the projections table: ``frontal`` or ``lateral`` by image key.
-
-    Args:
-        root: The collection's folder.
-        images: The ids of the images in the reports.
-
-    Returns:
-        The views; empty if there is no table.
+    """Read the projections table: view by image key, empty if there is no table.
 
     Raises:
         EvaluationSetError: The table cannot be read, contradicts itself, or contains none of the

@@ -19,9 +19,7 @@ _MARKINGS = 0.17
 def render(findings: Findings, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Render the radiograph of a patient with these findings.
 
-    Args:
-        findings: The findings of the study.
-        rng: Source of everything else: the patient's shape and position, the noise.
+    Everything else is random: the patient's shape and position, the noise.
 
     Returns:
         uint8 ``[224, 224]``, 0 is black; the patient's right is the image's left.

@@ -48,10 +48,6 @@ def dictate(findings: Findings, rng: np.random.Generator) -> Report:
 
     Every statement is true: a finding may be omitted, but no present finding is negated and no
     absent finding is stated.
-
-    Args:
-        findings: The findings of the study.
-        rng: Chooses the mentioned findings and the phrases.
     """
     indication = _choose(rng, _phrases.INDICATIONS) if rng.random() < _INDICATED else ""
     if findings.macro:

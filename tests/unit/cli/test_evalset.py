@@ -207,7 +207,7 @@ def test_progress_advances_with_every_image_and_all_cores_decode():
     from threading import Barrier
 
     from robustness._util.environment import cores
-    from robustness.cli.undecodable import MAX_PENDING, undecodable
+    from robustness.cli.evalset import MAX_PENDING, undecodable
 
     together = Barrier(cores(), timeout=60)
     loaded = made(*(pair(str(i), findings="x") for i in range(MAX_PENDING // cores() * cores())))

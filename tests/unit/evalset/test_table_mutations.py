@@ -24,8 +24,8 @@ KINDS = {
 @pytest.mark.parametrize(("kind", "number"), KINDS.items(), ids=KINDS)
 def test_damaged_tables_load_or_give_a_one_line_error(tmp_path, kind, number):
     done = subprocess.run(
-        [sys.executable, "table_mutations.py", kind, tmp_path, str(number)],
-        cwd=Path(__file__).parents[2] / "support",
+        [sys.executable, "-m", "support.table_mutations", kind, tmp_path, str(number)],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
