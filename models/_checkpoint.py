@@ -16,12 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from robustness.encoder import WEIGHTS_FOLDER_VARIABLE
 from robustness.errors import UsageError, WeightsError, WeightsNotFoundError
 from robustness.models import _unpickle
 from robustness.models._unpickle import READ_ERRORS, Pickled, RefusedPickleError, Stub, TensorRecord
-
-FOLDER_VARIABLE = "ROBUSTNESS_WEIGHTS"
-"""Environment variable with a folder of checkpoints under their published file names."""
 
 TOLERATED_KEYS = (
     "position_ids",
@@ -83,10 +81,10 @@ def find(name: str, weights: str | Path | None, filenames: Sequence[str], where:
                 f"{name}: weights file {str(path)!r} not found; {filenames[0]} is at {where}"
             )
         return path
-    folder = os.environ.get(FOLDER_VARIABLE)
+    folder = os.environ.get(WEIGHTS_FOLDER_VARIABLE)
     if folder and not Path(folder).is_dir():
         raise WeightsError(
-            f"{name}: {FOLDER_VARIABLE}={folder!r} is not a directory; name the one that"
+            f"{name}: {WEIGHTS_FOLDER_VARIABLE}={folder!r} is not a directory; name the one that"
             f" contains {' or '.join(filenames)}"
         )
     for filename in filenames if folder else ():
@@ -94,7 +92,7 @@ def find(name: str, weights: str | Path | None, filenames: Sequence[str], where:
             return path
     raise WeightsNotFoundError(
         f"{name}: no weights file found; download {' or '.join(filenames)} from {where}, then"
-        f" name the file as the model's weights or its directory in {FOLDER_VARIABLE}"
+        f" name the file as the model's weights or its directory in {WEIGHTS_FOLDER_VARIABLE}"
     )
 
 

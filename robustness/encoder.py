@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from robustness.evalset import Report
 
+WEIGHTS_FOLDER_VARIABLE = "ROBUSTNESS_WEIGHTS"
+"""Environment variable with a folder of checkpoints under their published file names."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextPolicy:

@@ -3,26 +3,96 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache, cached_property
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from robustness._util.files import write_whole
-from robustness.encoder import DualEncoder, TextPolicy
+from robustness.encoder import WEIGHTS_FOLDER_VARIABLE, DualEncoder, TextPolicy
 from robustness.errors import StoreError
-from robustness.model_cache.request import ModelRequest
+
+SCHEMA = "model-cache-2"
+"""Version of the entry format; bump it if the format or its meaning changes."""
 
 MIN_AGE_S = 2.0
-"""Minimum age of a file before its timestamps are trusted.
+"""Minimum age of a file before its times are trusted.
 
 Two writes within one tick of the file system's clock have the same modification time.
 """
 
-MAX_FILES = 4096
-"""Maximum number of files in a folder; a model with a larger folder is not cached."""
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """A request to load a model.
+
+    Attributes:
+        loader: Importable name, ``package.module:function``.
+        weights: Checkpoint path, or None for the loader's default.
+        options: Options of the loader.
+    """
+
+    loader: str
+    weights: Path | None
+    options: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the request, the working directory and all package versions."""
+        request = [self.loader, self.weights, {k: repr(v) for k, v in self.options.items()}]
+        folders = [Path.cwd(), os.environ.get(WEIGHTS_FOLDER_VARIABLE), self.source]
+        return _hash([request, folders, SCHEMA, sys.version, _installed_packages()])
+
+    @cached_property
+    def source(self) -> Path:
+        """Folder of the loader's top-level package, or its file if it has no package."""
+        name = self.loader.partition(":")[0].partition(".")[0]
+        spec = importlib.util.find_spec(name) if name else None
+        if spec is None:
+            return Path(name)
+        return Path([*(spec.submodule_search_locations or ()), spec.origin or name][0])
+
+    def entry_path(self, store: Path) -> Path:
+        """Return the path of the cache entry in a store's folder."""
+        return store / "models" / f"{self.key}.json"
+
+    def named_paths(self) -> Iterator[Path]:
+        """Yield the checkpoint, and the paths in option values, also as ``family:FOLDER``."""
+        for value in (self.weights, *self.options.values()):
+            text = str(value) if isinstance(value, str | Path) else ""
+            while text:
+                if Path(text).exists():
+                    yield Path(text)
+                text = text.partition(":")[2]
+
+
+class FileHash(NamedTuple):
+    """SHA-256 of a file, and its size and times (ns) when it was hashed."""
+
+    sha256: str
+    size: int
+    mtime: int
+    ctime: int
+
+    @classmethod
+    def of(cls, file: str, stored: FileHash | None = None) -> FileHash | None:
+        """Hash a file, or return ``stored`` if size and times are equal; None if unreadable."""
+        try:
+            with Path(file).open("rb") as stream:
+                status = os.fstat(stream.fileno())
+                stat = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                if stored is not None and stored[1:] == stat:
+                    return stored
+                return cls(hashlib.file_digest(stream, "sha256").hexdigest(), *stat)
+        except OSError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,60 +104,13 @@ class Metadata:
     text_policy: TextPolicy
     embedding_dim: int
     details: dict[str, str]
-    checkpoint: str | None
+    checkpoint: Path | None
     scores_by_cosine: bool
 
     @classmethod
     def of(cls, encoder: DualEncoder) -> Metadata:
         """Return the metadata of a loaded encoder."""
-        return cls(
-            encoder.name,
-            encoder.fingerprint,
-            encoder.text_policy,
-            encoder.embedding_dim,
-            encoder.details,
-            None if encoder.checkpoint is None else str(encoder.checkpoint),
-            encoder.scores_by_cosine,
-        )
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Metadata:
-        """Return the metadata in a JSON object."""
-        policy = record["text_policy"]
-        policy = TextPolicy(**{**policy, "sections": tuple(policy["sections"])})
-        return cls(**{**record, "text_policy": policy})
-
-
-class FileHash(NamedTuple):
-    """SHA-256 of a file, and its stat when it was hashed (times in ns)."""
-
-    sha256: str
-    inode: int
-    size: int
-    mtime: int
-    ctime: int
-
-    @classmethod
-    def of(cls, file: str, known: FileHash | None = None) -> FileHash | None:
-        """Hash a file, or return ``known`` if its stat is unchanged; None if unreadable."""
-        try:
-            stat = _stat(file)
-            if known is not None and known[1:] == stat:
-                return known
-            with Path(file).open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            return cls(digest, *stat) if _stat(file) == stat else None
-        except OSError:
-            return None
-
-    def is_settled(self, before: float) -> bool:
-        """Return True if the file was at least :data:`MIN_AGE_S` old at a time (s)."""
-        return max(self.mtime, self.ctime) <= (before - MIN_AGE_S) * 1e9
-
-
-def _stat(file: str) -> tuple[int, int, int, int]:
-    status = Path(file).stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return cls(**{field.name: getattr(encoder, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,65 +119,45 @@ class Entry:
 
     Attributes:
         metadata: Metadata of the model.
-        files: Hash of each file that the model depends on, by path.
-        folders: Relative paths of the files in each folder, to detect added and removed files.
+        inputs: Files and folders that the model was read from.
+        files: Hash of each of these files, of each file in these folders, and of each imported
+            module that is not part of an installed library, by path.
     """
 
     metadata: Metadata
+    inputs: list[str]
     files: dict[str, FileHash]
-    folders: dict[str, list[str]]
 
     @classmethod
-    def of(
-        cls,
-        request: ModelRequest,
-        encoder: DualEncoder,
-        *,
-        started: float,
-        previous: Entry | None = None,
-    ) -> Entry | None:
-        """Return the entry of a loaded model.
-
-        Args:
-            request: Request for the model.
-            encoder: The model.
-            started: Time when loading began, in seconds since the epoch.
-            previous: Entry whose hashes are reused for unchanged files.
+    def of(cls, request: ModelRequest, encoder: DualEncoder, *, started: float) -> Entry | None:
+        """Return the entry of a model whose loading began at ``started`` (s since the epoch).
 
         Returns:
-            None if the model is not cacheable: a hub may serve another one for the same request,
-            a file is missing or younger than :data:`MIN_AGE_S` at ``started``, or a folder has
-            more than :data:`MAX_FILES` files.
+            None if the model is not cacheable: it came from elsewhere than a named path,
+            ROBUSTNESS_WEIGHTS or the loader's package (a hub may serve another file tomorrow),
+            or a file is missing or was younger than :data:`MIN_AGE_S` at ``started``.
         """
-        if not request.is_cacheable(encoder):
+        origins = [path for path in (encoder.folder, encoder.checkpoint) if path is not None]
+        named = {*request.named_paths(), request.source}
+        folders = [*filter(None, [os.environ.get(WEIGHTS_FOLDER_VARIABLE)]), request.source]
+        is_local = [path in named or any(map(path.is_relative_to, folders)) for path in origins]
+        if not origins or (request.weights is None and not any(is_local)):
             return None
-        paths = set(request.input_paths(encoder))
-        folders = {str(path): _file_names(path) for path in paths if path.is_dir()}
-        if any(len(names) > MAX_FILES for names in folders.values()):
-            return None
-        names = {str(path) for path in paths if str(path) not in folders}
-        names |= {str(Path(folder) / name) for folder in folders for name in folders[folder]}
-        known = {} if previous is None else previous.files
+        inputs = sorted({str(path) for path in (*origins, *named)})
         files: dict[str, FileHash] = {}
-        for name in sorted(names):
-            hashed = FileHash.of(name, known.get(name))
-            if hashed is None or not hashed.is_settled(started):
+        for name in sorted({*_files_in(inputs), *_imported_modules()}):
+            hashed = FileHash.of(name)
+            if hashed is None or max(hashed.mtime, hashed.ctime) > (started - MIN_AGE_S) * 1e9:
                 return None
             files[name] = hashed
-        return cls(Metadata.of(encoder), files, folders)
+        return cls(Metadata.of(encoder), inputs, files)
 
-    def current(self) -> Entry | None:
-        """Return the entry with up-to-date file times, or None if any file changed."""
-        if any(_file_names(Path(folder)) != names for folder, names in self.folders.items()):
-            return None
-        now, files = time.time(), dict(self.files)
-        for name, known in self.files.items():
-            hashed = FileHash.of(name, known)
-            if hashed is None or hashed.sha256 != known.sha256:
-                return None
-            if hashed.is_settled(now):
-                files[name] = hashed
-        return replace(self, files=files)
+    def is_current(self) -> bool:
+        """Return True if no file was changed, added or removed."""
+        if not _files_in(self.inputs) <= self.files.keys():
+            return False
+        hashes = [(FileHash.of(name, stored), stored) for name, stored in self.files.items()]
+        return all(now is not None and now.sha256 == stored.sha256 for now, stored in hashes)
 
     def identity(self, request: ModelRequest) -> str:
         """Return a SHA-256 of the request, the metadata and the content of the files."""
@@ -173,8 +176,12 @@ class Entry:
             content = record["content"]
             if record["checksum"] != _hash(content):
                 return None
-            files = {name: FileHash(*fields) for name, fields in content["files"].items()}
-            return cls(Metadata.from_json(content["metadata"]), files, content["folders"])
+            metadata, checkpoint = content["metadata"], content["metadata"]["checkpoint"]
+            metadata["checkpoint"] = None if checkpoint is None else Path(checkpoint)
+            policy = metadata["text_policy"]
+            metadata["text_policy"] = TextPolicy(**policy | {"sections": tuple(policy["sections"])})
+            files = {name: FileHash(*values) for name, values in content["files"].items()}
+            return cls(Metadata(**metadata), content["inputs"], files)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -191,7 +198,7 @@ class Entry:
         content = asdict(self)
         record = {"checksum": _hash(content), "content": content}
         try:
-            write_whole(path, json.dumps(record).encode())
+            write_whole(path, json.dumps(record, default=str).encode())
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be written: {error.strerror}; free disk space or use another"
@@ -199,16 +206,30 @@ class Entry:
             ) from error
 
 
-def _file_names(folder: Path) -> list[str]:
-    """Return the files in a folder and below, without Python's byte code."""
-    names: list[str] = []
-    for path in folder.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            names.append(path.relative_to(folder).as_posix())
-            if len(names) > MAX_FILES:
-                break
-    return sorted(names)
+def _files_in(inputs: Iterable[str]) -> set[str]:
+    """Return the files, and those in folders and below, without Python's byte code."""
+    paths = [path for name in inputs for path in (Path(name), *Path(name).rglob("*"))]
+    return {str(path) for path in paths if not path.is_dir() and "__pycache__" not in path.parts}
+
+
+def _imported_modules() -> Iterator[str]:
+    """Yield the files of imported modules that are not part of an installed library."""
+    libraries = tuple(
+        sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")
+    )
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        # Modules such as torch.ops have a relative path that does not exist.
+        if file and Path(file).is_absolute() and not file.startswith(libraries):
+            yield file
+
+
+@cache
+def _installed_packages() -> list[str]:
+    # Each access to .metadata parses the file again.
+    packages = [distribution.metadata for distribution in distributions()]
+    return sorted(f"{metadata['Name']} {metadata['Version']}" for metadata in packages)
 
 
 def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

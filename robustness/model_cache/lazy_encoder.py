@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 from robustness.encoder import DualEncoder
 from robustness.errors import StoreError
-from robustness.model_cache.entry import Entry, Metadata
-from robustness.model_cache.request import ModelRequest
+from robustness.model_cache.entry import Entry, Metadata, ModelRequest
 
 
 class LazyEncoder:
@@ -29,18 +29,13 @@ class LazyEncoder:
     def __init__(
         self, metadata: Metadata, device: str, load: Callable[[], DualEncoder], entry_path: Path
     ) -> None:
+        for field in fields(metadata):
+            setattr(self, field.name, getattr(metadata, field.name))
+        self.device = device
         self._metadata = metadata
         self._load = load
         self._entry_path = entry_path
         self._encoder: DualEncoder | None = None
-        self.name = metadata.name
-        self.fingerprint = metadata.fingerprint
-        self.text_policy = metadata.text_policy
-        self.embedding_dim = metadata.embedding_dim
-        self.details = metadata.details
-        self.checkpoint = None if metadata.checkpoint is None else Path(metadata.checkpoint)
-        self.scores_by_cosine = metadata.scores_by_cosine
-        self.device = device
 
     def load(self) -> DualEncoder:
         """Return the model, loaded on the first call.
@@ -81,49 +76,9 @@ def unwrap(encoder: DualEncoder) -> DualEncoder:
     return encoder.load() if isinstance(encoder, LazyEncoder) else encoder
 
 
-class _CachedModel:
-    """A model and its cache entry."""
-
-    def __init__(self, request: ModelRequest, store: Path, load: Callable[[], DualEncoder]) -> None:
-        self._request = request
-        self._path = request.entry_path(store)
-        self._load = load
-        self._stored = Entry.read(self._path)
-        self._started = 0.0
-        self._model: DualEncoder | None = None
-        self._inputs: frozenset[Path] | None = None
-        self.entry = None if self._stored is None else self._stored.current()
-        self._save()
-
-    def load(self) -> DualEncoder:
-        self._started = time.time()
-        self._model = self._load()
-        return self._model
-
-    def lazy_encoder(self, metadata: Metadata, device: str) -> DualEncoder:
-        return cast("DualEncoder", LazyEncoder(metadata, device, self.load, self._path))
-
-    def identity(self) -> str | None:
-        """Return the identity; update the entry if a loaded model has imported more modules."""
-        if self._model is not None:
-            inputs = frozenset(self._request.input_paths(self._model))
-            if inputs != self._inputs:
-                self._inputs = inputs
-                self.entry = Entry.of(
-                    self._request, self._model, started=self._started, previous=self._stored
-                )
-                self._save()
-        return None if self.entry is None else self.entry.identity(self._request)
-
-    def _save(self) -> None:
-        if self.entry is not None and self.entry != self._stored:
-            self.entry.write(self._path)
-            self._stored = self.entry
-
-
 def load_cached(
     request: ModelRequest, store: Path, device: str, load: Callable[[], DualEncoder]
-) -> tuple[DualEncoder, Callable[[], str | None]]:
+) -> tuple[DualEncoder, str | None]:
     """Return a lazy encoder if its cache entry is current; load and cache the model otherwise.
 
     Args:
@@ -133,17 +88,22 @@ def load_cached(
         load: Loads the model.
 
     Returns:
-        The encoder, and a function that returns its identity: a hash of the request, the
-        metadata and the content of all files that the model depends on (it changes if the model
-        imports more modules), or None if the model is not cacheable.
+        The encoder, and its identity: a hash of the request, the metadata and the content of
+        all files that the model depends on. None if the model is not cacheable.
 
     Raises:
         GateError: The model cannot be loaded.
         StoreError: The cache entry cannot be read or written.
     """
-    cached = _CachedModel(request, store, load)
-    if cached.entry is not None:
-        return cached.lazy_encoder(cached.entry.metadata, device), cached.identity
-    model = cached.load()
-    cached.identity()
-    return model, cached.identity
+    path = request.entry_path(store)
+    entry = Entry.read(path)
+    if entry is not None and entry.is_current():
+        lazy = cast("DualEncoder", LazyEncoder(entry.metadata, device, load, path))
+        return lazy, entry.identity(request)
+    started = time.time()
+    encoder = load()
+    entry = Entry.of(request, encoder, started=started)
+    if entry is None:
+        return encoder, None
+    entry.write(path)
+    return encoder, entry.identity(request)
