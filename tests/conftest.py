@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 from support.gate_repository import MODELS, Repository, noisy
 from support.sabotaged import MODELS as SABOTAGED_MODELS
 from support.sabotaged import THRESHOLDS, Sabotaged, sabotage_of
 
+import robustness
 from robustness._util.threads import wait_briefly
 
 wait_briefly()
@@ -51,22 +54,18 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def heavy_modules():
-    """In-process runs forget what they import; torch, scipy and transformers load once."""
-    import scipy.stats
-    from transformers import BertModel
+def imported_package():
+    """Import what a gate run imports: pytester forgets every module that a run imports first."""
+    import scipy.stats  # noqa: F401
+    from transformers import BertModel  # noqa: F401
 
-    import robustness.models.phantom
-    import robustness.report
-    import robustness.results.collector
-    import robustness.run.gate
-    import robustness.run.search
-
-    return scipy.stats, BertModel, robustness.models.phantom, robustness
+    for module in walk_packages(robustness.__path__, "robustness."):
+        if not module.name.startswith(("robustness.suite", "robustness.__main__")):
+            import_module(module.name)
 
 
 @pytest.fixture
-def repository(pytester, store, heavy_modules):
+def repository(pytester, store, imported_package):
     """A user's repository."""
     return Repository(pytester, store)
 

@@ -21,9 +21,10 @@ RANK = Bound("median_rank", at_least=False, limit=9, line=1)
 
 
 @pytest.fixture
-def subject(heavy_modules, store):
+def subject(imported_package, store):
     """The reference encoder on the first images of the built-in set."""
     from robustness.embedding import Store
+    from robustness.embedding.dataset import EmbeddingSettings
     from robustness.evalset import load as load_evalset
     from robustness.models.phantom import load
     from robustness.run.subject import Subject
@@ -32,10 +33,9 @@ def subject(heavy_modules, store):
         return Subject(
             load(),
             load_evalset(f"phantom:{images}"),
+            EmbeddingSettings(Store(store)),
             positives="pair",
-            store=Store(store),
             seed=0,
-            batch_size=64,
         )
 
     return of
