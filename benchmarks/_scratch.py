@@ -1,4 +1,4 @@
-"""A user's repository for benchmarks, the checkpoint of a ViT-B-32, and the gate run there."""
+"""A user's repository for benchmarks: thresholds, a ViT-B-32 checkpoint, runs of the gate."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LOADERS = {"ViT-B-32": "robustness.models.hub:load", "phantom": "robustness.mode
 
 
 def vit_checkpoint(path: Path) -> Path:
-    """An open_clip ViT-B-32 whose weights are drawn from a seed, as a file."""
+    """Write an open_clip ViT-B-32 with random weights; return the path."""
     import open_clip
     import torch
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    # It warns that nothing was trained.
+    # It warns that the weights are not trained.
     logging.disable(logging.WARNING)
     save_file(open_clip.create_model("ViT-B-32", pretrained=None).state_dict(), path)
     logging.disable(logging.NOTSET)
@@ -33,7 +33,7 @@ def vit_checkpoint(path: Path) -> Path:
 
 
 def load_model(model: str, checkpoint: Path, device: str = "cpu") -> Any:
-    """The model that :func:`write_repository` names, without the gate."""
+    """Load the model that :func:`write_repository` names, without the gate."""
     from robustness.encoder import load
 
     if model == "phantom":
@@ -41,7 +41,7 @@ def load_model(model: str, checkpoint: Path, device: str = "cpu") -> Any:
     return load(LOADERS[model], weights=checkpoint, device=device, model=VIT)
 
 
-def write_repository(  # noqa: PLR0913 - what a benchmark chooses
+def write_repository(  # noqa: PLR0913 - the settings of a benchmark
     folder: Path,
     model: str,
     evalset: str,
@@ -51,7 +51,7 @@ def write_repository(  # noqa: PLR0913 - what a benchmark chooses
     patterns: Sequence[str] = ("square",),
     fills: Sequence[str] = ("black",),
 ) -> None:
-    """Thresholds that every model meets, and the one line."""
+    """Write a repository with thresholds that every model meets."""
     entry: dict[str, Any] = {"loader": LOADERS[model]}
     if model != "phantom":
         entry |= {"weights": str(checkpoint), "options": {"model": VIT}}
@@ -74,30 +74,30 @@ def write_repository(  # noqa: PLR0913 - what a benchmark chooses
 
 
 def write_suite(folder: Path) -> None:
-    """What makes the gate's cases those of the folder."""
+    """Write the test file that imports the gate's cases."""
     (folder / "test_release.py").write_text("from robustness.suite import *\n")
     (folder / "pytest.ini").write_text("[pytest]\n")
 
 
 def run_whole(folder: Path, *options: str) -> tuple[float, dict[str, Any]]:
-    """Runs ``pytest -m robustness`` by itself; seconds from Python's start to its end, results."""
+    """Run ``pytest -m robustness`` in a process of its own; return its seconds and results."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "robustness", *options]
     started = time.perf_counter()
-    done = subprocess.run(  # noqa: S603
+    completed = subprocess.run(  # noqa: S603
         command, cwd=folder, capture_output=True, text=True, check=False
     )
     seconds = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+    if completed.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{completed.stdout}\n{completed.stderr}")
     results = folder / ".robustness" / "report" / "results.json"
     return seconds, json.loads(results.read_text())
 
 
 def run_gate(folder: Path, device: str, precision: str = "float32") -> tuple[float, dict[str, Any]]:
-    """Runs ``pytest -m robustness`` in this process; its seconds, and its results.
+    """Run ``pytest -m robustness`` in this process; return its seconds and results.
 
-    What Python imports is imported before the clock starts. The search's own cases are left
-    out: the peers do not search.
+    All imports are done before the clock starts. The property cases are left out, because the
+    alternatives do not search.
     """
     from robustness._util.threads import wait_briefly
 
@@ -106,21 +106,21 @@ def run_gate(folder: Path, device: str, precision: str = "float32") -> tuple[flo
     import pytest
 
     import robustness.models._hub_open_clip
-    import robustness.models.phantom  # noqa: F401
+    import robustness.models.phantom
     import robustness.run.gate
     import robustness.run.search  # noqa: F401
 
     os.chdir(folder)
-    said = io.StringIO()
+    output = io.StringIO()
     started = time.perf_counter()
-    with redirect_stdout(said):
-        asked = [f"--robustness-device={device}", f"--robustness-precision={precision}"]
-        status = pytest.main(["-m", "robustness", "-k", "test_occlusion", *asked])
+    with redirect_stdout(output):
+        options = [f"--robustness-device={device}", f"--robustness-precision={precision}"]
+        status = pytest.main(["-m", "robustness", "-k", "test_occlusion", *options])
     seconds = time.perf_counter() - started
-    written = folder / ".robustness" / "report" / "results.json"
-    results = json.loads(written.read_text()) if written.exists() else {"measurements": []}
+    path = folder / ".robustness" / "report" / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {"measurements": []}
     if not results["measurements"] or any(
-        "metrics" not in cell for cell in results["measurements"]
+        "metrics" not in measurement for measurement in results["measurements"]
     ):
-        sys.exit(f"the gate ended with {status}:\n{said.getvalue()}")
+        sys.exit(f"the gate ended with status {status}:\n{output.getvalue()}")
     return seconds, results

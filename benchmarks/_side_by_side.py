@@ -1,4 +1,4 @@
-"""What benchmarks share: a process of its own for each run, ways taking turns, their medians."""
+"""Alternating runs of several methods, each in a process of its own, and their medians."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 Figures = dict[str, float]
-"""What one run measured, by name."""
+"""Values measured in one run, by name."""
 
 
 def pin(cores: int) -> None:
-    """Keeps this process, and those it starts, on so many cores."""
+    """Restrict this process and its children to a number of cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
 
 def peak_megabytes() -> float:
-    """The most memory this process has held so far, as the kernel counts it."""
+    """Return the peak resident memory of this process (``ru_maxrss``)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def alone(script: str, *arguments: str | Path | float) -> Figures:
-    """Runs a script in a process of its own; what it printed last are its figures, as JSON."""
-    # What the last run left for the disk is not this one's to write.
+    """Run a script in a process of its own; return the figures of its last line, JSON."""
+    # Pending writes of the last run must not count for this one.
     os.sync()
     command = [sys.executable, script, *map(str, arguments)]
-    done = subprocess.run(  # noqa: S603
+    completed = subprocess.run(  # noqa: S603
         command, check=False, capture_output=True, text=True
     )
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    if completed.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{completed.stdout}\n{completed.stderr}")
+    return json.loads(completed.stdout.splitlines()[-1])
 
 
-def in_turns(
-    ways: Sequence[str], runs: int, measure: Callable[[str], Figures]
+def alternate(
+    methods: Sequence[str], runs: int, measure: Callable[[str], Figures]
 ) -> dict[str, Figures]:
-    """The median of every figure of each way; every other round goes the other way about."""
-    figures: dict[str, list[Figures]] = {way: [] for way in ways}
+    """Return the median of each figure by method; every second round runs in reverse order."""
+    figures: dict[str, list[Figures]] = {method: [] for method in methods}
     for number in range(runs):
-        for way in ways[:: 1 if number % 2 else -1]:
-            figures[way].append(measure(way))
-            print(f"run {number + 1} of {runs}, {way}: {_row(figures[way][-1])}", flush=True)
-    return {way: medians(rows) for way, rows in figures.items()}
+        for method in methods[:: 1 if number % 2 else -1]:
+            figures[method].append(measure(method))
+            print(f"run {number + 1} of {runs}, {method}: {_row(figures[method][-1])}", flush=True)
+    return {method: medians(rows) for method, rows in figures.items()}
 
 
 def medians(rows: Sequence[Figures]) -> Figures:
@@ -63,7 +63,7 @@ def _row(figures: Figures) -> str:
 
 
 def synchronise(device: str) -> None:
-    """Waits for a GPU: what it has been given is done when this returns."""
+    """Wait until a GPU has finished its work."""
     if device.startswith("cuda"):
         import torch
 

@@ -1,4 +1,4 @@
-"""What the timed functions share: a device, and a clock that waits for it.
+"""Fixtures of the timed functions: a device, and a timer that synchronises it.
 
 pytest benchmarks -m benchmark --benchmark-json=speed.json
 """
@@ -17,13 +17,13 @@ TESTS = Path(__file__).resolve().parents[1] / "tests"
 
 
 def pytest_configure() -> None:
-    """The published models' forms, of seeded weights, are made by the tests' own factories."""
+    """Make the tests' factories of checkpoints (``support``) importable."""
     sys.path.append(str(TESTS))
 
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
-    """Where models run: ``--robustness-device``."""
+    """Return the device of ``--robustness-device``."""
     from robustness.embedding.devices import choose_device
 
     return choose_device(request.config.getoption("robustness_device"))
@@ -31,19 +31,19 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def timed(benchmark: Any, device: str) -> Callable[..., Any]:
-    """Times rounds of a function, each to the end of what the device was given."""
+    """Return a function that times rounds of another, each until the device has finished."""
 
     def run(
-        function: Callable[..., Any], *given: Any, items: int, rounds: int = 5, **settings: Any
+        function: Callable[..., Any], *args: Any, items: int, rounds: int = 5, **settings: Any
     ) -> Any:
-        def whole(*arguments: Any) -> Any:
+        def synchronised(*arguments: Any) -> Any:
             result = function(*arguments)
             synchronise(device)
             return result
 
         if "setup" not in settings:
-            settings["args"] = given
-        result = benchmark.pedantic(whole, rounds=rounds, warmup_rounds=1, **settings)
+            settings["args"] = args
+        result = benchmark.pedantic(synchronised, rounds=rounds, warmup_rounds=1, **settings)
         rate = items / benchmark.stats.stats.median if benchmark.stats else None
         benchmark.extra_info |= {"items": items, "items_per_second": rate, "device": device}
         return result

@@ -1,12 +1,12 @@
-"""What the gate costs from end to end, beside the bare forward passes of the same model.
+"""Cost of the gate from end to end, compared with the forward passes of the same model.
 
-An open_clip ViT-B-32 with weights from a seed is measured on real radiographs at eight
-levels of a square. The gate runs as ``pytest -m robustness`` in a user's repository: it
-loads the model, reads the decoded images, hides, resizes, embeds, stores, ranks, resamples
-and writes its report. The bare passes embed the same pixels, prepared before the clock
-starts, in the same batches, images once a level and texts once. Every run is a process of
-its own; the two take turns. Outside the clock, and stated apart: starting Python and its
-imports, and the first decoding of the images.
+An open_clip ViT-B-32 with random weights is measured on real radiographs at eight levels of a
+square. The gate runs as ``pytest -m robustness`` in a user's repository: it loads the model, reads
+the decoded images, occludes, resizes, embeds, stores, ranks, resamples and writes its report. The
+forward passes alone embed the same pixels in the same batches, images once per level and texts
+once; the pixels are prepared outside the clock. Every run is a process of its own, and the two
+alternate. The start of Python with its imports is not timed; the first decoding of the images is
+reported separately.
 
     python benchmarks/end_to_end.py --images 500 --runs 3
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from _scratch import load_model, run_gate, vit_checkpoint, write_repository
-from _side_by_side import Figures, alone, in_turns, peak_megabytes, pin, synchronise
+from _side_by_side import Figures, alone, alternate, peak_megabytes, pin, synchronise
 
 LEVELS = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7"
 OPEN_I = Path(__file__).resolve().parents[2] / "shared" / "open_i"
@@ -38,27 +38,27 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--open-i", type=Path, default=OPEN_I, help="(default: %(default)s)")
-    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    parser.add_argument("--folder", type=Path, help="working folder (default: a temporary one)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        ways = WAYS | {"decoding": decode_first}
-        print(json.dumps(ways[given.one](given.folder, given.device)))
+    args = parser.parse_args()
+    if args.one:
+        methods = METHODS | {"decoding": decode_first}
+        print(json.dumps(methods[args.one](args.folder, args.device)))
         return
-    pin(given.cores)
-    levels = [float(level) for level in given.levels.split(",")]
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+    pin(args.cores)
+    levels = [float(level) for level in args.levels.split(",")]
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
-        evalset = some_of(given.open_i, given.images, folder / "open_i")
+        evalset = first_images(args.open_i, args.images, folder / "open_i")
         checkpoint = vit_checkpoint(folder / CHECKPOINT)
         write_repository(folder, MODEL, evalset, levels, checkpoint)
-        compare(folder, given.device, given.runs)
+        compare(folder, args.device, args.runs)
 
 
-def some_of(open_i: Path, images: int, folder: Path) -> str:
-    """A set of the collection's first images; of drawn ones where the collection is absent."""
+def first_images(open_i: Path, images: int, folder: Path) -> str:
+    """Return the collection's first images as a set, or phantoms if the collection is missing."""
     if not open_i.is_dir():
-        print(f"no folder {open_i}: the images are drawn, not real ones")
+        print(f"folder {open_i} not found: using phantoms instead of radiographs")
         return f"phantom:{images}"
     from robustness.evalset import load
 
@@ -66,7 +66,7 @@ def some_of(open_i: Path, images: int, folder: Path) -> str:
         (folder / part).mkdir(parents=True)
     pairs = load(f"open_i:{open_i}").pairs
     if len(pairs) < images:
-        sys.exit(f"{open_i} holds {len(pairs)} pairs; --images {images} is more than that")
+        sys.exit(f"{open_i} has only {len(pairs)} pairs, --images is {images}")
     for pair in pairs[:images]:
         number = pair.image_id.removeprefix("CXR").partition("_")[0]
         name = f"ecgen-radiology/{number}.xml"
@@ -76,7 +76,7 @@ def some_of(open_i: Path, images: int, folder: Path) -> str:
     return f"open_i:{folder}"
 
 
-# --- the two ways --------------------------------------------------------------------------
+# --- the two methods --------------------------------------------------------------------------
 
 
 def by_gate(folder: Path, device: str) -> Figures:
@@ -92,7 +92,7 @@ def by_gate(folder: Path, device: str) -> Figures:
 
 
 def by_forward(folder: Path, device: str) -> Figures:
-    """The forward passes alone; pixels of one batch at a time are held."""
+    """Measure the forward passes alone; only the pixels of one batch are in memory."""
     import torch
 
     from robustness.embedding import BATCH_SIZE
@@ -101,25 +101,25 @@ def by_forward(folder: Path, device: str) -> Figures:
     from robustness.perturbation.occlusion import Occlusion
     from robustness.thresholds import load as load_thresholds
 
-    asked = load_thresholds(folder / "thresholds.yaml")
+    thresholds = load_thresholds(folder / "thresholds.yaml")
     encoder = load_model(MODEL, folder / CHECKPOINT, device)
-    evalset = load(asked.evalset)
+    evalset = load(thresholds.evalset)
     texts = [encoder.text_policy.text(pair.report) for pair in evalset.pairs]
-    distinct = match(texts, [p.study_id for p in evalset.pairs], asked.positives).texts
+    distinct = match(texts, [p.study_id for p in evalset.pairs], thresholds.positives).texts
     images = [(pair.image_id, evalset.decode(pair)) for pair in evalset.pairs]
     seconds = {"images": 0.0, "texts": 0.0}
 
-    def timed(what: str, encode: Callable[[Any], object], given: object) -> None:
+    def timed(kind: str, encode: Callable[[Any], object], batch: object) -> None:
         synchronise(device)
         started = time.perf_counter()
-        encode(given)
+        encode(batch)
         synchronise(device)
-        seconds[what] += time.perf_counter() - started
+        seconds[kind] += time.perf_counter() - started
 
     with measuring(1), torch.inference_mode():
         encoder.encode_images(encoder.preprocess([image for _, image in images[:BATCH_SIZE]]))
         encoder.encode_reports(distinct[:BATCH_SIZE])
-        for level in asked.levels:
+        for level in thresholds.levels:
             occlusion = Occlusion("square", level)
             for batch in _batches(images, BATCH_SIZE):
                 hidden = [occlusion.apply(image, image_id) for image_id, image in batch]
@@ -134,7 +134,7 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def decode_first(folder: Path, _device: str) -> Figures:
-    """Not one of the two: what both find done."""
+    """Measure the first decoding, which precedes both methods."""
     from robustness.embedding import Store, decode_once
     from robustness.evalset import load
     from robustness.thresholds import load as load_thresholds
@@ -147,39 +147,39 @@ def decode_first(folder: Path, _device: str) -> Figures:
     return {"seconds": time.perf_counter() - started, "images": len(evalset)}
 
 
-WAYS = {"forward": by_forward, "gate": by_gate}
+METHODS = {"forward": by_forward, "gate": by_gate}
 
 
 # --- the table -----------------------------------------------------------------------------
 
 
 def compare(folder: Path, device: str, runs: int) -> None:
-    def run(way: str) -> Figures:
-        return alone(__file__, "--one", way, "--folder", folder, "--device", device)
+    def run(method: str) -> Figures:
+        return alone(__file__, "--one", method, "--folder", folder, "--device", device)
 
     decoding = run("decoding")
     decoded = set((folder / STORE).rglob("*"))
 
-    def measure(way: str) -> Figures:
+    def measure(method: str) -> Figures:
         for path in set((folder / STORE).rglob("*")) - decoded:
             if path.is_file():
                 path.unlink()
-        return run(way)
+        return run(method)
 
-    found = in_turns(list(WAYS), runs, measure)
+    medians = alternate(list(METHODS), runs, measure)
     print(
         f"\n{decoding['images']:.0f} images, {MODEL} on {device}, medians of {runs} runs each;"
-        f" first decoding, before them all: {decoding['seconds']:.1f} s\n"
+        f" first decoding, before all runs: {decoding['seconds']:.1f} s\n"
     )
-    bare = found["forward"]["seconds"]
+    bare = medians["forward"]["seconds"]
     print(f"{'':28}{'seconds':>10}{'of forward':>12}")
-    for way, figures in found.items():
+    for method, figures in medians.items():
         peak = figures.pop("peak MB")
         for name, value in figures.items():
-            label = way if name == "seconds" else f"  {name}"
+            label = method if name == "seconds" else f"  {name}"
             print(f"{label:28}{value:10.2f}{value / bare:12.3f}")
         print(f"{'  peak MB':28}{peak:10.0f}")
-    print(f"\ngate / forward: {found['gate']['seconds'] / bare:.3f}")
+    print(f"\ngate / forward: {medians['gate']['seconds'] / bare:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""The gate beside clip_benchmark on the same images, reports, levels and models, from the files on.
+"""The gate compared with clip_benchmark on the same images, reports, levels and models.
 
-clip_benchmark's ``zeroshot_retrieval.evaluate`` runs once an occlusion, as its users run it: a
-DataLoader with its own number of workers, over JPEGs of 2048 x 2500 that are opened, made
-RGB, occluded by boxes drawn into the picture, and put through the model's own transform.
-The gate runs as ``pytest -m robustness`` on a manifest of the same files, from an empty store:
-hashing, decoding, writing the store, intervals and report are inside the clock. Both load the
-model inside it. Every run is a process of its own, in turns. Both compute in float32, the gate's
-default, unless --precision says otherwise for the gate, and --amp leaves clip_benchmark its own
-default, autocast, which on the CPU is to bfloat16.
+clip_benchmark's ``zeroshot_retrieval.evaluate`` runs once per occlusion, as its users run it: a
+DataLoader with its default number of workers over JPEGs of 2048 x 2500, which are opened,
+converted to RGB, occluded by boxes and transformed by the model's own transform. The gate runs as
+``pytest -m robustness`` on a manifest of the same files, from an empty store: hashing, decoding,
+storing, intervals and report are timed too. Both times include loading the model. Every run is a
+process of its own, and the two alternate. Both compute in float32, the gate's default, unless
+--precision changes that of the gate, or --amp keeps clip_benchmark's default, autocast, which on
+the CPU is to bfloat16.
 
-The models are an open_clip ViT-B-32 with weights from a seed, and the embedded encoder,
-wrapped for clip_benchmark.
+The models are an open_clip ViT-B-32 with random weights, and the reference encoder, wrapped for
+clip_benchmark.
 
     pip install -e '.[bench]'
     python benchmarks/peer.py
@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 from _scratch import LOADERS, load_model, run_gate, vit_checkpoint, write_repository
-from _side_by_side import Figures, alone, in_turns, pin
+from _side_by_side import Figures, alone, alternate, pin
 from decoding import HEIGHT, WIDTH, make_images
 from PIL import Image
 
@@ -45,14 +45,14 @@ TASK = "task.json"
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured; a process of its own reads it from the folder.
+    """Settings of a comparison, passed to the processes in a file.
 
     Attributes:
-        levels: Shares of the area that are hidden, 0 first.
-        patterns: How they are hidden; with each of the fills.
-        workers: The peer's loading processes.
-        amp: Whether the peer computes by autocast.
-        precision: What the gate computes in.
+        levels: Hidden fractions of the area, 0 first.
+        patterns: Occlusion patterns, each with every fill.
+        workers: Loading processes of clip_benchmark.
+        amp: Whether clip_benchmark uses autocast.
+        precision: Precision of the gate.
     """
 
     levels: list[float]
@@ -64,9 +64,9 @@ class Task:
     precision: str
 
     def occlusions(self) -> list[Occlusion]:
-        """All that is measured: nothing hidden, then every level of every pattern and fill."""
-        hiding = product(self.patterns, self.levels[1:], self.fills)
-        return [CLEAN, *(Occlusion(*each) for each in hiding)]
+        """Return all occlusions: clean, then every level of every pattern and fill."""
+        settings = product(self.patterns, self.levels[1:], self.fills)
+        return [CLEAN, *(Occlusion(*each) for each in settings)]
 
 
 def main() -> None:
@@ -79,34 +79,41 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(LOADERS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=4, help="the peer's; its default is 4")
-    parser.add_argument("--precision", default="float32", help="the gate's")
-    parser.add_argument("--amp", action="store_true", help="leave the peer its default, autocast")
-    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        way, model = given.one
-        task = Task(**json.loads((given.folder / TASK).read_text()))
-        print(json.dumps(WAYS[way](given.folder, model, task)))
-        return
-    pin(given.cores)
-    task = Task(
-        [float(level) for level in given.levels.split(",")],
-        given.patterns.split(","),
-        given.fills.split(","),
-        given.device,
-        given.workers,
-        given.amp,
-        given.precision,
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=4,
+        help="loading processes of clip_benchmark; its default is 4",
     )
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+    parser.add_argument("--precision", default="float32", help="precision of the gate")
+    parser.add_argument(
+        "--amp", action="store_true", help="keep clip_benchmark's default, autocast"
+    )
+    parser.add_argument("--folder", type=Path, help="working folder (default: a temporary one)")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        method, model = args.one
+        task = Task(**json.loads((args.folder / TASK).read_text()))
+        print(json.dumps(METHODS[method](args.folder, model, task)))
+        return
+    pin(args.cores)
+    task = Task(
+        [float(level) for level in args.levels.split(",")],
+        args.patterns.split(","),
+        args.fills.split(","),
+        args.device,
+        args.workers,
+        args.amp,
+        args.precision,
+    )
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         (folder / TASK).write_text(json.dumps(asdict(task)))
-        make_images(folder / "images", given.images)
-        write_table(folder, given.images)
+        make_images(folder / "images", args.images)
+        write_table(folder, args.images)
         vit_checkpoint(folder / "vit.safetensors")
-        for model in given.models.split(","):
+        for model in args.models.split(","):
             write_repository(
                 folder / model,
                 model,
@@ -116,11 +123,11 @@ def main() -> None:
                 patterns=task.patterns,
                 fills=task.fills,
             )
-            compare(folder, model, given.runs, task)
+            compare(folder, model, args.runs, task)
 
 
 def write_table(folder: Path, images: int) -> None:
-    """Every image with a drawn report; what both read."""
+    """Write the table that both read: every image with a generated report."""
     from robustness.evalset import load
 
     with (folder / "table.csv").open("w", newline="") as file:
@@ -137,9 +144,9 @@ def write_table(folder: Path, images: int) -> None:
 def by_gate(folder: Path, model: str, task: Task) -> Figures:
     seconds, results = run_gate(folder / model, task.device, task.precision)
     clean = next(
-        cell
-        for cell in results["measurements"]
-        if cell["level"] == 0 and cell["direction"] == "image_to_report"
+        measurement
+        for measurement in results["measurements"]
+        if measurement["level"] == 0 and measurement["direction"] == "image_to_report"
     )
     phases = results["timing"]["profile"]["phases"]
     return {
@@ -152,8 +159,8 @@ def by_gate(folder: Path, model: str, task: Task) -> Figures:
 # --- clip_benchmark ------------------------------------------------------------------------
 
 
-class Pictures:
-    """A dataset as clip_benchmark's are: an image, and the list of its captions."""
+class Images:
+    """Dataset in clip_benchmark's form: an image and the list of its captions."""
 
     def __init__(
         self, folder: Path, occlusion: Occlusion, transform: Callable[[Image.Image], Any]
@@ -169,30 +176,30 @@ class Pictures:
         row = self.rows[number]
         image = Image.open(self.folder / row["image"]).convert("RGB")
         text = f"{row['findings']} {row['impression']}"
-        return self.transform(self._hide(image, row["image"])), [text]
+        return self.transform(self._occlude(image, row["image"])), [text]
 
-    def _hide(self, image: Image.Image, name: str) -> Image.Image:
+    def _occlude(self, image: Image.Image, name: str) -> Image.Image:
         fill = (FILLS[self.occlusion.fill],) * 3
         for top, bottom, left, right in self.occlusion.boxes(name, image.height, image.width):
             image.paste(fill, (int(left), int(top), int(right), int(bottom)))
         return image
 
 
-def together(batch: Sequence[tuple[Any, list[str]]]) -> tuple[Any, list[list[str]]]:
+def collate(batch: Sequence[tuple[Any, list[str]]]) -> tuple[Any, list[list[str]]]:
     from torch.utils.data import default_collate
 
     return default_collate([image for image, _ in batch]), [texts for _, texts in batch]
 
 
 class Texts(list):
-    """Texts where clip_benchmark expects token ids: an encoder of ours tokenises by itself."""
+    """Texts in place of token ids, because a ``DualEncoder`` tokenises by itself."""
 
     def to(self, _device: str) -> Texts:
         return self
 
 
 class Wrapped:
-    """The embedded encoder as clip_benchmark calls a model."""
+    """Encoder with the interface of clip_benchmark's models."""
 
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
@@ -217,43 +224,42 @@ def by_clip_benchmark(folder: Path, name: str, task: Task) -> Figures:
             "open_clip", name, str(checkpoint), None, device=task.device
         )
         model.eval()
-    found = []
+    metrics = []
     for occlusion in task.occlusions():
         loader = DataLoader(
-            Pictures(folder, occlusion, transform),
+            Images(folder, occlusion, transform),
             batch_size=64,
             num_workers=task.workers,
-            collate_fn=together,
+            collate_fn=collate,
         )
-        found.append(
+        metrics.append(
             zeroshot_retrieval.evaluate(
                 model, loader, tokenizer, task.device, amp=task.amp, recall_k_list=RECALL
             )
         )
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "clean recall@5": found[0]["text_retrieval_recall@5"]}
+    return {"seconds": seconds, "clean recall@5": metrics[0]["text_retrieval_recall@5"]}
 
 
-WAYS = {"clip_benchmark": by_clip_benchmark, "gate": by_gate}
+METHODS = {"clip_benchmark": by_clip_benchmark, "gate": by_gate}
 
 
 # --- the table -----------------------------------------------------------------------------
 
 
 def compare(folder: Path, model: str, runs: int, task: Task) -> None:
-    def measure(way: str) -> Figures:
+    def measure(method: str) -> Figures:
         shutil.rmtree(folder / model / ".robustness", ignore_errors=True)
-        return alone(__file__, "--one", way, model, "--folder", folder)
+        return alone(__file__, "--one", method, model, "--folder", folder)
 
-    found = in_turns(list(WAYS), runs, measure)
+    medians = alternate(list(METHODS), runs, measure)
     images = len(list((folder / "images").iterdir()))
-    said = f"{images} JPEGs of {WIDTH} x {HEIGHT}, {len(task.occlusions())} occlusions"
-    print(f"\n{model}: {said}, medians of {runs}\n")
-    for way, figures in found.items():
-        print(
-            f"{way:16}{figures['seconds']:9.1f} s   clean recall@5 {figures['clean recall@5']:.3f}"
-        )
-    ratio = found["clip_benchmark"]["seconds"] / found["gate"]["seconds"]
+    title = f"{images} JPEGs of {WIDTH} x {HEIGHT}, {len(task.occlusions())} occlusions"
+    print(f"\n{model}: {title}, medians of {runs}\n")
+    for method, figures in medians.items():
+        seconds, recall = figures["seconds"], figures["clean recall@5"]
+        print(f"{method:16}{seconds:9.1f} s   clean recall@5 {recall:.3f}")
+    ratio = medians["clip_benchmark"]["seconds"] / medians["gate"]["seconds"]
     print(f"\nclip_benchmark / gate: {ratio:.1f}\n", flush=True)
 
 

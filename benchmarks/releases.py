@@ -1,4 +1,4 @@
-"""Releases that a gate judges: candidates as good as their baselines, and worse by a known drop."""
+"""Simulated releases: candidates as good as their baselines, or worse by a known drop."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from robustness.regression import holm
 from robustness.thresholds import ALPHA, MARGIN
 
 ALLOWED = 0.001
-"""The share of false alarms that the rival rules are set to under exchangeable models."""
+"""False alarm rate of the alternative rules with exchangeable models."""
 
 FIXED = 0.08
-"""The fixed threshold on the drop of hit@10 of others."""
+"""Fixed threshold on the drop of hit@10, an alternative rule."""
 
 PATIENTS: list[Patients] = []
-"""The population, once in every process."""
+"""The population, set in each process."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ GATES = (
     (-np.inf, ALPHA),
     (MARGIN, ALLOWED),
 )
-"""Margins and family-wise levels of the gate, the default first."""
+"""Margins and family-wise levels of the gate; the first is the default."""
 
 RULES = (
     "gate",
@@ -59,16 +59,16 @@ RULES = (
 )
 
 
-def verdicts(found: Compared) -> NDArray[np.bool_]:
-    """Whether a run fails, by rule."""
-    mcnemar = holm(found.mcnemar[found.case_of]).min() <= ALLOWED
-    gates = [found.regressed(*gate) for gate in GATES]
-    return np.array([*gates, mcnemar, found.drops.max() > FIXED])
+def failures(compared: Compared) -> NDArray[np.bool_]:
+    """Return whether a run fails, by rule."""
+    mcnemar = holm(compared.mcnemar[compared.case_of]).min() <= ALLOWED
+    gates = [compared.regressed(*gate) for gate in GATES]
+    return np.array([*gates, mcnemar, compared.drops.max() > FIXED])
 
 
 @dataclass
 class Tally:
-    """Runs that failed, by rule, and how far candidates fell short of their baselines."""
+    """Failed runs by rule, and the drops of the candidates."""
 
     fails: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(RULES), dtype=np.int64))
     releases: int = 0
@@ -76,15 +76,15 @@ class Tally:
     largest: float = 0.0
     hits: dict[int, Values] = field(default_factory=dict)  # [models, cases] a block
     failed: list[tuple[int, int, int, list[int]]] = field(default_factory=list)
-    """Block, the models of a pair, and the cases in which it failed."""
+    """Block, models of a pair, and the cases in which it failed."""
 
-    def see(self, found: Compared, *names: int) -> None:
-        fails = verdicts(found)
+    def add(self, compared: Compared, *names: int) -> None:
+        fails = failures(compared)
         if fails[0] and names:
-            self.failed.append((*names, found.failing(MARGIN).tolist()))
+            self.failed.append((*names, compared.failing(MARGIN).tolist()))
         self.fails += fails
         self.releases += 1
-        drops = found.drops[found.case_of]
+        drops = compared.drops[compared.case_of]
         self.drop += np.abs(drops).mean()
         self.largest += drops.max()
 
@@ -99,9 +99,9 @@ class Tally:
         )
 
     def true_deviation(self) -> float:
-        """Of the drop between two models, were patients without number: from two sets of them.
+        """Estimate the standard deviation of the drop between two models for infinite patients.
 
-        What a model's hits on two sets of patients have in common is the model's own.
+        The covariance of a model's hits on two sets of patients is the variance of the model.
         """
         shared = [
             np.mean([np.cov(x, y)[0, 1] for x, y in zip(a.T, b.T, strict=True)])
@@ -110,7 +110,7 @@ class Tally:
         return float(np.sqrt(2 * max(np.mean(shared), 0)))
 
     def confirmed(self) -> int:
-        """Failed pairs that drop beyond the margin among other patients, in a case that failed."""
+        """Count failed pairs whose failed cases also drop by more than the margin on others."""
         count = 0
         for block, i, j, cases in self.failed:
             others = np.mean([hits for b, hits in self.hits.items() if b != block], axis=0)
@@ -140,28 +140,28 @@ def blocks(patients: Patients, n: int) -> list[Patients]:
 
 
 def swaps(rng: np.random.Generator, sizes: Sizes, scale: float, block: int) -> Tally:
-    """Two equally perturbed models, swapped at random, cluster by cluster, in all the cases."""
+    """Compare two equally perturbed models, swapped at random by cluster, in all cases."""
     part = blocks(PATIENTS[0], sizes.few)[block]
-    found = Compared.of(part, *(model(rng, part, scale).ranks() for _ in range(2)))
+    compared = Compared.of(part, *(model(rng, part, scale).ranks() for _ in range(2)))
     tally = Tally()
     for _ in range(-(-sizes.swaps // 6)):
-        tally.see(found.flipped(rng.random(len(found.terms)) < 0.5))
+        tally.add(compared.flipped(rng.random(len(compared.terms)) < 0.5))
     return tally
 
 
 def fresh(rng: np.random.Generator, sizes: Sizes, scale: float, *, half: bool) -> Tally:
-    """New patients and new models for every release."""
+    """Compare new models on new patients for every release."""
     tally = Tally()
     for _ in range(sizes.releases // 10):
-        some = PATIENTS[0].take(rng.permutation(len(PATIENTS[0]))[: sizes.fresh])
-        baseline = model(rng, some, scale)
-        candidate = halved(baseline) if half else model(rng, some, scale)
-        tally.see(Compared.of(some, baseline.ranks(), candidate.ranks()))
+        patients = PATIENTS[0].take(rng.permutation(len(PATIENTS[0]))[: sizes.fresh])
+        baseline = model(rng, patients, scale)
+        candidate = halved(baseline) if half else model(rng, patients, scale)
+        tally.add(Compared.of(patients, baseline.ranks(), candidate.ranks()))
     return tally
 
 
 def pairs(rng: np.random.Generator, sizes: Sizes, scale: float, block: int) -> Tally:
-    """Every ordered pair of some models, each pair on one of the blocks of patients."""
+    """Compare every ordered pair of some models, each on one of the blocks of patients."""
     parts = blocks(PATIENTS[0], sizes.few)
     part = parts[block]
     ranks = [model(rng, part, scale).ranks() for _ in range(sizes.models)]
@@ -169,7 +169,7 @@ def pairs(rng: np.random.Generator, sizes: Sizes, scale: float, block: int) -> T
     tally = Tally(hits={block: np.stack(hits)})
     for i, j in itertools.permutations(range(sizes.models), 2):
         if (i + j) % len(parts) == block:
-            tally.see(Compared.of(part, ranks[i], ranks[j]), block, i, j)
+            tally.add(Compared.of(part, ranks[i], ranks[j]), block, i, j)
     return tally
 
 
@@ -179,11 +179,11 @@ def pairs(rng: np.random.Generator, sizes: Sizes, scale: float, block: int) -> T
 def power(
     rng: np.random.Generator, sizes: Sizes, n: int, target: float, kind: str
 ) -> dict[str, NDArray[np.int64]]:
-    """Runs that fail, by rule, where the candidate's hit@10 is lower by exactly a target.
+    """Count failed runs by rule if the candidate's hit@10 is lower by exactly a target.
 
-    The patients at hand are the population: they answer in galleries of n, and the
-    degradation is scaled, in each case by itself, until hit@10 is lower by the target over
-    all of them. A run draws as many clusters as a gallery has, with replacement.
+    The patients are the population, in galleries of n. The degradation is scaled in each case
+    until hit@10 over all of them is lower by the target. A run draws as many clusters as a
+    gallery has, with replacement.
     """
     parts = blocks(PATIENTS[0], n)
     baselines = [part.ranks() for part in parts]
@@ -198,7 +198,7 @@ def power(
             for rows in clean
         ]
 
-        def answer(scale: float, k=k, clean=clean, noise=noise) -> float:
+        def drop_at(scale: float, k=k, clean=clean, noise=noise) -> float:
             drop = 0.0
             for i, part in enumerate(parts):
                 images = unit(clean[i] + np.float32(scale) * noise[i])
@@ -210,37 +210,37 @@ def power(
         low, high = 0.0, 4.0
         for _ in range(13):
             middle = (low + high) / 2
-            low, high = (middle, high) if answer(middle) < target else (low, middle)
-        answer(high)
-    found = Compared.joined(
+            low, high = (middle, high) if drop_at(middle) < target else (low, middle)
+        drop_at(high)
+    compared = Compared.joined(
         [Compared.of(*each) for each in zip(parts, baselines, degraded, strict=True)]
     )
-    return {"drop": 100 * found.drops[found.case_of] / len(parts)} | draw(
-        rng, found, round(len(found.terms) / len(parts)), sizes.runs // 2
+    return {"drop": 100 * compared.drops[compared.case_of] / len(parts)} | draw(
+        rng, compared, round(len(compared.terms) / len(parts)), sizes.runs // 2
     )
 
 
 def draw(
-    rng: np.random.Generator, found: Compared, clusters: int, runs: int
+    rng: np.random.Generator, compared: Compared, clusters: int, runs: int
 ) -> dict[str, NDArray[np.int64]]:
-    tuned = tune(rng, found, clusters)
+    tuned = tune(rng, compared, clusters)
     fails = np.zeros((2, len(POWER_RULES)), dtype=np.int64)
-    first = ALLOWED / len(found.case_of)
+    first_step = ALLOWED / len(compared.case_of)  # of Holm's correction
     for _ in range(runs):
-        run = found.take(rng.integers(0, len(found.terms), clusters))
-        fails[0] += [*verdicts(run), run.drops.max() > tuned]
+        run = compared.take(rng.integers(0, len(compared.terms), clusters))
+        fails[0] += [*failures(run), run.drops.max() > tuned]
         k = int(rng.choice(run.case_of))
         gates = [run.regressed_alone(k, *gate) for gate in GATES]
         fixed = [run.drops[k] > FIXED, run.drops[k] > tuned]
-        fails[1] += [*gates, run.mcnemar[k] <= first, *fixed]
+        fails[1] += [*gates, run.mcnemar[k] <= first_step, *fixed]
     return {"fails": fails, "runs": np.array(runs), "tuned": np.array(100 * tuned)}
 
 
-def tune(rng: np.random.Generator, found: Compared, clusters: int) -> float:
-    """The fixed threshold on the drop that .001 of the runs exceed under random swaps."""
+def tune(rng: np.random.Generator, compared: Compared, clusters: int) -> float:
+    """Return the threshold on the drop that .001 of the runs exceed under random swaps."""
     largest = []
     for _ in range(20):
-        hits = found.hits[rng.integers(0, len(found.hits), clusters)]
+        hits = compared.hits[rng.integers(0, len(compared.hits), clusters)]
         signs = rng.choice(np.array([-1, 1], dtype=np.float32), (500, clusters))
         largest.append((signs @ hits.astype(np.float32)).max(1))
     return float(np.quantile(np.concatenate(largest), 1 - ALLOWED))

@@ -1,8 +1,8 @@
-"""The gate once more after nothing but a threshold changed, beside its first run.
+"""A second run of the gate after one threshold changed, compared with its first run.
 
-``pytest -m robustness`` with this repository's thresholds.yaml, its search included; whole
-processes, from Python's start to its end. Beside them Python that imports what the second run
-cannot do without, PyTorch and pytest.
+``pytest -m robustness`` with this repository's thresholds.yaml, including the search. Whole
+processes are timed. For comparison: a Python process that imports PyTorch and pytest, which the
+second run cannot avoid.
 
     python benchmarks/second_run.py
 """
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from _scratch import run_whole, write_suite
-from _side_by_side import Figures, in_turns, pin
+from _side_by_side import Figures, alternate, pin
 
 from robustness._util.profile import IMAGES, TEXTS
 
@@ -31,24 +31,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cores", type=int, default=2)
-    given = parser.parse_args()
-    pin(given.cores)
-    device = f"--robustness-device={given.device}"
+    args = parser.parse_args()
+    pin(args.cores)
+    device = f"--robustness-device={args.device}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_suite(folder)
-        ways = {
+        methods = {
             "imports alone": imports,
             "first run": lambda: first_run(folder, device),
             "second run": lambda: second_run(folder, device),
         }
-        # In turns that change direction, a second run would come before the first.
+        # Every other round is reversed, so the second run may come before the first one.
         shutil.copy(THRESHOLDS, folder)
         run_whole(folder, device)
-        found = in_turns(list(ways), given.runs, lambda way: ways[way]())
-    print(f"\nmedians of {given.runs}\n")
-    for way, figures in found.items():
-        print(f"{way:14}{figures['seconds']:6.1f} s")
+        medians = alternate(list(methods), args.runs, lambda method: methods[method]())
+    print(f"\nmedians of {args.runs}\n")
+    for method, figures in medians.items():
+        print(f"{method:14}{figures['seconds']:6.1f} s")
 
 
 def imports() -> Figures:
@@ -64,17 +64,17 @@ def first_run(folder: Path, device: str) -> Figures:
 
 
 def second_run(folder: Path, device: str) -> Figures:
-    written = THRESHOLDS.read_text()
-    changed = written.replace("hit@10 >= 0.90", "hit@10 >= 0.89")
+    original = THRESHOLDS.read_text()
+    changed = original.replace("hit@10 >= 0.90", "hit@10 >= 0.89")
     (folder / THRESHOLDS.name).write_text(changed)
     figures = measured(folder, device)
-    if changed == written or figures["passed through"] or figures["model loads"]:
-        sys.exit(f"no threshold was changed, or the second run computed: {figures}")
+    if changed == original or figures["passed through"] or figures["model loads"]:
+        sys.exit(f"no threshold changed, or the second run computed something: {figures}")
     return figures
 
 
 def measured(folder: Path, device: str) -> Figures:
-    """Seconds of a run, and what it computed."""
+    """Return the seconds of a run and how much it computed."""
     seconds, results = run_whole(folder, device)
     timing = results["timing"]
     phases = timing["profile"]["phases"]

@@ -1,4 +1,4 @@
-"""How many images and reports a second each model embeds, preprocessing included."""
+"""Images and reports per second that each model embeds, including preprocessing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robustness.embedding import embed_images, embed_reports
 pytestmark = pytest.mark.benchmark
 
 FEW, MANY = 8, 512
-"""Images and texts a round: on a CPU, and on a GPU, which needs more to be busy."""
+"""Images and texts per round, on a CPU and on a GPU, which needs more to be busy."""
 
 
 def phantom(_folder):
@@ -31,7 +31,7 @@ def clip_form(name, filename):
         from support import published_clip
 
         torch.save(published_clip.state(published_clip.FULL), folder / filename)
-        return f"models.{name}:load", {"weights": folder / filename}
+        return f"robustness.models.{name}:load", {"weights": folder / filename}
 
     return make
 
@@ -42,7 +42,7 @@ def bert_form(name, variant):
 
         state = published.draw(getattr(published, name)(variant, published.FULL), seed=0)
         write = {"medclip": published.medclip_zip, "cxr_clip": published.cxr_clip_tar}[name]
-        return f"models.{name}:load", {
+        return f"robustness.models.{name}:load", {
             "weights": write(folder / "weights", state),
             "tokenizer": published.write_full_vocabulary(folder / "vocabulary.txt"),
             "variant": variant,
@@ -65,7 +65,7 @@ MODELS = {
 
 @pytest.fixture(scope="module", params=MODELS)
 def encoder(request, tmp_path_factory, device):
-    """One model at a time; its checkpoint is gone once it is loaded."""
+    """Load one model at a time; delete its checkpoint, which may be large."""
     import shutil
 
     from robustness.encoder import load

@@ -1,4 +1,4 @@
-"""How long a small run of the gate takes, as a user starts it."""
+"""Duration of a small run of the gate, as a user starts it."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def test_small_run(timed, tmp_path, device):
     def run():
         return subprocess.run(command, check=False, cwd=tmp_path, capture_output=True)  # noqa: S603
 
-    done = timed(run, setup=empty, items=len(LEVELS) * IMAGES, rounds=3)
-    assert done.returncode == 0, done.stdout.decode()
+    completed = timed(run, setup=empty, items=len(LEVELS) * IMAGES, rounds=3)
+    assert completed.returncode == 0, completed.stdout.decode()

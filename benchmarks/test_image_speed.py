@@ -1,4 +1,4 @@
-"""How fast radiographs are decoded for the first time, and hidden in part."""
+"""Speed of the first decoding and of occlusion masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast embeddings are ranked, both directions."""
+"""Speed of ranking in both directions."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def test_both_directions(timed, device):
     from robustness.ranking import rank_both
 
     images, reports = embeddings(ITEMS, device)
-    right = np.arange(ITEMS)
-    found, _ = timed(rank_both, images, reports, right, right, items=2 * ITEMS, rounds=3)
-    assert len(found) == ITEMS
+    positives = np.arange(ITEMS)
+    counts, _ = timed(rank_both, images, reports, positives, positives, items=2 * ITEMS, rounds=3)
+    assert len(counts) == ITEMS

@@ -1,8 +1,7 @@
-"""The gate in several processes beside the same gate in one: ``-n 2`` and ``-n 4`` beside ``-n 0``.
+"""The gate in several processes (``-n 2``, ``-n 4``), compared with one process.
 
-``pytest -m robustness`` from an empty store, its search included, on drawn images at eight
-levels; the whole process is timed, from Python's start to its end. On a machine with one GPU
-all the processes share it.
+``pytest -m robustness`` from an empty store, including the search, on phantoms at eight levels.
+Whole processes are timed. On a machine with one GPU all processes share it.
 
     python benchmarks/workers.py --device cuda --model ViT-B-32
 """
@@ -15,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from _scratch import LOADERS, run_whole, vit_checkpoint, write_repository
-from _side_by_side import Figures, in_turns, pin
+from _side_by_side import Figures, alternate, pin
 from end_to_end import LEVELS
 
 
@@ -28,28 +27,29 @@ def main() -> None:
     parser.add_argument("--model", choices=LOADERS, default="phantom")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cores", type=int, default=2)
-    given = parser.parse_args()
-    pin(given.cores)
+    args = parser.parse_args()
+    pin(args.cores)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        levels = [float(level) for level in given.levels.split(",")]
+        levels = [float(level) for level in args.levels.split(",")]
         checkpoint = folder / "vit.safetensors"
-        if given.model != "phantom":
+        if args.model != "phantom":
             vit_checkpoint(checkpoint)
-        write_repository(folder, given.model, f"phantom:{given.images}", levels, checkpoint)
-        ways = [f"-n {workers}" for workers in given.workers.split(",")]
-        found = in_turns(ways, given.runs, lambda way: run(folder, way, given.device))
-    alone = found[ways[0]]["seconds"]
-    print(f"\n{given.model}, {given.images} images, {len(levels)} levels, on {given.device}\n")
-    for way, figures in found.items():
-        seconds = figures["seconds"]
-        print(f"{way:6}{seconds:8.1f} s{seconds / alone:8.2f}   embedded {figures['computed']:.0f}")
+        write_repository(folder, args.model, f"phantom:{args.images}", levels, checkpoint)
+        methods = [f"-n {workers}" for workers in args.workers.split(",")]
+        medians = alternate(methods, args.runs, lambda method: run(folder, method, args.device))
+    one_process = medians[methods[0]]["seconds"]
+    print(f"\n{args.model}, {args.images} images, {len(levels)} levels, on {args.device}\n")
+    for method, figures in medians.items():
+        seconds, computed = figures["seconds"], figures["computed"]
+        ratio = seconds / one_process
+        print(f"{method:6}{seconds:8.1f} s{ratio:8.2f}   embedded {computed:.0f}")
 
 
-def run(folder: Path, way: str, device: str) -> Figures:
-    """Seconds of a run from an empty store, and how many entries of it were computed."""
+def run(folder: Path, method: str, device: str) -> Figures:
+    """Return the seconds of a run from an empty store, and the number of entries it computed."""
     shutil.rmtree(folder / ".robustness", ignore_errors=True)
-    seconds, results = run_whole(folder, *way.split(), f"--robustness-device={device}")
+    seconds, results = run_whole(folder, *method.split(), f"--robustness-device={device}")
     return {"seconds": seconds, "computed": results["timing"]["store"]["computed"]}
 
 
