@@ -237,7 +237,7 @@ def _caption(
         names = drawable(", ".join(sorted(pair.labels)))
         lines += [(t, ACCENT) for t in wrap(names, THUMBNAIL, fonts.plain, MAX_LABEL_LINES)]
     elif labelled:
-        lines.append(("no labels" if pair.labels is None else "no finding is named", DIM))
+        lines.append(("no labels" if pair.labels is None else "no findings", DIM))
     # A caption never shows more, and a report may be long.
     report = drawable(pair.report.text(BODY)[:1000])
     left = MAX_LINES - len(lines)

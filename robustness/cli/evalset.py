@@ -35,12 +35,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "evalset",
         help="describe an evaluation set: studies, views, exclusions, reports, labels",
-        description="Describe an evaluation set: its studies, images, views and labels, the items"
-        " that are\nexcluded and why, the reports that repeat. Images are decoded only for --decode"
-        " and\n--contact-sheet, and to find the view of an image if no other source has it.",
+        description="Describe an evaluation set: its studies, images, views and labels, the"
+        " excluded items\nwith the reasons, and the repeated reports. Images are decoded only for"
+        " --decode and\n--contact-sheet, and to determine the view of an image if no other source"
+        " states it.",
         epilog="SPEC is one of:\n"
         + "".join(f"  {form}\n" for form in evalset.KINDS.values())
-        + "It may end with options, such as open_i:DIR,view=all",
+        + "Options follow after a comma, such as open_i:DIR,view=all",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("spec", metavar="SPEC", help="the evaluation set; see below")
@@ -48,7 +49,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--decode",
         action="store_true",
-        help="decode every image and list those that fail; the exit status is 1 if any do",
+        help="decode every image and list the failures; the exit status is 1 if there are any",
     )
     parser.add_argument(
         "--contact-sheet",
@@ -67,7 +68,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--store",
         type=Path,
         metavar="DIR",
-        help=f"folder that caches the views found in images (default: {STORE} if it exists,"
+        help=f"folder that caches views determined from images (default: {STORE} if it exists,"
         " otherwise no cache)",
     )
     parser.set_defaults(run=run)

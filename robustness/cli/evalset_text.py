@@ -44,7 +44,7 @@ def _views(d: dict[str, Any]) -> list[Row]:
 
 def _excluded(d: dict[str, Any]) -> list[Row]:
     rows = [(f"  {reason}", str(count)) for reason, count in d["excluded"].items()]
-    return [("excluded", "items"), *rows] if rows else [("excluded: nothing",)]
+    return [("excluded", "items"), *rows] if rows else [("excluded: none",)]
 
 
 def _unread(d: dict[str, Any]) -> list[Row]:
@@ -62,9 +62,9 @@ def _unread(d: dict[str, Any]) -> list[Row]:
 def _reports(d: dict[str, Any]) -> list[Row]:
     repeated = d["repeated_reports"]
     return [
-        ("reports, by findings and impression", str(d["reports"]), "share"),
+        ("reports (findings and impression)", str(d["reports"]), "share"),
         ("  distinct texts", str(d["distinct_texts"]), _share(d["distinct_texts"], d["reports"])),
-        ("  same text as another study's", str(repeated), _share(repeated, d["reports"])),
+        ("  same text as another study", str(repeated), _share(repeated, d["reports"])),
     ]
 
 
@@ -72,7 +72,7 @@ def _frequent(d: dict[str, Any]) -> list[Row]:
     rows = [
         (f"  {each['text'] or '(empty)'}", str(each["reports"])) for each in d["frequent_texts"]
     ]
-    return [("most frequent texts", "reports"), *rows] if rows else [("no text repeats",)]
+    return [("most frequent texts", "reports"), *rows] if rows else [("repeated texts: none",)]
 
 
 def _lengths(d: dict[str, Any]) -> list[Row]:
@@ -88,19 +88,19 @@ def _lengths(d: dict[str, Any]) -> list[Row]:
 
 def _labels(d: dict[str, Any]) -> list[Row]:
     if not d["labelled"]:
-        return [("labels: this set has none",)]
+        return [("labels: none",)]
     of = d["labelled"]
     shown = list(d["labels"].items())[:MAX_LABELS]
     rows = [(f"  {name}", str(e["count"]), _share(e["count"], of)) for name, e in shown]
     more = len(d["labels"]) - len(shown)
-    rest = [(f"  and {counted(more, 'more name')}, rarer; --json lists all",)] if more else []
+    rest = [(f"  and {counted(more, 'rarer label')}; --json lists all",)] if more else []
     return [
         ("labels", "images", "share"),
         *rows,
         *rest,
         ("labelled", str(of), ""),
-        ("  with nothing named", str(d["without_findings"]), _share(d["without_findings"], of)),
-        ("  different label sets", str(d["label_sets"]), ""),
+        ("  without findings", str(d["without_findings"]), _share(d["without_findings"], of)),
+        ("  distinct label sets", str(d["label_sets"]), ""),
         ("not labelled", str(d["without_labels"]), ""),
     ]
 

@@ -45,9 +45,9 @@ __all__ = [
 ]
 
 KINDS = {
-    "phantom": "phantom:N or phantom:N:SEED, procedural radiographs",
-    "open_i": "open_i:DIR, the Indiana University collection as it unpacks",
-    "mimic_cxr": "mimic_cxr:DIR, MIMIC-CXR-JPG as PhysioNet lays it out",
+    "phantom": "phantom:N or phantom:N:SEED, synthetic radiographs",
+    "open_i": "open_i:DIR, the unpacked Indiana University collection",
+    "mimic_cxr": "mimic_cxr:DIR, MIMIC-CXR-JPG in PhysioNet's layout",
     "manifest": "manifest:FILE, a CSV, TSV, Parquet or JSON Lines table of images and reports",
     "hf": "hf:DIR, a Hugging Face dataset saved to disk",
     "webdataset": "webdataset:SHARDS, tar shards such as DIR/{000..015}.tar",

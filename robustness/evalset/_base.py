@@ -159,7 +159,7 @@ class EvaluationSet:
             reasons = ", ".join(f"{n} {reason}" for reason, n in self.excluded_by_reason.items())
             raise EvaluationSetError(
                 f"evaluation set {self.spec!r} is empty: no image with a usable report"
-                f" (excluded: {reasons or 'nothing'}); name a set with at least one"
+                f" (excluded: {reasons or 'none'}); name a set with at least one"
                 + (f"; {suggestions(self.misnamed)}" if self.misnamed else ""),
                 "evalset_empty",
             )

@@ -113,7 +113,7 @@ def test_every_image_has_a_caption(drawn):
         assert mine[0][0] == pair.image_id
         height, width = loaded.decode(pair).shape
         assert mine[1][0] == f"{pair.view} · {width} x {height}"
-        names = ", ".join(sorted(pair.labels)) or "no finding is named"
+        names = ", ".join(sorted(pair.labels)) or "no findings"
         named = " ".join(t for t, colour in mine[2:] if colour in {ACCENT, DIM})
         assert names.startswith(named.removesuffix("…"))
         assert named == names or len(named) > 40

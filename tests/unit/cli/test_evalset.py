@@ -61,13 +61,13 @@ def test_the_text_agrees_with_the_json(spec, open_i, store, capsys):
         assert rows[view] == [str(count)]
     for reason, count in told["excluded"].items():
         assert rows[reason] == [str(count)]
-    assert ("excluded: nothing" in lines) == (not told["excluded"])
+    assert ("excluded: none" in lines) == (not told["excluded"])
     for name, key in (
         ("distinct texts", "distinct_texts"),
-        ("same text as another study's", "repeated_reports"),
+        ("same text as another study", "repeated_reports"),
     ):
         assert rows[name] == [str(told[key]), f"{100 * told[key] / told['reports']:.1f}"]
-    assert rows["reports, by findings and impression"] == [str(told["reports"]), "share"]
+    assert rows["reports (findings and impression)"] == [str(told["reports"]), "share"]
     for each in told["frequent_texts"]:
         shown = [n for n in rows if each["text"].startswith(n.removesuffix("…")) and len(n) > 20]
         assert rows[shown[0]] == [str(each["reports"])]
@@ -80,10 +80,10 @@ def test_the_text_agrees_with_the_json(spec, open_i, store, capsys):
     for name, each in list(told["labels"].items())[:MAX_LABELS]:
         assert rows[name] == [str(each["count"]), f"{100 * each['fraction']:.1f}"]
     more = len(told["labels"]) - MAX_LABELS
-    assert any(line.startswith(f"  and {more} more names") for line in lines) == (more > 0)
+    assert any(line.startswith(f"  and {more} rarer labels") for line in lines) == (more > 0)
     assert rows["labelled"] == [str(told["labelled"])]
-    assert rows["with nothing named"][0] == str(told["without_findings"])
-    assert rows["different label sets"] == [str(told["label_sets"])]
+    assert rows["without findings"][0] == str(told["without_findings"])
+    assert rows["distinct label sets"] == [str(told["label_sets"])]
     assert rows["not labelled"] == [str(told["without_labels"])]
 
 
@@ -96,12 +96,12 @@ def test_numbers_are_aligned():
 
 def test_a_set_without_labels_says_so():
     lines = text(describe(made(pair("a", findings="x"))), MAX_WIDTH)
-    assert "labels: this set has none" in lines
-    assert "no text repeats" in lines
+    assert "labels: none" in lines
+    assert "repeated texts: none" in lines
     assert "  (not stated)       1" in lines
     labelled = text(describe(made(pair("a", findings="x", labels=frozenset()))), MAX_WIDTH)
-    assert "labels: this set has none" not in labelled
-    assert rows_of(labelled)["with nothing named"] == ["1", "100.0"]
+    assert "labels: none" not in labelled
+    assert rows_of(labelled)["without findings"] == ["1", "100.0"]
 
 
 @given(st.text(max_size=300), st.text(max_size=90), st.integers(MIN_WIDTH, MAX_WIDTH))

@@ -40,7 +40,7 @@ SAMPLES = {
     "a study with two reports": (
         [(k, {"png": png(i), "json": {"report": k, "study": "s"}}) for i, k in enumerate("ab")],
         "sample b: study 's' has another report than in"),
-    "nothing": ([], "is empty: no image with a usable report (excluded: nothing)"),
+    "nothing": ([], "is empty: no image with a usable report (excluded: none)"),
     "a name with terminal escapes": (
         [("a\n\x1b[2J", {"png": png(), "txt": "\0"})], "sample a\\n\\x1b[2J: report contains a"),
 }  # fmt: skip
