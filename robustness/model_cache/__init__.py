@@ -3,8 +3,7 @@
 If every embedding is in the store, a run needs only the model's fingerprint, text policy and
 dimension. They are stored in ``STORE/models/KEY.json`` with the SHA-256 of each file that the
 model depends on. A changed request, package version or file loads the model again. Environment
-variables, modules imported after loading, and files that neither an option nor the model
-names are not tracked.
+variables and files that neither an option nor the model names are not tracked.
 """
 
 from robustness.model_cache.entry import Entry, Metadata, ModelRequest

@@ -129,8 +129,16 @@ class Entry:
     files: dict[str, FileHash]
 
     @classmethod
-    def of(cls, request: ModelRequest, encoder: DualEncoder, *, started: float) -> Entry | None:
+    def of(
+        cls,
+        request: ModelRequest,
+        encoder: DualEncoder,
+        started: float,
+        previous: Entry | None = None,
+    ) -> Entry | None:
         """Return the entry of a model whose loading began at ``started`` (s since the epoch).
+
+        Hashes of ``previous`` are reused for unchanged files.
 
         Returns:
             None if the model is not cacheable: it came from elsewhere than a named path,
@@ -144,9 +152,10 @@ class Entry:
         if not origins or (request.weights is None and not any(is_local)):
             return None
         inputs = sorted({str(path) for path in (*origins, *named)})
+        stored = {} if previous is None else previous.files
         files: dict[str, FileHash] = {}
         for name in sorted({*_files_in(inputs), *_imported_modules()}):
-            hashed = FileHash.of(name)
+            hashed = FileHash.of(name, stored.get(name))
             if hashed is None or max(hashed.mtime, hashed.ctime) > (started - MIN_AGE_S) * 1e9:
                 return None
             files[name] = hashed

@@ -78,7 +78,7 @@ def unwrap(encoder: DualEncoder) -> DualEncoder:
 
 def load_cached(
     request: ModelRequest, store: Path, device: str, load: Callable[[], DualEncoder]
-) -> tuple[DualEncoder, str | None]:
+) -> tuple[DualEncoder, Callable[[], str | None]]:
     """Return a lazy encoder if its cache entry is current; load and cache the model otherwise.
 
     Args:
@@ -88,8 +88,9 @@ def load_cached(
         load: Loads the model.
 
     Returns:
-        The encoder, and its identity: a hash of the request, the metadata and the content of
-        all files that the model depends on. None if the model is not cacheable.
+        The encoder, and a function that returns its identity: a hash of the request, the
+        metadata and the content of all files that the model depends on (it changes if the model
+        imports more modules), or None if the model is not cacheable.
 
     Raises:
         GateError: The model cannot be loaded.
@@ -97,13 +98,28 @@ def load_cached(
     """
     path = request.entry_path(store)
     entry = Entry.read(path)
-    if entry is not None and entry.is_current():
-        lazy = cast("DualEncoder", LazyEncoder(entry.metadata, device, load, path))
-        return lazy, entry.identity(request)
-    started = time.time()
-    encoder = load()
-    entry = Entry.of(request, encoder, started=started)
-    if entry is None:
-        return encoder, None
-    entry.write(path)
-    return encoder, entry.identity(request)
+    if entry is not None and not entry.is_current():
+        entry = None
+    loaded: tuple[DualEncoder, float] | None = None
+
+    def load_timed() -> DualEncoder:
+        nonlocal loaded
+        started = time.time()
+        loaded = load(), started
+        return loaded[0]
+
+    def identity() -> str | None:
+        nonlocal entry
+        if loaded is not None:
+            latest = Entry.of(request, *loaded, entry)
+            if latest is not None and latest != entry:
+                latest.write(path)
+            entry = latest
+        return None if entry is None else entry.identity(request)
+
+    if entry is not None:
+        lazy = LazyEncoder(entry.metadata, device, load_timed, path)
+        return cast("DualEncoder", lazy), identity
+    encoder = load_timed()
+    identity()
+    return encoder, identity

@@ -88,7 +88,7 @@ def test_a_second_run_loads_nothing(own, tmp_path, form, absolute):
     again, same = load_cached(request, tmp_path, "cpu", load_it)
     assert loads == [form]
     assert isinstance(again, LazyEncoder)
-    assert identity == same is not None
+    assert identity() == same() is not None
     assert again.fingerprint == first.fingerprint
     assert again.checkpoint == first.checkpoint
     assert unwrap(again).fingerprint == first.fingerprint
@@ -183,7 +183,7 @@ def test_a_model_in_the_hubs_cache_is_not_cached(own, tmp_path, model):
 
 
 def test_a_folder_with_a_timm_tower_from_the_hub_is_not_whole(own):
-    from robustness.models._hub_open_clip_source import find
+    from robustness.models._hub_open_clip import find
 
     source = find(str(own / "biomed"), None)
     for tower, folder in ((None, source.folder), ("hf-hub:some/tower", None)):

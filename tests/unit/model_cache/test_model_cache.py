@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -109,13 +110,13 @@ def test_a_second_run_loads_nothing_until_the_checkpoint_changes(settled, weight
     first, identity = load_again()
     again, same = load_again()
     assert len(loads) == 1
-    assert identity == same is not None
+    assert identity() == same() is not None
     assert isinstance(again, LazyEncoder)
     assert again.fingerprint == first.fingerprint
     flip_last_bit(weights)
     _, other = load_again()
     assert len(loads) == 2
-    assert other not in (identity, None)
+    assert other() not in (identity(), None)
 
 
 # --- the request -------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def test_a_touched_file_keeps_the_entry(settled, weights, tmp_path):
     os.utime(weights)
     lazy, identity = load_cached(request, tmp_path, "cpu", lambda: pytest.fail("loaded again"))
     assert isinstance(lazy, LazyEncoder)
-    assert identity == entry.identity(request)
+    assert identity() == entry.identity(request)
 
 
 def test_a_model_with_files_just_written_is_not_cached(weights, tmp_path):
@@ -228,7 +229,7 @@ def test_a_model_with_files_just_written_is_not_cached(weights, tmp_path):
     assert store_entry(phantom_request(weights), model, tmp_path, started=time.time()) is None
     encoder, identity = load_cached(phantom_request(weights), tmp_path, "cpu", lambda: model)
     assert encoder is model
-    assert identity is None
+    assert identity() is None
     assert not phantom_request(weights).entry_path(tmp_path).exists()
 
 
@@ -303,6 +304,28 @@ def test_an_imported_module_beside_the_loader_is_hashed(settled, weights, tmp_pa
     store_entry(request, load("net:load", weights=weights), tmp_path)
     assert current_entry(request, tmp_path)
     (source_folder / "beside.py").write_text("SCALE = 2\n")
+    assert current_entry(request, tmp_path) is None
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_module_imported_after_loading_is_hashed(settled, weights, tmp_path, source_folder, lazy):
+    (source_folder / "late.py").write_text("SCALE = 1\n")
+    request = phantom_request(weights)
+
+    def cached():
+        return load_cached(request, tmp_path, "cpu", lambda: phantom.load(weights))
+
+    encoder, identity = cached()
+    if lazy:
+        encoder, identity = cached()
+        assert isinstance(encoder, LazyEncoder)
+    before = identity()
+    encoder.encode_reports(["no effusion"])
+    assert identity() == before == current_entry(request, tmp_path).identity(request)
+    import_module("late")
+    assert identity() != before
+    assert identity() == current_entry(request, tmp_path).identity(request)
+    (source_folder / "late.py").write_text("SCALE = 20\n")
     assert current_entry(request, tmp_path) is None
 
 
