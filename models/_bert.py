@@ -1,15 +1,14 @@
-"""Bio_ClinicalBERT, the text tower of MedCLIP and CXR-CLIP, and its tokenizer."""
+"""Tokenizer of Bio_ClinicalBERT, the text tower of MedCLIP and CXR-CLIP."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor, nn
-from transformers import BertConfig, BertModel, BertTokenizer
+from torch import Tensor
+from transformers import BertTokenizer
 from transformers.utils.hub import cached_file
 
 from robustness.errors import WeightsError, WeightsNotFoundError
@@ -17,24 +16,7 @@ from robustness.errors import WeightsError, WeightsNotFoundError
 HUB_ID = "emilyalsentzer/Bio_ClinicalBERT"
 """Hub repository of the vocabulary (MIT), which is the one of bert-base-cased."""
 
-EMBEDDING_DIM = 512
-"""Embedding dimension of both models."""
-
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-
-def bert_config() -> BertConfig:
-    """Return the configuration of Bio_ClinicalBERT."""
-    return BertConfig(
-        vocab_size=28_996,
-        hidden_size=768,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        intermediate_size=3072,
-        max_position_embeddings=512,
-        hidden_act="gelu",
-        layer_norm_eps=1e-12,
-    )
 
 
 class Tokenizer:
@@ -141,20 +123,3 @@ def _from_json(text: str) -> dict[str, int]:
 
 def _unusable(path: Path, reason: str) -> WeightsError:
     return WeightsError(f"vocabulary {str(path)!r} cannot be used: {' '.join(reason.split())}")
-
-
-class Network(nn.Module, ABC):
-    """Both towers, with the parameter names of the published checkpoint."""
-
-    @abstractmethod
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """Project images, float32 ``[B, 3, 224, 224]``, to ``[B, 512]``."""
-
-    @abstractmethod
-    def text_features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Project token ids, int64 ``[B, T]`` with their mask, to ``[B, 512]``."""
-
-
-def build_bert(config: BertConfig) -> BertModel:
-    """Create the text tower; its pooler is unused but part of the published checkpoint."""
-    return BertModel(config, add_pooling_layer=True)

@@ -8,7 +8,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -47,11 +47,13 @@ class Checkpoint:
         state: Tensors by key, of any dtype; some may share memory.
         sha256: The SHA-256 of the whole file.
         path: The file.
+        metadata: The metadata of a safetensors file.
     """
 
     state: dict[str, Tensor]
     sha256: str
     path: Path
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def unusable(path: Path, reason: str) -> WeightsError:
@@ -115,7 +117,13 @@ def read(path: str | Path) -> Checkpoint:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            state = _read_safetensors(path) if _is_safetensors(file) else _read_pickled(file)
+            is_safetensors = file.read(9)[8:] == b"{"
+            file.seek(0)
+            if not is_safetensors:
+                return Checkpoint(_read_pickled(file), digest, path)
+        with safe_open(path, framework="pt") as tensors:
+            state = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+            return Checkpoint(state, digest, path, tensors.metadata() or {})
     except FileNotFoundError as error:
         raise WeightsNotFoundError(f"weights file {str(path)!r} not found") from error
     except RefusedPickleError as error:
@@ -129,18 +137,6 @@ def read(path: str | Path) -> Checkpoint:
         raise unusable(
             path, f"not a complete checkpoint file ({reason:.200}); download it again"
         ) from error
-    return Checkpoint(state, digest, path)
-
-
-def _is_safetensors(file: IO[bytes]) -> bool:
-    head = file.read(9)
-    file.seek(0)
-    return head[8:] == b"{"
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def _read_pickled(file: IO[bytes]) -> dict[str, Tensor]:

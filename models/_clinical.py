@@ -1,72 +1,171 @@
-"""Shared loading of MedCLIP and CXR-CLIP: a Swin or ResNet-50, and Bio_ClinicalBERT."""
+"""Loading of MedCLIP and CXR-CLIP: a Swin or ResNet-50, and Bio_ClinicalBERT."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models import ResNet, resnet50  # type: ignore[import-untyped]
+from transformers import BertConfig, BertModel, SwinConfig, SwinModel
 
 from robustness.encoder import TextPolicy
 from robustness.errors import UsageError
-from robustness.models import _bert, _checkpoint, _vision
-from robustness.models._bert import EMBEDDING_DIM, Network, Tokenizer
+from robustness.models import _bert, _checkpoint
 from robustness.models._checkpoint import Checkpoint
 from robustness.models._encoder import TwoTowers
 from robustness.models._preprocessing import Preprocessing
-from robustness.models._vision import VARIANTS, Shapes, published_shapes
+
+VARIANTS = ("swin", "resnet")
+"""Published image towers of both models."""
+
+PIXELS = 224
+"""Height and width of the input of both image towers."""
+
+EMBEDDING_DIM = 512
+"""Embedding dimension of both models."""
+
+RESNET_DIM = 2048
+"""Feature dimension of ResNet-50."""
+
+_BLOCK = r"(\.blocks\.\d+)"
+SWIN_RENAMES = (
+    (rf"{_BLOCK}\.attention\.self\.query\.", r"\1.attention.q_proj."),
+    (rf"{_BLOCK}\.attention\.self\.key\.", r"\1.attention.k_proj."),
+    (rf"{_BLOCK}\.attention\.self\.value\.", r"\1.attention.v_proj."),
+    (
+        rf"{_BLOCK}\.attention\.self\.relative_position_bias_table$",
+        r"\1.attention.relative_position_bias.relative_position_bias_table",
+    ),
+    (rf"{_BLOCK}\.attention\.output\.dense\.", r"\1.attention.o_proj."),
+    (rf"{_BLOCK}\.intermediate\.dense\.", r"\1.mlp.fc1."),
+    (rf"{_BLOCK}\.output\.dense\.", r"\1.mlp.fc2."),
+)
+"""Renames from the Swin keys of transformers 4, as published, to those of transformers 5.
+
+Anchored at ``blocks``: BERT's keys have the same endings and must not change.
+"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Shapes:
+    """Configurations of both towers, by default the published ones; tests use small ones."""
+
+    bert: BertConfig = field(
+        default_factory=lambda: BertConfig(
+            vocab_size=28_996,
+            hidden_size=768,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            intermediate_size=3072,
+            max_position_embeddings=512,
+            hidden_act="gelu",
+            layer_norm_eps=1e-12,
+        )
+    )
+    swin: SwinConfig = field(
+        default_factory=lambda: SwinConfig(
+            image_size=PIXELS,
+            patch_size=4,
+            num_channels=3,
+            embed_dim=96,
+            depths=[2, 2, 6, 2],
+            num_heads=[3, 6, 12, 24],
+            window_size=7,
+            layer_norm_eps=1e-5,
+        )
+    )
+
+
+def build_bert(config: BertConfig) -> BertModel:
+    """Create the text tower; its pooler is unused but part of the published checkpoint."""
+    return BertModel(config, add_pooling_layer=True)
+
+
+def build_swin(config: SwinConfig) -> SwinModel:
+    """Create a Swin."""
+    return SwinModel(config, add_pooling_layer=True)
+
+
+def build_resnet(projection: nn.Module) -> ResNet:
+    """Create a ResNet-50 with ``projection`` in place of its classifier."""
+    resnet = resnet50(weights=None)
+    resnet.fc = projection
+    return resnet
+
+
+class Network(nn.Module, ABC):
+    """Both towers, with the parameter names of the published checkpoint."""
+
+    @abstractmethod
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Project images, float32 ``[B, 3, 224, 224]``, to ``[B, 512]``."""
+
+    @abstractmethod
+    def text_features(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Project token ids, int64 ``[B, T]`` with their mask, to ``[B, 512]``."""
+
+
+@dataclass(frozen=True)
 class Publication:
-    """Published form of a model.
+    """Published form of a model, and its loader.
 
     Attributes:
         name: The display name of the model.
         loader: The importable name of its loader, for error messages.
-        options: The options of the loader.
         filenames: By variant, the published file names, in order of preference.
         where: The download location and the licence, for error messages.
         prefixes: By variant, the prefix that only its keys have.
-        max_tokens: The number of tokens that are read, [CLS] and [SEP] included.
+        network: Creates the towers from shapes, a variant and the values of ``choices``.
+        preprocessing: By variant, radiographs to pixels.
+        schema: The version of the code that computes embeddings, for the fingerprint.
+        text_policy: The text that the model reads.
         details: Facts for the result: source and licence.
+        choices: Further options that change an embedding, with their values, the default first.
     """
 
     name: str
     loader: str
-    options: Sequence[str]
     filenames: Mapping[str, Sequence[str]]
     where: str
     prefixes: Mapping[str, str]
-    max_tokens: int
+    network: Callable[..., Network]
+    preprocessing: Mapping[str, Preprocessing]
+    schema: str
+    text_policy: TextPolicy
     details: Mapping[str, str]
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def read(
-        self,
-        weights: str | Path | None,
-        tokenizer: str | Path | None,
-        variant: str | None,
-        unknown: Mapping[str, object],
-    ) -> tuple[Checkpoint, Tokenizer, Shapes, str]:
-        """Read the checkpoint and the vocabulary, and detect the variant.
+    def load(
+        self, weights: str | Path | None, device: str, options: Mapping[str, Any]
+    ) -> TwoTowers:
+        """Load the model; the image tower is detected from the checkpoint.
 
         Args:
             weights: The checkpoint file; None to search the folder in ROBUSTNESS_WEIGHTS.
-            tokenizer: The vocabulary file or a directory with it; None for the hub.
-            variant: The required variant; None for any.
-            unknown: Options of the user that the loader does not have.
+            device: A torch device.
+            options: ``tokenizer``, the vocabulary file or a directory with it (the hub's, if
+                None); ``variant``, the required image tower; and the choices.
 
         Raises:
             UsageError: An option or its value is unknown.
             WeightsNotFoundError: The weights or the vocabulary are not found.
             WeightsError: They belong to another model, or are damaged.
         """
-        _checkpoint.reject_unknown_options(self.loader, unknown, self.options)
-        if variant is not None:
-            self.check_choice("variant", variant, VARIANTS)
+        allowed = ("tokenizer", "variant", *self.choices)
+        _checkpoint.reject_unknown_options(self.loader, options, allowed)
+        variant = options.get("variant")
+        for option, values in {"variant": (None, *VARIANTS), **self.choices}.items():
+            value = options.get(option, values[0])
+            if value not in values:
+                raise UsageError(
+                    f"{self.loader}: {option}={value!r} is not one of"
+                    f" {', '.join(filter(None, values))}"
+                )
         filenames = [
             filename
             for name in VARIANTS
@@ -74,54 +173,37 @@ class Publication:
             for filename in self.filenames[name]
         ]
         path = _checkpoint.find(self.name, weights, filenames, self.where)
-        shapes = published_shapes()
-        words = _bert.load_tokenizer(tokenizer, shapes.bert.vocab_size, self.max_tokens)
+        shapes = Shapes()
+        tokenizer = self.tokenizer(options.get("tokenizer"), shapes)
         checkpoint = _checkpoint.read(path)
-        detected = _vision.detect_variant(checkpoint.state, self.prefixes, path, variant)
-        return checkpoint, words, shapes, detected
+        detected = self._detect_variant(checkpoint, variant)
+        choices = {option: value for option, value in options.items() if option in self.choices}
+        return self.build(checkpoint, tokenizer, shapes, detected, device, **choices)
 
-    def check_choice(self, option: str, value: object, allowed: Sequence[str]) -> None:
-        """Raise if the value of an option is not allowed.
+    def tokenizer(self, source: str | Path | None, shapes: Shapes) -> _bert.Tokenizer:
+        """Return the tokenizer; see :func:`robustness.models._bert.load_tokenizer`."""
+        return _bert.load_tokenizer(source, shapes.bert.vocab_size, self.text_policy.max_tokens)
 
-        Raises:
-            UsageError: The value is not one of ``allowed``.
-        """
-        if not (isinstance(value, str) and value in allowed):
-            raise UsageError(
-                f"{self.loader}: {option}={value!r} is not one of {', '.join(allowed)}"
-            )
-
-    def encoder(  # noqa: PLR0913 - each differs between the two models
+    def build(
         self,
-        network: Network,
         checkpoint: Checkpoint,
-        tokenizer: Tokenizer,
-        *,
-        preprocessing: Preprocessing,
-        schema: str,
+        tokenizer: _bert.Tokenizer,
+        shapes: Shapes,
         variant: str,
-        text_policy: TextPolicy,
-        device: str,
-        options: Mapping[str, str],
+        device: str = "cpu",
+        **choices: str,
     ) -> TwoTowers:
-        """Load a checkpoint into a network, and wrap it as an encoder.
-
-        Args:
-            network: The towers; filled in place.
-            checkpoint: The checkpoint.
-            tokenizer: The tokenizer of the text tower.
-            preprocessing: Radiographs to pixels.
-            schema: The version of the code that computes embeddings, for the fingerprint.
-            variant: The image tower.
-            text_policy: The text that the model reads.
-            device: A torch device.
-            options: Further options that change an embedding, for the fingerprint and result.
+        """Load a checkpoint into towers of the given shapes.
 
         Raises:
-            WeightsError: The checkpoint does not match the network.
+            WeightsError: The checkpoint does not match the towers.
         """
         path = checkpoint.path
-        state = _checkpoint.rename(checkpoint.state, _vision.SWIN_RENAMES, path=path)
+        choices = {option: values[0] for option, values in self.choices.items()} | choices
+        # The initial weights are random. Loading must not advance the caller's generator.
+        with torch.random.fork_rng(devices=[]):
+            network = self.network(shapes, variant, **choices)
+        state = _checkpoint.rename(checkpoint.state, SWIN_RENAMES, path=path)
         _checkpoint.load_strictly(network, state, path=path)
 
         def encode_texts(towers: Any, texts: list[str]) -> Tensor:
@@ -131,14 +213,14 @@ class Publication:
         return TwoTowers(
             self.name,
             network,
-            pixels=preprocessing,
+            pixels=self.preprocessing[variant],
             images=lambda towers, pixels: towers.image_features(pixels),
             texts=encode_texts,
             embedding_dim=EMBEDDING_DIM,
             fingerprint=_checkpoint.fingerprint(
-                schema, network.state_dict(), variant, *options.values(), tokenizer.sha256
+                self.schema, network.state_dict(), variant, *choices.values(), tokenizer.sha256
             ),
-            text_policy=text_policy,
+            text_policy=self.text_policy,
             device=device,
             details={
                 "weights_sha256": checkpoint.sha256,
@@ -147,7 +229,31 @@ class Publication:
                 **self.details,
                 "variant": variant,
                 "tokenizer_sha256": tokenizer.sha256,
-                **options,
+                **choices,
             },
             checkpoint=path,
         )
+
+    def _detect_variant(self, checkpoint: Checkpoint, required: str | None) -> str:
+        path, state = checkpoint.path, checkpoint.state
+        detected = [
+            variant
+            for variant, prefix in self.prefixes.items()
+            if any(key.startswith(prefix) for key in state)
+        ]
+        expected = " or ".join(
+            f"{prefix}* ({variant})" for variant, prefix in self.prefixes.items()
+        )
+        if not detected:
+            raise _checkpoint.unusable(
+                path, f"it is of another model: no key is {expected}; it has {sorted(state)[:3]}"
+            )
+        if len(detected) > 1:
+            raise _checkpoint.unusable(path, f"it has two image towers, {expected}")
+        if required not in {None, detected[0]}:
+            raise _checkpoint.unusable(
+                path,
+                f"its image tower is {detected[0]}, not {required} as requested; name the"
+                f" {required} file, or leave variant out",
+            )
+        return detected[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robustness.errors import WeightsNotFoundError
-from robustness.models import _checkpoint, _clip, _hub_open_clip_source
+from robustness.models import _checkpoint, _clip, _hub_open_clip
 from robustness.models._encoder import TwoTowers
 from robustness.models._preprocessing import Preprocessing, ShortSide
 
@@ -73,6 +73,6 @@ def _find(weights: str | Path | None, name: str) -> Path:
         if weights is not None or not published:
             raise
         try:
-            return _hub_open_clip_source.hub_weights("CLIP", published["hf_hub"])
+            return _hub_open_clip.hub_weights("CLIP", published["hf_hub"])
         except WeightsNotFoundError as not_on_hub:
             raise WeightsNotFoundError(f"{not_found}; nor does the hub provide it") from not_on_hub

@@ -21,16 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, SwinConfig
 
 from robustness.encoder import TextPolicy
-from robustness.models import _bert, _vision
-from robustness.models._bert import EMBEDDING_DIM, Network, Tokenizer
-from robustness.models._checkpoint import Checkpoint
-from robustness.models._clinical import Publication
+from robustness.models import _clinical
+from robustness.models._clinical import EMBEDDING_DIM, PIXELS, Network, Shapes
 from robustness.models._encoder import TwoTowers
 from robustness.models._preprocessing import Preprocessing, ShortSide
-from robustness.models._vision import PIXELS, Shapes
 
 if TYPE_CHECKING:
     from robustness.evalset import Report
@@ -38,32 +34,10 @@ if TYPE_CHECKING:
 MAX_TOKENS = 256
 """Maximum number of tokens that are read of a text, [CLS] and [SEP] included."""
 
-_FILENAMES = {
-    "swin": ("swint_mcc.tar", "swint_mc.tar", "swint_m.tar"),
-    "resnet": ("r50_mcc.tar", "r50_mc.tar", "r50_m.tar"),
-}
 _STATISTICS = {
     "swin": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "resnet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-_PREPROCESSING = {
-    variant: Preprocessing(ShortSide(PIXELS, "bilinear"), mean, std)
-    for variant, (mean, std) in _STATISTICS.items()
-}
-_SCHEMA = f"cxr-clip-1 short side {PIXELS} bilinear crop {_STATISTICS} first [SEP] lower-cased"
-_PUBLICATION = Publication(
-    name="CXR-CLIP",
-    loader="robustness.models.cxr_clip:load",
-    options=("tokenizer", "variant"),
-    filenames=_FILENAMES,
-    where="https://github.com/kakaobrain/cxr-clip (licence: CC BY-NC-SA 4.0, not commercial)",
-    prefixes={"swin": "image_encoder.image_encoder.", "resnet": "image_encoder.resnet."},
-    max_tokens=MAX_TOKENS,
-    details={
-        "source": "https://github.com/kakaobrain/cxr-clip",
-        "licence": "CC BY-NC-SA 4.0 by its LICENSE file, CC BY-NC 4.0 by its README",
-    },
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +56,25 @@ class LongestSection(TextPolicy):
 
 
 class CxrClipNetwork(Network):
-    """Towers of CXR-CLIP with the published parameter names; see :class:`~robustness.models._bert.Network`.
+    """Towers of CXR-CLIP with the published parameter names.
 
     Args:
-        bert: The configuration of the text tower.
-        swin: The configuration of the image tower; None for the ResNet-50.
+        shapes: The configurations of the towers.
+        variant: The image tower.
     """
 
-    def __init__(self, bert: BertConfig, swin: SwinConfig | None) -> None:
+    def __init__(self, shapes: Shapes, variant: str) -> None:
         super().__init__()
-        if swin is None:
-            image_dim = _vision.RESNET_DIM
-            self.image_encoder = nn.ModuleDict({"resnet": _vision.build_resnet(nn.Identity())})
+        if variant == "resnet":
+            image_dim = _clinical.RESNET_DIM
+            self.image_encoder = nn.ModuleDict({"resnet": _clinical.build_resnet(nn.Identity())})
         else:
-            image_dim = swin.hidden_size
-            self.image_encoder = nn.ModuleDict({"image_encoder": _vision.build_swin(swin)})
-        self.text_encoder = nn.ModuleDict({"text_encoder": _bert.build_bert(bert)})
+            image_dim = shapes.swin.hidden_size
+            self.image_encoder = nn.ModuleDict({"image_encoder": _clinical.build_swin(shapes.swin)})
+        self.text_encoder = nn.ModuleDict({"text_encoder": _clinical.build_bert(shapes.bert)})
         self.image_projection = nn.ModuleDict({"projection": nn.Linear(image_dim, EMBEDDING_DIM)})
         self.text_projection = nn.ModuleDict(
-            {"projection": nn.Linear(bert.hidden_size, EMBEDDING_DIM)}
+            {"projection": nn.Linear(shapes.bert.hidden_size, EMBEDDING_DIM)}
         )
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
@@ -120,60 +94,47 @@ class CxrClipNetwork(Network):
         return torch.as_tensor(self.text_projection["projection"](features))
 
 
-def load(
-    weights: str | Path | None = None,
-    device: str = "cpu",
-    *,
-    tokenizer: str | Path | None = None,
-    variant: str | None = None,
-    **unknown: Any,
-) -> TwoTowers:
+PUBLICATION = _clinical.Publication(
+    name="CXR-CLIP",
+    loader="robustness.models.cxr_clip:load",
+    filenames={
+        "swin": ("swint_mcc.tar", "swint_mc.tar", "swint_m.tar"),
+        "resnet": ("r50_mcc.tar", "r50_mc.tar", "r50_m.tar"),
+    },
+    where="https://github.com/kakaobrain/cxr-clip (licence: CC BY-NC-SA 4.0, not commercial)",
+    prefixes={"swin": "image_encoder.image_encoder.", "resnet": "image_encoder.resnet."},
+    network=CxrClipNetwork,
+    preprocessing={
+        variant: Preprocessing(ShortSide(PIXELS, "bilinear"), mean, std)
+        for variant, (mean, std) in _STATISTICS.items()
+    },
+    schema=f"cxr-clip-1 short side {PIXELS} bilinear crop {_STATISTICS} first [SEP] lower-cased",
+    text_policy=LongestSection(
+        sections=("findings", "impression"),
+        max_tokens=MAX_TOKENS,
+        truncation=f"the first {MAX_TOKENS - 1} tokens are kept, then [SEP]",
+    ),
+    details={
+        "source": "https://github.com/kakaobrain/cxr-clip",
+        "licence": "CC BY-NC-SA 4.0 by its LICENSE file, CC BY-NC 4.0 by its README",
+    },
+)
+
+
+def load(weights: str | Path | None = None, device: str = "cpu", **options: Any) -> TwoTowers:
     """Load CXR-CLIP; the image tower is detected from the checkpoint.
 
     Args:
         weights: A published ``.tar`` or a plain state dict; None to search the folder in
             ROBUSTNESS_WEIGHTS, Swin before ResNet and the largest training set first.
         device: A torch device such as ``cpu`` or ``cuda:0``.
-        tokenizer: Bio_ClinicalBERT's vocabulary file or a directory with it; None for the hub.
-        variant: ``swin`` or ``resnet`` to refuse a checkpoint of the other; None for any.
-        **unknown: No further options are allowed.
+        **options: ``tokenizer``, Bio_ClinicalBERT's vocabulary file or a directory with it
+            (default: the hub's); ``variant``, ``swin`` or ``resnet``, to refuse a checkpoint of
+            the other.
 
     Raises:
         UsageError: An option or its value is unknown.
         WeightsNotFoundError: The weights or the vocabulary are not found.
         WeightsError: They belong to another model, or are damaged.
     """
-    checkpoint, words, shapes, detected = _PUBLICATION.read(weights, tokenizer, variant, unknown)
-    return build(checkpoint, words, shapes, detected, device)
-
-
-def build(
-    checkpoint: Checkpoint,
-    tokenizer: Tokenizer,
-    shapes: Shapes,
-    variant: str,
-    device: str = "cpu",
-) -> TwoTowers:
-    """Load a checkpoint into towers of the given shapes; :func:`load` uses the published ones.
-
-    Raises:
-        WeightsError: The checkpoint does not match the towers.
-    """
-    # The initial weights are random. Loading must not advance the caller's generator.
-    with torch.random.fork_rng(devices=[]):
-        network = CxrClipNetwork(shapes.bert, shapes.swin if variant == "swin" else None)
-    return _PUBLICATION.encoder(
-        network,
-        checkpoint,
-        tokenizer,
-        preprocessing=_PREPROCESSING[variant],
-        schema=_SCHEMA,
-        variant=variant,
-        text_policy=LongestSection(
-            sections=("findings", "impression"),
-            max_tokens=MAX_TOKENS,
-            truncation=f"the first {MAX_TOKENS - 1} tokens are kept, then [SEP]",
-        ),
-        device=device,
-        options={},
-    )
+    return PUBLICATION.load(weights, device, options)

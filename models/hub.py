@@ -24,6 +24,7 @@ from robustness.errors import UsageError
 from robustness.evalset import SECTIONS
 from robustness.models import _checkpoint
 
+_LOADER = "robustness.models.hub:load"
 _OPTIONS = ("image_backend", "model", "sections", "tokenizer")
 _BACKENDS = ("pil", "torchvision")
 
@@ -46,11 +47,11 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
         WeightsNotFoundError: The files are neither on this machine nor on the hub.
         WeightsError: A file is damaged or does not fit the model.
     """
-    _checkpoint.reject_unknown_options("robustness.models.hub:load", options, _OPTIONS)
+    _checkpoint.reject_unknown_options(_LOADER, options, _OPTIONS)
     library, _, name = str(options.get("model", "")).partition(":")
     if library not in {"open_clip", "transformers"} or not name:
         raise UsageError(
-            f"robustness.models.hub:load: model {options.get('model', '')!r} is not open_clip:NAME or"
+            f"{_LOADER}: model {options.get('model', '')!r} is not open_clip:NAME or"
             " transformers:NAME, such as transformers:google/medsiglip-448"
         )
     sections = _sections(options.get("sections", "findings,impression"))
@@ -58,7 +59,7 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
     backend = options.get("image_backend")
     if backend is not None and (backend not in _BACKENDS or library != "transformers"):
         raise UsageError(
-            f"robustness.models.hub:load: image_backend {backend!r} is not one of {', '.join(_BACKENDS)},"
+            f"{_LOADER}: image_backend {backend!r} is not one of {', '.join(_BACKENDS)},"
             " or the model is not one of transformers; correct it or leave it out"
         )
     folder_or_file = Path(weights) if weights is not None else None
@@ -80,7 +81,7 @@ def _sections(value: object) -> tuple[str, ...]:
     names = tuple(str(part).strip() for part in parts) if isinstance(parts, list | tuple) else ()
     if not names or not set(names) <= set(SECTIONS):
         raise UsageError(
-            f"robustness.models.hub:load: invalid sections {value!r}; allowed are {', '.join(SECTIONS)},"
+            f"{_LOADER}: invalid sections {value!r}; allowed are {', '.join(SECTIONS)},"
             " separated by commas"
         )
     return names
@@ -92,7 +93,7 @@ def _tokenizer(value: object) -> Path | None:
     path = Path(str(value))
     if not path.is_dir():
         raise UsageError(
-            f"robustness.models.hub:load: tokenizer {str(path)!r} is not a directory; name one in the format"
+            f"{_LOADER}: tokenizer {str(path)!r} is not a directory; name one in the format"
             " of transformers' save_pretrained"
         )
     return path

@@ -3,7 +3,7 @@
 The gate can be run and tested with it on any machine without a download. It was trained on
 procedural phantoms only, so its results say nothing about patients' images.
 
-Source: ``python -m robustness.models.train_phantom``. Licence: Apache-2.0. Citation: this project.
+Source: ``python benchmarks/train_phantom.py``. Licence: Apache-2.0. Citation: this project.
 Text: the findings and the impression, truncated to 160 tokens.
 """
 
@@ -19,18 +19,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from robustness.encoder import DualEncoder, TextPolicy
 from robustness.errors import WeightsNotFoundError
-from robustness.models._checkpoint import reject_unknown_options, unusable
+from robustness.models._checkpoint import (
+    Checkpoint,
+    check_keys,
+    load_strictly,
+    read,
+    reject_unknown_options,
+    unusable,
+)
 from robustness.models._phantom_network import EMBEDDING_DIM, MAX_TOKENS, TOKEN, Network, Vocabulary
 from robustness.models._phantom_pixels import DEVIATION, MEAN, PIXELS, shrink
 from robustness.models._pixels import check
 
 WEIGHTS = Path(__file__).with_name("phantom.safetensors")
-"""Weights distributed with this package, created by ``python -m robustness.models.train_phantom``."""
+"""Weights distributed with this package, created by ``python benchmarks/train_phantom.py``."""
 
 VOCABULARY_KEY = "vocabulary"
 """Metadata entry of the weights file with the words, a JSON list of strings."""
@@ -38,6 +44,7 @@ VOCABULARY_KEY = "vocabulary"
 MAX_PIXELS_AT_ONCE = 2**21
 """Maximum pixels averaged at once on the host; more is slower because of memory traffic."""
 
+_COMMAND = "python benchmarks/train_phantom.py"
 _SCHEMA = f"phantom-encoder-1 area {PIXELS} mean {MEAN} deviation {DEVIATION} {TOKEN.pattern}"
 
 
@@ -136,7 +143,7 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
     """Load the reference encoder.
 
     Args:
-        weights: A safetensors file written by ``python -m robustness.models.train_phantom``; None for the
+        weights: A file written by ``python benchmarks/train_phantom.py``; None for the
             one in this package.
         device: A torch device such as ``cpu`` or ``cuda:0``.
         **options: No options are allowed.
@@ -148,59 +155,42 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
     """
     reject_unknown_options("robustness.models.phantom:load", options, ())
     path = Path(weights) if weights is not None else WEIGHTS
-    tensors, words, digest = _read(path)
+    if not path.exists():
+        raise WeightsNotFoundError(
+            f"weights file {str(path)!r} not found; create it with {_COMMAND}"
+        )
+    checkpoint = read(path)
+    words = _words(checkpoint)
     vocabulary = Vocabulary(words)
     # The initial weights are random. Loading must not advance the caller's generator.
     with torch.random.fork_rng(devices=[]):
         network = Network(len(vocabulary))
-    _check(path, tensors, network.stored())
-    network.load_state_dict(tensors, strict=False)
-    parts = json.dumps([digest, words, _SCHEMA, MAX_TOKENS])
+    expected, state = network.stored(), checkpoint.state
+    check_keys(path, expected.keys() - state, state.keys() - expected)
+    load_strictly(network, network.state_dict() | state, path=path)
+    parts = json.dumps([checkpoint.sha256, words, _SCHEMA, MAX_TOKENS])
     encoder = PhantomEncoder(
         network,
         vocabulary,
         fingerprint=hashlib.sha256(parts.encode()).hexdigest(),
         device=device,
         details={
-            "weights_sha256": digest,
+            "weights_sha256": checkpoint.sha256,
             "licence": "Apache-2.0",
-            "source": "python -m robustness.models.train_phantom; procedural phantoms only, no patient data",
+            "source": f"{_COMMAND}; procedural phantoms only, no patient data",
         },
     )
     encoder.checkpoint = path
     return encoder
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], list[str], str]:
-    """Return the tensors in float32, the words and the SHA-256 of a weights file."""
-    if not path.exists():
-        raise WeightsNotFoundError(
-            f"weights file {str(path)!r} not found; create it with python -m robustness.models.train_phantom"
-        )
+def _words(checkpoint: Checkpoint) -> list[str]:
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise unusable(path, f"not a complete safetensors file ({error})") from error
-    try:
-        words = json.loads(metadata.get(VOCABULARY_KEY, "null"))
+        words = json.loads(checkpoint.metadata.get(VOCABULARY_KEY, "null"))
     except json.JSONDecodeError as error:
-        raise unusable(path, f"its vocabulary is not JSON ({error})") from error
+        raise unusable(checkpoint.path, f"its vocabulary is not JSON ({error})") from error
     if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
-        raise unusable(path, "its metadata has no vocabulary, which is a JSON list of words")
-    for name, tensor in tensors.items():
-        if not (tensor.is_floating_point() and tensor.float().isfinite().all()):
-            raise unusable(path, f"tensor {name!r} contains values that are not finite floats")
-    return {name: tensor.float() for name, tensor in tensors.items()}, words, digest
-
-
-def _check(path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    missing, unexpected = sorted(expected.keys() - tensors), sorted(tensors.keys() - expected)
-    if missing or unexpected:
-        raise unusable(path, f"missing tensors {missing[:3]}, unexpected {unexpected[:3]}")
-    for name, tensor in expected.items():
-        if tensors[name].shape != tensor.shape:
-            shape, required = list(tensors[name].shape), list(tensor.shape)
-            raise unusable(path, f"tensor {name!r} has shape {shape}, not {required}")
+        raise unusable(
+            checkpoint.path, "its metadata has no vocabulary, which is a JSON list of words"
+        )
+    return words

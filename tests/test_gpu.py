@@ -32,10 +32,10 @@ def images():
 
 
 def on_device(preprocess, images, device):
-    from robustness.embedding.canvas import lay
+    from robustness.embedding.padded import pad
 
-    canvas = lay(images, pinned=device != "cpu")
-    return preprocess(canvas.images.to(device, non_blocking=True), canvas.sizes).cpu()
+    batch = pad(images, pinned=device != "cpu")
+    return preprocess(batch.images.to(device, non_blocking=True), batch.sizes).cpu()
 
 
 def test_pixels_are_those_of_the_host(device, images):
@@ -52,8 +52,8 @@ def test_pixels_are_those_of_the_host(device, images):
             (preprocessing.host, preprocessing.device)
             for preprocessing in (
                 clip._preprocessing(224),
-                *cxr_clip._PREPROCESSING.values(),
-                medclip._PREPROCESSING,
+                *cxr_clip.PUBLICATION.preprocessing.values(),
+                medclip.PUBLICATION.preprocessing["swin"],
                 cxr_repair._preprocessing(224, antialias=False),
                 cxr_repair._preprocessing(224, antialias=True),
             )
@@ -79,13 +79,12 @@ def test_transformers_pixels_are_within_a_grey_level_of_the_host_s(device, image
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("fill", FILLS)
 def test_what_is_hidden_is_what_apply_hides(device, images, pattern, fill):
-    from robustness.embedding._pass import apply_on_device
-    from robustness.embedding.canvas import lay
+    from robustness.embedding.padded import apply_on_device, pad
 
     occlusion = Occlusion(pattern, 0.37, fill, 5)
-    canvas = lay(images, pinned=device != "cpu")
+    batch = pad(images, pinned=device != "cpu")
     names = [f"image-{number}" for number in range(len(images))]
-    hidden = apply_on_device(occlusion, canvas.images.to(device), names, canvas.sizes).cpu().numpy()
+    hidden = apply_on_device(occlusion, batch.images.to(device), names, batch.sizes).cpu().numpy()
     for rows, image, name in zip(hidden, images, names, strict=True):
         found = rows[: image.shape[0], : image.shape[1]]
         assert np.array_equal(found, occlusion.apply(image, name))
@@ -93,18 +92,18 @@ def test_what_is_hidden_is_what_apply_hides(device, images, pattern, fill):
 
 @pytest.mark.parametrize("room", [0, 100, 10**6])
 def test_images_arrive_whole_streamed_or_kept(device, room):
-    from robustness.embedding.canvas import Canvases
+    from robustness.embedding.padded import DeviceBatches
 
     source = Source(40)
     batches = [source.pairs[start : start + 4] for start in range(0, 40, 4)]
-    canvases = Canvases(device, room=room)
+    device_batches = DeviceBatches(device, room=room)
     for _ in range(2):
         # Taken together first: what a later batch is laid into must not be an earlier one's.
-        laid = list(canvases(batches, source.decode))
-        assert {str(canvas.images.device) for canvas in laid} == {device}
+        laid = list(device_batches(batches, source.decode))
+        assert {str(batch.images.device) for batch in laid} == {device}
         numbers = iter(range(40))
-        for canvas in laid:
-            for image, (height, width) in zip(canvas.images.cpu(), canvas.sizes, strict=True):
+        for batch in laid:
+            for image, (height, width) in zip(batch.images.cpu(), batch.sizes, strict=True):
                 assert np.array_equal(image[:height, :width].numpy(), pixels(next(numbers)))
     assert set(source.decoded.values()) <= ({2} if room == 0 else {1} if room > 1000 else {1, 2})
 
@@ -135,16 +134,14 @@ def test_ranks_are_those_of_float64(device, block):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precision):
     from robustness.embedding import Store, embed_images, embed_reports
-    from robustness.embedding.dataset import Embedded
+    from robustness.embedding.dataset import Embeddings, EmbeddingSettings
     from robustness.evalset import load as load_evalset
     from robustness.models.phantom import load
 
     evalset, here = load_evalset("phantom:10"), load()
     texts = list(dict.fromkeys(pair.report.text(("findings",)) for pair in evalset.pairs))
-    made = Embedded(
-        load(device=device), evalset, texts, Store(tmp_path),
-        batch_size=4, precision=precision, on_device=True,
-    )  # fmt: skip
+    settings = EmbeddingSettings(Store(tmp_path), batch_size=4, precision=precision, on_device=True)
+    made = Embeddings(load(device=device), evalset, texts, settings)
     atol = 1e-4 if precision == "float32" else 0.05
     made.prepare(OCCLUSIONS)
     for occlusion in OCCLUSIONS:

@@ -23,10 +23,12 @@ def prepare(variant, size, folder):
 
 
 def build(path, vocabulary, variant):
-    from robustness.models import _bert, _checkpoint, cxr_clip
+    from robustness.models import _checkpoint
+    from robustness.models.cxr_clip import PUBLICATION
 
-    words = _bert.load_tokenizer(vocabulary, SMALL.vocabulary, cxr_clip.MAX_TOKENS)
-    return cxr_clip.build(_checkpoint.read(path), words, shapes(SMALL), variant)
+    tokenizer = PUBLICATION.tokenizer(vocabulary, shapes(SMALL))
+    checkpoint = _checkpoint.read(path)
+    return PUBLICATION.build(checkpoint, tokenizer, shapes(SMALL), variant)
 
 
 def small_case(variant, folder):

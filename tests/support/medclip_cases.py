@@ -23,11 +23,13 @@ def prepare(variant, size, folder):
     return path, state, (image, text)
 
 
-def build(path, vocabulary, variant, **options):
-    from robustness.models import _bert, _checkpoint, medclip
+def build(path, vocabulary, variant, padding="masked"):
+    from robustness.models import _checkpoint
+    from robustness.models.medclip import PUBLICATION
 
-    words = _bert.load_tokenizer(vocabulary, SMALL.vocabulary, medclip.MAX_TOKENS)
-    return medclip.build(_checkpoint.read(path), words, shapes(SMALL), variant, **options)
+    tokenizer = PUBLICATION.tokenizer(vocabulary, shapes(SMALL))
+    checkpoint = _checkpoint.read(path)
+    return PUBLICATION.build(checkpoint, tokenizer, shapes(SMALL), variant, padding=padding)
 
 
 def small_case(variant, folder):

@@ -201,7 +201,7 @@ def shapes(size):
     """Return the configurations of a checkpoint's towers."""
     from transformers import BertConfig, SwinConfig
 
-    from robustness.models._vision import Shapes
+    from robustness.models._clinical import Shapes
 
     return Shapes(
         BertConfig(

@@ -179,25 +179,22 @@ def test_trap_batch_norm_is_in_eval_mode(case):
 
 @pytest.mark.parametrize("model", ["medclip", "cxr_clip"])
 @pytest.mark.parametrize("variant", ["swin", "resnet"])
-def test_trap_every_published_key_has_its_place(model, variant):
+def test_every_published_key_has_a_parameter(model, variant):
     import importlib
 
     import torch
 
-    from robustness.models import _bert, _checkpoint, _vision
+    from robustness.models import _checkpoint, _clinical
 
-    module = importlib.import_module(f"models.{model}")
-    network = {"medclip": "MedClipNetwork", "cxr_clip": "CxrClipNetwork"}[model]
+    module = importlib.import_module(f"robustness.models.{model}")
     with torch.device("meta"):
-        towers = getattr(module, network)(
-            _bert.bert_config(), _vision.swin_config() if variant == "swin" else None
-        )
+        towers = module.PUBLICATION.network(_clinical.Shapes(), variant)
         table = getattr(published, model)(variant, FULL)
         state = {key: torch.empty(shape) for key, shape in table.items()}
-    renamed = _checkpoint.rename(state, _vision.SWIN_RENAMES)
-    held = {key: tuple(tensor.shape) for key, tensor in towers.state_dict().items()}
-    dropped = {key for key in renamed if key not in held}
-    assert held == {key: tuple(renamed[key].shape) for key in renamed if key not in dropped}
+    renamed = _checkpoint.rename(state, _clinical.SWIN_RENAMES)
+    shapes = {key: tuple(tensor.shape) for key, tensor in towers.state_dict().items()}
+    dropped = {key for key in renamed if key not in shapes}
+    assert shapes == {key: tuple(renamed[key].shape) for key in renamed if key not in dropped}
     assert {key.rpartition(".")[2] for key in dropped} <= {
         "position_ids",
         "relative_position_index",

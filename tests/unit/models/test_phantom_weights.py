@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -169,44 +170,48 @@ def test_an_option_is_refused_in_one_line():
 # --- training --------------------------------------------------------------------------
 
 
-def test_training_runs_twice_to_the_same_weights(tmp_path):
-    import torch
+TRAINING = Path(__file__).resolve().parents[3] / "benchmarks" / "train_phantom.py"
 
-    from robustness.models import train_phantom
+
+@pytest.fixture
+def training(monkeypatch):
+    monkeypatch.syspath_prepend(TRAINING.parent)
+    return import_module(TRAINING.stem)
+
+
+def test_training_runs_twice_to_the_same_weights(training, tmp_path):
+    import torch
 
     studies = [phantom.Study(0, index, phantom.Purpose.TRAINING) for index in range(128)]
     images = torch.from_numpy(np.stack([study.image() for study in studies]))
     from robustness.models._phantom_pixels import shrink
 
-    data = train_phantom.TrainingSet(
+    data = training.TrainingSet(
         shrink(images),
         [study.report().text(("findings", "impression")) for study in studies],
         torch.from_numpy(np.stack([phantom.labels(study.findings) for study in studies])),
     )
     files = [tmp_path / name for name in ("one.safetensors", "two.safetensors")]
     for path in files:
-        train_phantom.save(*train_phantom.train(data, steps=2, seed=4), path)
+        training.save(*training.train(data, steps=2, seed=4), path)
     assert files[0].read_bytes() == files[1].read_bytes()
     assert load(LOADER, weights=files[0]).embedding_dim == 192
 
 
-def test_training_occludes_from_nothing_to_three_quarters():
+def test_training_occludes_from_nothing_to_three_quarters(training):
     import torch
-
-    from robustness.models import train_phantom
 
     pixels = torch.full((600, 1, 112, 112), 9.0)
     generator = torch.Generator().manual_seed(0)
-    shares = (train_phantom.occlude(pixels, generator) != 9).float().mean((1, 2, 3))
+    shares = (training.occlude(pixels, generator) != 9).float().mean((1, 2, 3))
     assert 0.3 < (shares == 0).float().mean() < 0.5
     assert 0.6 < shares.max() < 0.85
     assert (pixels == 9).all()
 
 
 def test_the_training_command_states_its_options():
-    command = [sys.executable, "-m", "robustness.models.train_phantom", "--help"]
-    root = Path(__file__).resolve().parents[3]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout
-    assert "--out" in told
-    assert "--steps" in told
-    assert "--seed" in told
+    command = [sys.executable, TRAINING, "--help"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "--out" in output
+    assert "--steps" in output
+    assert "--seed" in output

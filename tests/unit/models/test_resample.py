@@ -124,8 +124,8 @@ def test_every_published_model_s_pixels_on_the_device():
     images = [noise(300, 260), noise(97, 131), noise(512, 512), noise(200, 640)]
     for preprocessing in (
         clip._preprocessing(224),
-        *cxr_clip._PREPROCESSING.values(),
-        medclip._PREPROCESSING,
+        *cxr_clip.PUBLICATION.preprocessing.values(),
+        medclip.PUBLICATION.preprocessing["swin"],
         cxr_repair._preprocessing(224, antialias=False),
         cxr_repair._preprocessing(224, antialias=True),
     ):
