@@ -182,12 +182,12 @@ def on_device(encoder: DualEncoder) -> None:
     """
     if not encoder.on_device:
         return
-    from robustness.embedding.canvas import lay
+    from robustness.embedding.padded import pad
 
     pictures = images()
     expected = encoder.preprocess(pictures)
-    canvas = lay(pictures)
-    actual = encoder.preprocess_on_device(canvas.images.to(encoder.device), canvas.sizes)
+    batch = pad(pictures)
+    actual = encoder.preprocess_on_device(batch.images.to(encoder.device), batch.sizes)
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise BrokenPromiseError(
             f"images are preprocessed on the device to {actual.dtype} {list(actual.shape)}, by"

@@ -27,8 +27,8 @@ def wait_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", GOMP_SPIN_COUNT)
 
 
-def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Map a function over items with as many threads as torch uses, in order.
+def each(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> list[R]:
+    """Map a function over items with several threads, in order.
 
     This helps if the function releases the GIL, as Pillow's resize, NumPy's copies and zlib's
     checksums do.
@@ -36,14 +36,13 @@ def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     Args:
         function: Called from several threads at once.
         items: Arguments of the calls.
+        threads: Maximum number of threads, such as ``torch.get_num_threads()``.
 
     Raises:
         Exception: The error of the first item for which the function raised one.
     """
-    import torch
-
     items = list(items)
-    threads = min(torch.get_num_threads(), len(items))
+    threads = min(threads, len(items))
     if threads <= 1:
         return [function(item) for item in items]
     # A fresh pool per call (0.1 ms) is fork-safe.

@@ -1,4 +1,4 @@
-"""Embeddings of an evaluation set: made batch by batch, kept in a store."""
+"""Embeddings of an evaluation set: computed in batches, kept in a store."""
 
 from robustness.embedding._decoded import decode_once
 from robustness.embedding._embed import BATCH_SIZE, embed_images, embed_reports

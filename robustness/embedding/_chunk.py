@@ -1,7 +1,7 @@
-"""A file of decoded images: their pixels one after another, then an index, then its hash.
+"""Chunk file of decoded images: the pixels of all images, their index, and a hash.
 
-The index says where each image lies, its size and its checksum. The file is written as its
-images come, so it never stands in memory, and takes its name only when it is whole.
+The index has the offset, size and checksum of each image. Images are written as they come, so a
+chunk is never in memory as a whole; the file gets its name once it is complete.
 """
 
 from __future__ import annotations
@@ -23,65 +23,61 @@ from robustness.errors import StoreError
 from robustness.evalset import Image
 
 SCHEMA = "decoded-1"
-"""Changes when a file has another form than before."""
+"""Version of the file format."""
 
 ROW = np.dtype([("offset", "<u8"), ("height", "<u4"), ("width", "<u4"), ("checksum", "<u4")])
 
 HASH_BYTES = hashlib.sha256().digest_size
 
 Identity = tuple[int, int]
-"""A file's inode, and when it was written last."""
+"""Inode and modification time of a file."""
 
 
 class DamagedError(Exception):
-    """A file is not as it was written."""
+    """A chunk file is not as it was written."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The decoded images of a file, mapped into memory.
-
-    Attributes:
-        identity: Tells the file, as it was when it was opened, from any other.
-    """
+    """Decoded images of a file that is mapped into memory."""
 
     identity: Identity
     _index: NDArray[Any]
     _pixels: mmap.mmap = field(repr=False)
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Return the number of images."""
         return len(self._index)
 
-    def is_file_of(self, other: Chunk) -> bool:
-        """Whether both lie in one file, which may have been written to in between.
+    def same_file(self, other: Chunk) -> bool:
+        """Return True if both map one file, even if it was modified in between.
 
-        A file that is mapped keeps its inode, so that the one that takes its place has another.
+        A mapped file keeps its inode, so a file that replaces it has another one.
         """
         return self.identity[0] == other.identity[0]
 
-    def image(self, place: int) -> Image:
-        """An image, uint8 ``[height, width]``, read-only, a view of the file."""
-        offset, height, width, _ = self._index[place].tolist()
+    def image(self, index: int) -> Image:
+        """Return an image, uint8 ``[height, width]``, as a read-only view of the file."""
+        offset, height, width, _ = self._index[index].tolist()
         flat = np.frombuffer(self._pixels, np.uint8, height * width, offset)
         return flat.reshape(height, width)
 
-    def intact(self, place: int) -> bool:
-        """Whether an image's pixels are those that were written."""
-        return zlib.crc32(self.image(place).data) == int(self._index[place]["checksum"])
+    def intact(self, index: int) -> bool:
+        """Return True if an image's pixels match their checksum."""
+        return zlib.crc32(self.image(index).data) == int(self._index[index]["checksum"])
 
 
 def open_chunk(path: Path, images: int) -> Chunk:
-    """Opens a file and checks its index; the images are not read.
+    """Open a chunk file and check its index; no image is read.
 
     Args:
         path: The file.
-        images: How many images it must hold.
+        images: Expected number of images.
 
     Raises:
-        FileNotFoundError: There is none.
-        DamagedError: It was cut short, or changed where the index stands.
-        StoreError: It cannot be read.
+        FileNotFoundError: The file does not exist.
+        DamagedError: The file was cut short, or its index is damaged.
+        StoreError: The file cannot be read.
     """
     size = images * ROW.itemsize
     try:
@@ -103,22 +99,21 @@ def open_chunk(path: Path, images: int) -> Chunk:
 
 
 def _hash(path: Path, pixels: int, index: bytes) -> bytes:
-    """Binds an index to its file's name and length."""
+    """Return a hash of an index with its file's name and number of pixels."""
     return hashlib.sha256(f"{SCHEMA} {path.stem} {pixels} ".encode() + index).digest()
 
 
 class ChunkWriter:
-    """Writes a file of decoded images, each as it comes, from any number of threads.
+    """Writer of a chunk file; images may come from any number of threads.
 
-    Whoever makes one holds the file's lock: what a process that died left half-written is
-    written over.
+    The caller holds the file's lock: a temporary file left by a killed process is overwritten.
 
     Args:
         path: The file.
-        images: How many images it is to hold.
+        images: Number of images.
 
     Raises:
-        StoreError: It cannot be written.
+        StoreError: The file cannot be written; raised by :meth:`add` and :meth:`close` too.
     """
 
     def __init__(self, path: Path, images: int) -> None:
@@ -126,37 +121,25 @@ class ChunkWriter:
         self._partial = path.with_suffix(".partial")
         self._index = np.zeros(images, ROW)
         self._end = 0
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: an image goes to the file as it is, without a copy.
+            # Unbuffered, so that images are not copied.
             self._file = self._partial.open("wb", buffering=0)
         except OSError as error:
-            raise self._full(error) from error
+            raise self._error(error) from error
 
-    def add(self, place: int, image: Image) -> None:
-        """Writes one image.
-
-        Args:
-            place: Its place in the index.
-            image: uint8 ``[height, width]``.
-
-        Raises:
-            StoreError: It cannot be written.
-        """
+    def add(self, index: int, image: Image) -> None:
+        """Write the image of an index, uint8 ``[height, width]``."""
         pixels = np.ascontiguousarray(image)
         checksum = zlib.crc32(pixels.data)
-        with self._turn:
+        with self._lock:
             self._write(pixels.reshape(-1).data)
-            self._index[place] = (self._end, *image.shape, checksum)
+            self._index[index] = (self._end, *image.shape, checksum)
             self._end += pixels.nbytes
 
     def close(self) -> None:
-        """Ends the file, which from here on is found under its name.
-
-        Raises:
-            StoreError: It cannot be written.
-        """
+        """Complete the file and give it its name."""
         index = self._index.tobytes()
         self._write(memoryview(index + _hash(self._path, self._end, index)))
         try:
@@ -164,11 +147,11 @@ class ChunkWriter:
             self._file.close()
             self._partial.replace(self._path)
         except OSError as error:
-            raise self._full(error) from error
+            raise self._error(error) from error
 
     def discard(self) -> None:
-        """Leaves nothing behind; of no account after :meth:`close`."""
-        # Closing may report once more what made the file be discarded.
+        """Delete the temporary file; do nothing after :meth:`close`."""
+        # Closing may raise again the error that made the caller discard the file.
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
@@ -176,14 +159,14 @@ class ChunkWriter:
 
     def _write(self, data: memoryview) -> None:
         try:
-            # A full disk may take a part of what it is given.
+            # If the disk is nearly full, a write may be incomplete.
             while data:
                 data = data[self._file.write(data) :]
         except OSError as error:
-            raise self._full(error) from error
+            raise self._error(error) from error
 
-    def _full(self, error: OSError) -> StoreError:
+    def _error(self, error: OSError) -> StoreError:
         return StoreError(
-            f"decoded images {self._path} cannot be written: {error.strerror}; free some room or"
-            " name another folder with --robustness-store"
+            f"decoded images {self._path} cannot be written: {error.strerror}; free disk space or"
+            " use another folder with --robustness-store"
         )

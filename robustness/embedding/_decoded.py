@@ -1,8 +1,8 @@
-"""Decoding once: all the images of a set, at the first use, kept in files that are mapped.
+"""Decode the images of a set once, at first use, into files that are memory-mapped.
 
-The images are decoded by all the cores at once and kept by content, :data:`CHUNK` a file.
-Processes that share a store share the work too: each takes the files that no other has
-taken. What is read is a view of the file, so it needs no memory but the page cache.
+Images are decoded on all cores and stored by content, :data:`CHUNK_SIZE` per file. Processes
+with the same store share the work: each one takes files that no other has taken. An image is a
+view of its file, so it takes no memory except the page cache.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shlex
 import threading
 from collections import OrderedDict, deque
@@ -23,7 +22,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from robustness._util.environment import cores
 from robustness._util.progress import Stream, progress
+from robustness._util.text import counted
 from robustness.embedding._chunk import (
     SCHEMA,
     Chunk,
@@ -36,11 +37,11 @@ from robustness.embedding._store import Store
 from robustness.errors import EvaluationSetError, GateError, StoreError
 from robustness.evalset import EvaluationSet, Image, Pair
 
-CHUNK = 128
-"""Images a file: what is decoded anew where one image changes."""
+CHUNK_SIZE = 128
+"""Images per file; if one image changes, all images of its file are decoded again."""
 
-MAPPED = 4
-"""Files a process keeps mapped, beside those of which an image is still in use."""
+MAX_MAPPED = 4
+"""Files that a process keeps mapped, besides those with an image in use."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,31 +49,31 @@ logger = logging.getLogger(__name__)
 def decode_once(
     evalset: EvaluationSet, store: Store, *, stream: Stream | None = None
 ) -> EvaluationSet:
-    """The same set, decoding each image once for all the processes that share a store.
+    """Return the set with a decoder that decodes each image once per store.
 
-    The first image asked for has all of them decoded; until then nothing is. The images
-    are read-only. Of a damaged file all the images are decoded anew.
+    The first image requested decodes all images of the set. Decoded images are read-only. All
+    images of a damaged file are decoded again.
 
     Args:
         evalset: The set; its ``decode`` is called from several threads.
-        store: Where the decoded images are kept, by the digests of their pairs.
-        stream: Where to show how far the decoding is, if it is a terminal.
+        store: Store of the decoded images; the digests of their pairs are the key.
+        stream: Stream for a progress bar; shown if it is a terminal.
 
-    Raises:
-        EvaluationSetError: On decoding: an image cannot be decoded; the others are.
-        StoreError: On decoding: the images cannot be written or read.
+    Returns:
+        The set. Its ``decode`` raises EvaluationSetError if an image cannot be decoded (the
+        others are), and StoreError if the images cannot be written or read.
     """
     return replace(evalset, decode=_Decoder(evalset, store, stream).decode)
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A file that this process is writing."""
+    """Chunk file that this process is writing."""
 
     number: int
     lock: FileLock
     writer: ChunkWriter
-    images: list[Future[EvaluationSetError | None]]
+    errors: list[Future[EvaluationSetError | None]]
 
 
 class _Decoder:
@@ -80,49 +81,49 @@ class _Decoder:
         self._evalset = evalset
         self._store = store
         self._stream = stream
-        self._places = {p.image_id: divmod(i, CHUNK) for i, p in enumerate(evalset.pairs)}
-        self._files: list[Path] = []
+        self._positions = {p.image_id: divmod(i, CHUNK_SIZE) for i, p in enumerate(evalset.pairs)}
+        self._paths: list[Path] = []
         self._failure: GateError | None = None
         self._mapped: OrderedDict[int, Chunk] = OrderedDict()
         self._checked: dict[tuple[int, Identity], bytearray] = {}
         self._lock = threading.Lock()
 
     def decode(self, pair: Pair) -> Image:
-        """The image of a pair, read-only, checked where it is read for the first time."""
-        number, place = self._places[pair.image_id]
+        """Return the image of a pair, read-only; its checksum is verified at first use."""
+        number, index = self._positions[pair.image_id]
         for _ in range(2):
             with self._lock:
-                if not self._files:
+                if not self._paths:
                     self._prepare()
                 chunk = self._chunk(number)
             checked = self._checked.setdefault((number, chunk.identity), bytearray(len(chunk)))
-            checked[place] = checked[place] or chunk.intact(place)
-            if checked[place]:
-                return chunk.image(place)
+            checked[index] = checked[index] or chunk.intact(index)
+            if checked[index]:
+                return chunk.image(index)
             with self._lock:
                 self._mapped.pop(number, None)
                 self._make([number], damaged=chunk)
         raise StoreError(
-            f"decoded images {self._files[number]} are damaged again as soon as they are written;"
-            " name a folder on another disk with --robustness-store"
+            f"decoded images {self._paths[number]} are damaged again right after they were"
+            " written; use a folder on another disk with --robustness-store"
         )
 
     def _prepare(self) -> None:
-        """Decodes what the store lacks; a failure is not tried again."""
+        """Decode the images that are not stored; a failure is not retried."""
         if self._failure:
             raise type(self._failure)(str(self._failure), self._failure.code)
-        numbers = range(-(-len(self._evalset) // CHUNK))
+        numbers = range(-(-len(self._evalset) // CHUNK_SIZE))
         try:
-            self._files = [self._file(number) for number in numbers]
+            self._paths = [self._path(number) for number in numbers]
             self._make(numbers)
         except GateError as error:
-            self._files, self._failure = [], error
+            self._paths, self._failure = [], error
             raise
 
     def _pairs(self, number: int) -> tuple[Pair, ...]:
-        return self._evalset.pairs[number * CHUNK : (number + 1) * CHUNK]
+        return self._evalset.pairs[number * CHUNK_SIZE : (number + 1) * CHUNK_SIZE]
 
-    def _file(self, number: int) -> Path:
+    def _path(self, number: int) -> Path:
         key = json.dumps([SCHEMA, [pair.digest for pair in self._pairs(number)]])
         name = hashlib.sha256(key.encode()).hexdigest()
         return self._store.root / name[:2] / f"{name}.images"
@@ -134,35 +135,35 @@ class _Decoder:
             chunk = self._find(number)
             if chunk is None:
                 self._make([number])
-                chunk = open_chunk(self._files[number], len(self._pairs(number)))
+                chunk = open_chunk(self._paths[number], len(self._pairs(number)))
             self._mapped[number] = chunk
         self._mapped.move_to_end(number)
-        while len(self._mapped) > MAPPED:
+        while len(self._mapped) > MAX_MAPPED:
             self._mapped.popitem(last=False)
         return self._mapped[number]
 
     def _find(
-        self, number: int, *, damaged: Chunk | None = None, say: bool = False
+        self, number: int, *, damaged: Chunk | None = None, report_damage: bool = False
     ) -> Chunk | None:
-        """A file that is there and whole, and is not the one known to be damaged."""
-        path = self._files[number]
+        """Open a file; return None if it is missing, damaged, or known to be damaged."""
+        path = self._paths[number]
         try:
             chunk = open_chunk(path, len(self._pairs(number)))
         except FileNotFoundError:
             return None
         except DamagedError:
             chunk = None
-        if chunk is not None and not (damaged and chunk.is_file_of(damaged)):
+        if chunk is not None and not (damaged and chunk.same_file(damaged)):
             return chunk
-        if say:
+        if report_damage:
             self._store.counts.damaged += 1
-            logger.warning("decoded images %s are damaged and are decoded anew", path)
+            logger.warning("decoded images %s are damaged and are decoded again", path)
         return None
 
     # --- decoding --------------------------------------------------------------------
 
     def _make(self, numbers: Sequence[int], *, damaged: Chunk | None = None) -> None:
-        """Sees to it that files are there, leaving to other processes what they have begun."""
+        """Write the files that are missing; wait for those that other processes are writing."""
         missing = [n for n in numbers if self._find(n, damaged=damaged) is None]
         self._store.counts.found += len(numbers) - len(missing)
         if not missing:
@@ -170,61 +171,62 @@ class _Decoder:
         images = sum(len(self._pairs(number)) for number in missing)
         failures: dict[str, EvaluationSetError] = {}
         with progress(images, "decoding", "images", self._stream) as advance:
-            pool = ThreadPoolExecutor(_cores(), thread_name_prefix="decode")
-            begun: deque[_Job] = deque()
-            taken: list[int] = []
+            pool = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
+            jobs: deque[_Job] = deque()
+            locked_elsewhere: list[int] = []
             try:
-                for number in chain(missing, taken):
-                    wait = number in taken
-                    # The next file is begun before the last is ended, so that no core waits
-                    # for the disk; but none while this process waits for another one.
-                    while len(begun) > (0 if wait else 1):
-                        failures |= self._end(begun[0], advance)
-                        begun.popleft()
-                    lock = self._take(number, wait=wait)
+                for number in chain(missing, locked_elsewhere):
+                    wait = number in locked_elsewhere
+                    # A file is started before the previous one is finished, so that no core
+                    # waits for the disk; but none while this process waits for another one.
+                    while len(jobs) > (0 if wait else 1):
+                        failures |= self._finish(jobs[0], advance)
+                        jobs.popleft()
+                    lock = self._acquire(number, wait=wait)
                     if lock is None:
-                        taken.append(number)
-                    elif self._find(number, damaged=damaged, say=True) is not None:
+                        locked_elsewhere.append(number)
+                    elif self._find(number, damaged=damaged, report_damage=True) is not None:
                         lock.release()
                         self._store.counts.found += 1
                         advance(len(self._pairs(number)))
                     else:
-                        begun.append(self._begin(number, lock, pool))
-                while begun:
-                    failures |= self._end(begun[0], advance)
-                    begun.popleft()
+                        jobs.append(self._start(number, lock, pool))
+                while jobs:
+                    failures |= self._finish(jobs[0], advance)
+                    jobs.popleft()
             finally:
                 pool.shutdown(cancel_futures=True)
-                for job in begun:
+                for job in jobs:
                     job.writer.discard()
                     job.lock.release()
         if failures:
             raise self._summary(failures)
 
-    def _take(self, number: int, *, wait: bool) -> FileLock | None:
-        lock = FileLock(self._store.root / "locks" / f"{self._files[number].stem}.lock")
+    def _acquire(self, number: int, *, wait: bool) -> FileLock | None:
+        """Lock a file; return None if another process has the lock and this one must not wait."""
+        lock = FileLock(self._store.root / "locks" / f"{self._paths[number].stem}.lock")
         try:
             lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             return None
         except OSError as error:
             raise StoreError(
-                f"store {self._store.root} cannot be locked: {error.strerror}; name another"
+                f"store {self._store.root} cannot be locked: {error.strerror}; use another"
                 " folder with --robustness-store"
             ) from error
         return lock
 
-    def _begin(self, number: int, lock: FileLock, pool: ThreadPoolExecutor) -> _Job:
+    def _start(self, number: int, lock: FileLock, pool: ThreadPoolExecutor) -> _Job:
         pairs = self._pairs(number)
         try:
-            writer = ChunkWriter(self._files[number], len(pairs))
+            writer = ChunkWriter(self._paths[number], len(pairs))
         except StoreError:
             lock.release()
             raise
-        images = [pool.submit(self._decode, writer, *item) for item in enumerate(pairs)]
-        return _Job(number, lock, writer, images)
+        errors = [pool.submit(self._decode, writer, *item) for item in enumerate(pairs)]
+        return _Job(number, lock, writer, errors)
 
-    def _decode(self, writer: ChunkWriter, place: int, pair: Pair) -> EvaluationSetError | None:
+    def _decode(self, writer: ChunkWriter, index: int, pair: Pair) -> EvaluationSetError | None:
         try:
             image = self._evalset.decode(pair)
         except EvaluationSetError as error:
@@ -234,14 +236,14 @@ class _Decoder:
                 f"image {pair.image_id!r} is decoded to {image.dtype} {list(image.shape)};"
                 " an image is uint8 [height, width], neither of them 0"
             )
-        writer.add(place, image)
+        writer.add(index, image)
         return None
 
-    def _end(self, job: _Job, advance: Callable[[int], object]) -> dict[str, EvaluationSetError]:
-        """Waits for a file's images and gives it its name, unless one of them failed."""
+    def _finish(self, job: _Job, advance: Callable[[int], object]) -> dict[str, EvaluationSetError]:
+        """Wait for a file's images; complete the file, or discard it if one of them failed."""
         failures = {}
-        for pair, image in zip(self._pairs(job.number), job.images, strict=True):
-            error = image.result()
+        for pair, future in zip(self._pairs(job.number), job.errors, strict=True):
+            error = future.result()
             if error is not None:
                 failures[pair.image_id] = error
             advance(1)
@@ -255,19 +257,10 @@ class _Decoder:
 
     def _summary(self, failures: dict[str, EvaluationSetError]) -> EvaluationSetError:
         first = next(pair.image_id for pair in self._evalset.pairs if pair.image_id in failures)
-        more = len(failures) - 1
-        if not more:
+        if len(failures) == 1:
             return failures[first]
-        images = "image" if more == 1 else "images"
         return EvaluationSetError(
-            f"{failures[first]} (and {more} more {images} of {len(self._evalset)} cannot be"
-            f" decoded either; python -m robustness evalset {shlex.quote(self._evalset.spec)}"
-            " --decode lists them)"
+            f"{failures[first]} (and {counted(len(failures) - 1, 'more image')} of"
+            f" {len(self._evalset)} cannot be decoded either; python -m robustness evalset"
+            f" {shlex.quote(self._evalset.spec)} --decode lists them)"
         )
-
-
-def _cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""From images and reports to embeddings, batch by batch."""
+"""Embed images and reports, batch by batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness._util.profile import TEXTS, Profile
-from robustness._util.progress import Stream, progress
 from robustness._util.text import counted
-from robustness.embedding._precision import FLOAT32, cast, check_precision, restored
+from robustness.embedding._precision import FLOAT32, check_precision, computing_in, restored
 from robustness.errors import EmbeddingError
 from robustness.evalset import Image, read_image
 
@@ -24,9 +22,10 @@ if TYPE_CHECKING:
     from robustness.encoder import DualEncoder
 
 BATCH_SIZE = 64
+"""Default number of images or texts per forward pass."""
 
-NORM_TOLERANCE = 1e-4
-"""How far the norm of an embedding that is compared by cosine may be from 1, in float32."""
+MAX_NORM_ERROR = 1e-4
+"""Maximum distance from 1 of an embedding's norm, in float32."""
 
 T = TypeVar("T")
 
@@ -38,61 +37,43 @@ def embed_images(
     batch_size: int = BATCH_SIZE,
     precision: str = FLOAT32,
 ) -> NDArray[np.float32]:
-    """Embeds radiographs.
+    """Embed images.
 
     Args:
         encoder: The model.
-        images: File paths, or uint8 arrays ``[height, width]``; taken at their native
-            size, one batch at a time, so an iterator need not fit in memory.
-        batch_size: Images a forward pass.
-        precision: What forward passes are computed in: ``float32``, ``bfloat16``, ``float16``.
+        images: File paths, or uint8 arrays ``[height, width]`` at their native size. One batch
+            at a time is read, so an iterator need not fit in memory.
+        batch_size: Images per forward pass.
+        precision: One of :data:`robustness.embedding.PRECISIONS`, used in forward passes.
 
     Returns:
         float32 ``[N, D]``, on the host.
 
     Raises:
         EvaluationSetError: A file cannot be decoded.
-        EmbeddingError: The model returned a wrong shape or type, or rows of another norm than
-            1 that are compared by cosine.
-        UsageError: There is no such precision, or the device does not compute in it.
+        EmbeddingError: The model returned a wrong shape or type, or scores by cosine and
+            returned rows that do not have unit norm.
+        UsageError: The precision is invalid, or the device does not support it.
+
+    Example:
+        >>> from robustness import encoder, evalset
+        >>> model, pairs = encoder.load("robustness.models.phantom:load"), evalset.load("phantom:2")
+        >>> images = [pairs.decode(pair) for pair in pairs.pairs]
+        >>> embed_images(model, images).shape == (2, model.embedding_dim)
+        True
     """
-    # Imported here: this module is read where torch must not be.
-    from robustness.embedding.canvas import pixels_of
+    # Imported here: this module must not import torch.
+    from robustness.embedding.padded import preprocess
 
     check_precision(precision, encoder.device)
     decoded = (
         image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images
     )
-    return stacked(
-        encoder,
-        [
-            encode_images(encoder, pixels_of(encoder, batch), len(batch), precision)
-            for batch in _batches(decoded, batch_size)
-        ],
-    )
-
-
-def encode_images(
-    encoder: DualEncoder, pixels: Tensor, n: int, precision: str
-) -> NDArray[np.float32]:
-    """Embeds a batch of preprocessed images.
-
-    Args:
-        encoder: The model.
-        pixels: What its preprocessing returned.
-        n: Of how many images.
-        precision: What the forward pass is computed in.
-
-    Returns:
-        float32 ``[n, D]``, on the host.
-
-    Raises:
-        EmbeddingError: The model returned a wrong shape or type, or rows of another norm than
-            1 that are compared by cosine.
-    """
-    with cast(precision, encoder):
-        output = encoder.encode_images(pixels)
-    return _checked(encoder, output, n, "images", precision)
+    rows = [
+        encode_images(encoder, preprocess(encoder, batch), len(batch), precision)
+        for batch in batches(decoded, batch_size)
+    ]
+    return stacked(encoder, rows)
 
 
 def embed_reports(
@@ -101,97 +82,105 @@ def embed_reports(
     *,
     batch_size: int = BATCH_SIZE,
     precision: str = FLOAT32,
-    profile: Profile | None = None,
-    stream: Stream | None = None,
 ) -> NDArray[np.float32]:
-    """Embeds report texts.
+    """Embed report texts.
 
     Args:
         encoder: The model.
-        texts: What the model is to read of each report.
-        batch_size: Texts a forward pass.
-        precision: What forward passes are computed in: ``float32``, ``bfloat16``, ``float16``.
-        profile: Where the time is counted.
-        stream: Where progress is shown, if it is a terminal.
+        texts: The text of each report, such as ``encoder.text_policy.text(report)``.
+        batch_size: Texts per forward pass.
+        precision: One of :data:`robustness.embedding.PRECISIONS`, used in forward passes.
 
     Returns:
         float32 ``[N, D]``, on the host.
 
     Raises:
-        EmbeddingError: The model returned a wrong shape or type, or rows of another norm than
-            1 that are compared by cosine.
-        UsageError: There is no such precision, or the device does not compute in it.
+        EmbeddingError: The model returned a wrong shape or type, or scores by cosine and
+            returned rows that do not have unit norm.
+        UsageError: The precision is invalid, or the device does not support it.
+
+    Example:
+        >>> from robustness import encoder, evalset
+        >>> model, pairs = encoder.load("robustness.models.phantom:load"), evalset.load("phantom:2")
+        >>> texts = [model.text_policy.text(pair.report) for pair in pairs.pairs]
+        >>> embed_reports(model, texts).shape == (2, model.embedding_dim)
+        True
     """
     check_precision(precision, encoder.device)
-    texts = list(texts)
-    profile = Profile() if profile is None else profile
-    parts = []
-    with progress(len(texts), "embedding reports", "texts", stream) as advance:
-        for batch in _batches(texts, batch_size):
-            with profile.phase(TEXTS, len(batch)):
-                with cast(precision, encoder):
-                    output = encoder.encode_reports(batch)
-                parts.append(_checked(encoder, output, len(batch), "reports", precision))
-            advance(len(batch))
-    return stacked(encoder, parts)
+    rows = [encode_reports(encoder, batch, precision) for batch in batches(texts, batch_size)]
+    return stacked(encoder, rows)
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+def encode_images(
+    encoder: DualEncoder, pixels: Tensor, n: int, precision: str
+) -> NDArray[np.float32]:
+    """Embed a batch of ``n`` preprocessed images; see :func:`embed_images`."""
+    with computing_in(precision, encoder):
+        output = encoder.encode_images(pixels)
+    return _checked(encoder, output, n, "images", precision)
+
+
+def encode_reports(
+    encoder: DualEncoder, texts: Sequence[str], precision: str
+) -> NDArray[np.float32]:
+    """Embed a batch of texts; see :func:`embed_reports`."""
+    with computing_in(precision, encoder):
+        output = encoder.encode_reports(texts)
+    return _checked(encoder, output, len(texts), "reports", precision)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield items in lists of a size; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
+def stacked(encoder: DualEncoder, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the embeddings of several batches, possibly none, as float32 ``[N, D]``."""
+    if not rows:
+        return np.zeros((0, encoder.embedding_dim), dtype=np.float32)
+    return np.concatenate(rows)
+
+
 def _checked(
-    encoder: DualEncoder, output: Tensor, n: int, what: str, precision: str
+    encoder: DualEncoder, output: Tensor, n: int, kind: str, precision: str
 ) -> NDArray[np.float32]:
-    """What a model returned, if it is as the contract says, in float32 and on the host."""
+    """Return a model's output as float32 on the host; raise if it violates the contract."""
     from torch import Tensor
 
-    expected = (n, encoder.embedding_dim)
+    contract = f"the contract is torch.float32 of shape {[n, encoder.embedding_dim]}"
+    start = f"{encoder.name} embedded {counted(n, kind[:-1])} as"
     if not isinstance(output, Tensor):
-        raise EmbeddingError(
-            f"{encoder.name} embedded {counted(n, what[:-1])} as a {type(output).__name__};"
-            f" the contract is torch.float32 of shape {list(expected)}"
-        )
+        raise EmbeddingError(f"{start} a {type(output).__name__}; {contract}")
     rows = restored(encoder, output, precision)
-    if tuple(rows.shape) != expected or str(rows.dtype) != "torch.float32":
-        raise EmbeddingError(
-            f"{encoder.name} embedded {counted(n, what[:-1])} as {rows.dtype} of shape"
-            f" {list(rows.shape)}; the contract is torch.float32 of shape {list(expected)}"
-        )
+    if tuple(rows.shape) != (n, encoder.embedding_dim) or str(rows.dtype) != "torch.float32":
+        raise EmbeddingError(f"{start} {rows.dtype} of shape {list(rows.shape)}; {contract}")
     if encoder.scores_by_cosine:
-        # Restored rows have unit norm whatever the model returned.
-        _see_norms(encoder, output, what, precision)
-    # A copy: a model may write its next batch where it wrote this one.
+        # Not of the restored rows, whose norm is 1 in any case.
+        _check_norms(encoder, output, kind, precision)
+    # A copy: the model may reuse its output buffer.
     array: NDArray[np.float32] = rows.detach().to("cpu", copy=True).numpy()
     return array
 
 
-def _see_norms(encoder: DualEncoder, output: Tensor, what: str, precision: str) -> None:
-    """Products of rows are their cosines only where the rows have unit norm."""
+def _check_norms(encoder: DualEncoder, output: Tensor, kind: str, precision: str) -> None:
+    """Raise if a row does not have unit norm, so that products would not be cosines."""
     import torch
 
-    # A row that is normalised in 16 bits has its entries rounded, and its norm before them,
-    # each by up to half of eps; as much again is left for sums and roots.
+    # Normalising in 16 bits rounds the norm and then each entry by up to eps / 2; the same
+    # amount again allows for sums and roots.
     eps = torch.finfo(getattr(torch, precision)).eps
-    tolerance = max(NORM_TOLERANCE, 2 * eps)
+    tolerance = max(MAX_NORM_ERROR, 2 * eps)
     norms = torch.linalg.vector_norm(output.detach().float(), dim=-1)
-    # Normalised, a row of zeros stays one; its cosines are 0 by any convention.
-    off = ~((norms - 1).abs() <= tolerance) & (norms != 0)
-    if off.any():
-        # What is no number has no norm, and a reason of its own where it is used.
-        off = off & output.isfinite().all(dim=-1)
-    if off.any():
+    # A row of zeros cannot be normalised; its cosines are 0 by convention.
+    wrong = ~((norms - 1).abs() <= tolerance) & (norms != 0)
+    if wrong.any():
+        # NaN and infinity have their own error, raised when the rows are used.
+        wrong &= output.isfinite().all(dim=-1)
+    if wrong.any():
         raise EmbeddingError(
-            f"{encoder.name} embeds {what} with norm {norms[off][0].item():.6g} where their"
-            f" cosine is taken, which needs norm 1 (within {tolerance:.2g}); normalise the rows"
-            f" in encode_{what}"
+            f"{encoder.name} embeds {kind} with norm {norms[wrong][0].item():.6g}, but scores by"
+            f" cosine, which needs norm 1 (within {tolerance:.2g}); normalise the rows in"
+            f" encode_{kind}"
         )
-
-
-def stacked(encoder: DualEncoder, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The batches' embeddings, one after another: float32 ``[N, D]``, of none too."""
-    if not parts:
-        return np.zeros((0, encoder.embedding_dim), dtype=np.float32)
-    return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""How precisely a model computes: in float32, or in 16 bits."""
+"""Precision of forward passes: float32, or 16 bits."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 FLOAT32 = "float32"
 
 PRECISIONS = (FLOAT32, "bfloat16", "float16")
-"""What the products of a forward pass may be computed in; scores are in float32 always."""
+"""Precisions of the products in a forward pass; scores are always float32."""
 
 
 def check_precision(precision: str, device: str) -> None:
-    """Refuses a precision that cannot be had.
+    """Raise if a device does not compute in a precision.
 
     Args:
-        precision: A name of :data:`PRECISIONS`.
-        device: Where the model runs.
+        precision: One of :data:`PRECISIONS`.
+        device: Torch device of the model.
 
     Raises:
-        UsageError: There is no such precision, or the device does not compute in it.
+        UsageError: The precision is invalid, or the device does not support it.
     """
     import torch
 
@@ -38,38 +38,33 @@ def check_precision(precision: str, device: str) -> None:
     reason = ""
     try:
         with warnings.catch_warnings():
-            # torch computes in float32 after a warning where it cannot do what it was told to.
+            # If torch cannot compute in a precision, it warns and computes in float32.
             warnings.simplefilter("error")
             ones = torch.ones(8, 8, device=device)
             with torch.autocast(ones.device.type, dtype=getattr(torch, precision)):
-                found = (ones @ ones).dtype
+                actual = (ones @ ones).dtype
     except (RuntimeError, UserWarning) as error:
         reason = str(error).splitlines()[0]
     else:
-        if found != getattr(torch, precision):
-            reason = f"products are computed in {found}"
-        elif precision == "bfloat16" and ones.is_cuda and not _computes_bfloat16():
+        native = not ones.is_cuda or torch.cuda.is_bf16_supported(including_emulation=False)
+        if actual != getattr(torch, precision):
+            reason = f"products are computed in {actual}"
+        elif precision == "bfloat16" and not native:
             reason = "it would be emulated"
     if reason:
         raise UsageError(
-            f"precision {precision!r} cannot be had on device {device!r}: {reason}; take float32,"
+            f"precision {precision!r} is not available on device {device!r}: {reason}; use float32"
             " or another device"
         )
 
 
-def _computes_bfloat16() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-
-
-def cast(precision: str, encoder: DualEncoder) -> AbstractContextManager[object]:
-    """Has a model compute in a precision while it lasts; in float32 nothing is changed."""
+def computing_in(precision: str, encoder: DualEncoder) -> AbstractContextManager[object]:
+    """Return a context in which a model computes in a precision."""
     return nullcontext() if precision == FLOAT32 else encoder.computing_in(precision)
 
 
 def restored(encoder: DualEncoder, output: Tensor, precision: str) -> Tensor:
-    """Embeddings back in float32 and, where they are compared by cosine, of unit norm again."""
+    """Return embeddings as float32, with unit norm again if they are compared by cosine."""
     import torch
 
     if precision == FLOAT32:

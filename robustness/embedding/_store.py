@@ -1,8 +1,8 @@
-"""A content-addressed store of arrays, shared by any number of processes.
+"""Content-addressed store of arrays, shared by any number of processes.
 
-An entry's name is a hash of everything its arrays depend on, so what is found never needs
-to be compared with what was asked. Entries are written whole or not at all (temporary
-file, fsync, atomic rename) under a lock that dies with its process, and checked when read.
+An entry's name is a hash of everything its arrays depend on, so an entry that is found is valid.
+Entries are written atomically (temporary file, fsync, rename), under a lock that is released if
+its process dies, and checked when they are read.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ from robustness.errors import StoreError
 Arrays = dict[str, NDArray[Any]]
 
 SCHEMA = "store-3"
-"""Changes when code changes in a way that makes stored arrays wrong."""
+"""Version of stored arrays; changed if a code change makes older entries wrong."""
 
 CHECKSUM_BYTES = hashlib.sha256().digest_size
-
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class StoreCounts:
-    """What a store did: entries found, entries computed, entries found damaged."""
+    """Number of entries that were found, computed, and found damaged."""
 
     found: int = 0
     computed: int = 0
@@ -50,11 +49,11 @@ class Store:
     """Arrays by key, on disk.
 
     Args:
-        root: The store's folder; made where it is missing.
-        option: The command line option that names the folder, for error messages.
+        root: Folder of the store; created if it is missing.
+        option: Command-line option that sets the folder, for error messages.
 
     Raises:
-        StoreError: The folder cannot be made or written to.
+        StoreError: The folder cannot be created or written to.
     """
 
     def __init__(self, root: Path, option: str = "--robustness-store") -> None:
@@ -65,18 +64,18 @@ class Store:
             (root / "locks").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"store {root} cannot be used: {error.strerror}; name a folder that can be"
-                f" written to with {option}"
+                f"store {root} cannot be used: {error.strerror}; name a writable folder with"
+                f" {option}"
             ) from error
 
     def fetch(self, key: Mapping[str, Any], compute: Callable[[], Arrays]) -> Arrays:
-        """The arrays of a key, computed and kept where the store lacks them.
+        """Return the arrays of a key; compute and store them if they are missing.
 
-        Processes that ask for one key at once compute it once: the others wait.
+        If several processes fetch a key at once, one computes it and the others wait.
 
         Args:
             key: Everything the arrays depend on, as JSON values.
-            compute: Makes the arrays.
+            compute: Returns the arrays.
 
         Raises:
             StoreError: The entry cannot be written.
@@ -84,8 +83,8 @@ class Store:
         (arrays,) = self.fetch_all([key], lambda _: [compute()])
         return arrays
 
-    def kept(self, key: Mapping[str, Any]) -> Arrays | None:
-        """The arrays of a key, if they are there and whole; nothing is computed or counted."""
+    def get(self, key: Mapping[str, Any]) -> Arrays | None:
+        """Return the arrays of a key; None if missing or damaged. Nothing is counted."""
         return self._read(self._path(key))
 
     def fetch_all(
@@ -93,36 +92,36 @@ class Store:
         keys: Sequence[Mapping[str, Any]],
         compute: Callable[[Sequence[int]], Sequence[Arrays]],
     ) -> list[Arrays]:
-        """The arrays of several keys; what the store lacks is computed at once.
+        """Return the arrays of several keys; compute and store the missing ones in one call.
 
-        Locks are taken in one order by all processes, so that no two wait for each other.
+        All processes take locks in the same order, which excludes deadlocks.
 
         Args:
-            keys: For each entry everything its arrays depend on, as JSON values.
-            compute: From the places in ``keys`` of what is lacking, each key once, to its
+            keys: Everything the arrays of each entry depend on, as JSON values.
+            compute: Takes the indexes of the missing keys, without duplicates, and returns their
                 arrays in that order.
 
         Raises:
             StoreError: An entry cannot be written.
         """
         paths = [self._path(key) for key in keys]
-        places = {path: place for place, path in reversed(list(enumerate(paths)))}
-        entries = {path: self._read(path) for path in places}
-        absent = sorted(path for path, arrays in entries.items() if arrays is None)
+        indexes = {path: index for index, path in reversed(list(enumerate(paths)))}
+        entries = {path: self._read(path) for path in indexes}
         with ExitStack() as locks:
-            for path in absent:
+            for path in sorted(path for path, arrays in entries.items() if arrays is None):
                 locks.enter_context(FileLock(self.root / "locks" / f"{path.stem}.lock"))
-                entries[path] = self._read(path, say_damaged=True)
-            lacking = sorted(
-                (path for path, arrays in entries.items() if arrays is None), key=places.__getitem__
+                entries[path] = self._read(path, report_damage=True)
+            missing = sorted(
+                (path for path, arrays in entries.items() if arrays is None),
+                key=indexes.__getitem__,
             )
-            if lacking:
-                made = compute([places[path] for path in lacking])
-                for path, arrays in zip(lacking, made, strict=True):
+            if missing:
+                computed = compute([indexes[path] for path in missing])
+                for path, arrays in zip(missing, computed, strict=True):
                     self._write(path, arrays)
                     self.counts.computed += 1
                     entries[path] = arrays
-        self.counts.found += len(entries) - len(lacking)
+        self.counts.found += len(entries) - len(missing)
         return [entries[path] or {} for path in paths]
 
     def _path(self, key: Mapping[str, Any]) -> Path:
@@ -130,32 +129,33 @@ class Store:
         name = hashlib.sha256(canonical.encode()).hexdigest()
         return self.root / name[:2] / f"{name}.arrays"
 
-    def _read(self, path: Path, *, say_damaged: bool = False) -> Arrays | None:
+    def _read(self, path: Path, *, report_damage: bool = False) -> Arrays | None:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
         checksum, payload = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
         if _checksum(path, payload) == checksum:
-            # A right checksum over wrong content is a damaged entry all the same.
+            # An entry whose checksum is right may still not be a safetensors file.
             with suppress(SafetensorError):
                 return dict(load_bytes(payload))
-        if say_damaged:
+        if report_damage:
             self.counts.damaged += 1
-            logger.warning("store entry %s is damaged and is computed anew", path)
+            logger.warning("store entry %s is damaged and is computed again", path)
         return None
 
     def _write(self, path: Path, arrays: Arrays) -> None:
+        # safetensors 0.8.0 stores wrong numbers for a non-contiguous array.
         payload = save_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         try:
             write_whole(path, _checksum(path, payload), payload)
         except OSError as error:
             raise StoreError(
-                f"store entry {path} cannot be written: {error.strerror}; free some room or"
-                f" name another folder with {self.option}"
+                f"store entry {path} cannot be written: {error.strerror}; free disk space or use"
+                f" another folder with {self.option}"
             ) from error
 
 
 def _checksum(path: Path, payload: bytes) -> bytes:
-    """Binds an entry's content to its name: a copy under another name is damaged."""
+    """Return a hash of an entry's name and content, so that a renamed entry is damaged."""
     return hashlib.sha256(path.stem.encode() + payload).digest()

@@ -1,158 +1,194 @@
-"""The embeddings of one model on one evaluation set: from the store, or made and stored."""
+"""Embeddings of one model on one evaluation set: from the store, or computed and stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import chain
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from robustness._util.profile import STORE, Profile
-from robustness._util.progress import Stream
+from robustness._util.profile import (
+    DECODING,
+    IMAGES,
+    OCCLUSION,
+    PREPROCESSING,
+    STORE,
+    TEXTS,
+    Profile,
+)
+from robustness._util.progress import Stream, progress
 from robustness._util.text import counted
-from robustness.embedding import Store, check_precision, embed_reports
-from robustness.embedding._pass import Pass
-from robustness.embedding.canvas import Canvases
+from robustness._util.threads import each
+from robustness.embedding._embed import (
+    BATCH_SIZE,
+    batches,
+    encode_images,
+    encode_reports,
+    stacked,
+)
+from robustness.embedding._precision import FLOAT32, check_precision
+from robustness.embedding._store import Store
+from robustness.embedding.padded import DeviceBatches, apply_on_device, prefetch, uses_gpu
 from robustness.encoder import DualEncoder
 from robustness.errors import EmbeddingError, StoreError
-from robustness.evalset import EvaluationSet
+from robustness.evalset import EvaluationSet, Image, Pair
 from robustness.perturbation.occlusion import CLEAN, SCHEMA, Occlusion
 
 Arrays = dict[str, NDArray[np.floating]]
 
-TOGETHER = 2**30
-"""Bytes of embeddings that one pass over the images makes; they are in memory until it ends."""
+MAX_PASS_BYTES = 2**30
+"""Maximum size of the embeddings that one pass over the images computes; it holds them all."""
 
-AT_ONCE = 64
-"""Occlusions that one pass makes at most: each holds a lock, which is an open file."""
+MAX_PASS_OCCLUSIONS = 64
+"""Maximum number of occlusions per pass; each one holds a lock, which is an open file."""
 
 
-class Embedded:
-    """What a model makes of the images and the texts of a set.
+@dataclass(frozen=True, slots=True)
+class EmbeddingSettings:
+    """Settings of how embeddings are computed and stored.
+
+    Attributes:
+        store: Store of the embeddings.
+        batch_size: Images or texts per forward pass.
+        precision: One of :data:`robustness.embedding.PRECISIONS`, used in forward passes.
+        profile: Profile that the time is added to, from the caller's thread only.
+        stream: Stream for progress bars; shown if it is a terminal.
+        on_device: True to occlude and preprocess images on the model's device; None to do so
+            on a GPU if the model supports it.
+    """
+
+    store: Store
+    batch_size: int = BATCH_SIZE
+    precision: str = FLOAT32
+    profile: Profile = field(default_factory=Profile)
+    stream: Stream | None = None
+    on_device: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Preprocessed:
+    """A batch that is ready for the forward pass.
+
+    Attributes:
+        index: Index of the occlusion.
+        pixels: The model's input.
+        hidden: Hidden share of each image's area.
+    """
+
+    index: int
+    pixels: Tensor
+    hidden: list[float]
+
+
+class Embeddings:
+    """Embeddings of the images and texts of an evaluation set.
+
+    On a GPU, a model that supports it has its images occluded and preprocessed there; for other
+    models a thread prepares the next batch while the GPU computes. On the CPU nothing runs in
+    parallel to the model, which uses all cores.
 
     Args:
         encoder: The model.
         evalset: The evaluation set.
-        texts: The texts that the model reads, each once.
-        store: Where embeddings are kept.
-        batch_size: Images or texts a forward pass.
-        precision: What forward passes are computed in, of
-            :data:`robustness.embedding.PRECISIONS`.
-        profile: Where the time is counted.
-        stream: Where progress is shown, if it is a terminal.
-        on_device: Whether images are occluded and preprocessed on the model's device; None to do
-            so on a GPU where the model offers it.
+        texts: Distinct texts that the model reads.
+        settings: Settings of how embeddings are computed and stored.
 
     Raises:
-        UsageError: There is no such precision, or the device does not compute in it.
+        UsageError: The precision is invalid, or the device does not support it.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own
+    def __init__(
         self,
         encoder: DualEncoder,
         evalset: EvaluationSet,
         texts: Sequence[str],
-        store: Store,
-        *,
-        batch_size: int,
-        precision: str,
-        profile: Profile | None = None,
-        stream: Stream | None = None,
-        on_device: bool | None = None,
+        settings: EmbeddingSettings,
     ) -> None:
-        check_precision(precision, encoder.device)
+        check_precision(settings.precision, encoder.device)
         self._encoder = encoder
         self._evalset = evalset
         self._texts = texts
-        self._store = store
-        self._profile = Profile() if profile is None else profile
-        self._pass = Pass(
-            encoder,
-            Canvases(encoder.device),
-            on_device,
-            batch_size,
-            precision,
-            self._profile,
-            stream,
-        )
+        self._settings = settings
+        self._device_batches = DeviceBatches(encoder.device)
 
     @cached_property
     def reports(self) -> NDArray[np.float32]:
         """The embeddings of the texts, float32 ``[M, D]``."""
-        settings = self._pass
+        key = self._key() | {"of": "reports", "texts": list(self._texts)}
+        return self._checked(self._fetch(key, self._embed_texts), "report", self._texts)
 
-        def compute() -> Arrays:
-            embeddings = embed_reports(
-                self._encoder,
-                self._texts,
-                batch_size=settings.batch_size,
-                precision=settings.precision,
-                profile=self._profile,
-                stream=settings.stream,
-            )
-            return {"embeddings": embeddings}
-
-        entry = self._fetch(self._key() | {"of": "reports", "texts": list(self._texts)}, compute)
-        return self._sound(entry, "report", self._texts)
+    def _embed_texts(self) -> Arrays:
+        settings = self._settings
+        rows: list[NDArray[np.float32]] = []
+        with progress(len(self._texts), "embedding reports", "texts", settings.stream) as advance:
+            for batch in batches(self._texts, settings.batch_size):
+                with settings.profile.phase(TEXTS, len(batch)):
+                    rows.append(encode_reports(self._encoder, batch, settings.precision))
+                advance(len(batch))
+        return {"embeddings": stacked(self._encoder, rows)}
 
     def prepare(self, occlusions: Iterable[Occlusion]) -> None:
-        """Embeds the images under all those occlusions that the store lacks, in one pass.
+        """Embed the images under several occlusions in one pass, if they are not stored.
 
         Args:
-            occlusions: What is hidden; doubles are of no account.
+            occlusions: The occlusions; duplicates are ignored.
 
         Raises:
             StoreError: An entry cannot be written.
         """
-        wanted = list(dict.fromkeys(map(_normal, occlusions)))
+        distinct = list(dict.fromkeys(map(_normalised, occlusions)))
         size = max(1, len(self._evalset) * self._encoder.embedding_dim * 4)
-        together = min(AT_ONCE, max(1, TOGETHER // size))
-        for start in range(0, len(wanted), together):
-            part = wanted[start : start + together]
-            with self._profile.phase(STORE):
-                # What is returned is let go: a ranking reads its entry when its turn comes.
-                self._store.fetch_all(
-                    [self._image_key(self._evalset, occlusion) for occlusion in part],
-                    partial(self._embed, part),
-                )
+        step = min(MAX_PASS_OCCLUSIONS, max(1, MAX_PASS_BYTES // size))
+        for start in range(0, len(distinct), step):
+            part = distinct[start : start + step]
+            keys = [self._image_key(self._evalset, occlusion) for occlusion in part]
+            with self._settings.profile.phase(STORE):
+                # The result is not kept in memory: each ranking reads its own entry.
+                self._settings.store.fetch_all(keys, partial(self._embed_missing, part))
+
+    def _embed_missing(self, part: Sequence[Occlusion], missing: Sequence[int]) -> list[Arrays]:
+        return self._embed(self._evalset, [part[index] for index in missing])
 
     def images(
         self, occlusion: Occlusion, subset: Sequence[int] | None = None
     ) -> tuple[NDArray[np.float32], float]:
-        """The embeddings of occluded images, and the share of their area that is hidden.
+        """Return the embeddings of the images under an occlusion, and the hidden area.
 
         Args:
-            occlusion: What is hidden.
-            subset: The indexes of the images; all of them, where there are none.
+            occlusion: The occlusion.
+            subset: Indexes of the images; None for all.
 
         Returns:
-            float32 ``[n, D]``, and the mean achieved level.
+            float32 ``[n, D]``, and the mean hidden share of the images' area.
         """
         evalset = self._evalset if subset is None else self._evalset.subset(subset)
-        occlusion = _normal(occlusion)
+        occlusion = _normalised(occlusion)
         entry = self._fetch(
-            self._image_key(evalset, occlusion),
-            lambda: self._pass.embed(evalset, [occlusion])[0],
+            self._image_key(evalset, occlusion), lambda: self._embed(evalset, [occlusion])[0]
         )
-        embedded = self._sound(entry, "image", [pair.image_id for pair in evalset.pairs])
-        return embedded, float(entry["hidden"].mean())
+        rows = self._checked(entry, "image", [pair.image_id for pair in evalset.pairs])
+        return rows, float(entry["hidden"].mean())
 
-    def kept(self, occlusion: Occlusion) -> NDArray[np.float32] | None:
-        """The embeddings of occluded images, if the store holds them: float32 ``[N, D]``."""
-        entry = self._store.kept(self._image_key(self._evalset, _normal(occlusion)))
-        names = [pair.image_id for pair in self._evalset.pairs]
-        return None if entry is None else self._sound(entry, "image", names)
+    def stored(self, occlusion: Occlusion) -> NDArray[np.float32] | None:
+        """Return the stored embeddings under an occlusion, float32 ``[N, D]``; None if missing."""
+        entry = self._settings.store.get(self._image_key(self._evalset, _normalised(occlusion)))
+        ids = [pair.image_id for pair in self._evalset.pairs]
+        return None if entry is None else self._checked(entry, "image", ids)
 
-    def _embed(self, occlusions: Sequence[Occlusion], missing: Sequence[int]) -> list[Arrays]:
-        return self._pass.embed(self._evalset, [occlusions[i] for i in missing])
+    # --- store -----------------------------------------------------------------------
 
     def _fetch(self, key: dict[str, object], compute: Callable[[], Arrays]) -> Arrays:
-        with self._profile.phase(STORE):
-            return self._store.fetch(key, compute)
+        with self._settings.profile.phase(STORE):
+            return self._settings.store.fetch(key, compute)
 
     def _key(self) -> dict[str, object]:
-        return {"encoder": self._encoder.fingerprint, "precision": self._pass.precision}
+        return {"encoder": self._encoder.fingerprint, "precision": self._settings.precision}
 
     def _image_key(self, evalset: EvaluationSet, occlusion: Occlusion) -> dict[str, object]:
         return self._key() | {
@@ -161,34 +197,138 @@ class Embedded:
             "occlusion": [SCHEMA, str(occlusion)],
         }
 
-    def _sound(self, entry: Arrays, what: str, names: Sequence[str]) -> NDArray[np.float32]:
-        """The embeddings of an entry of the store: one a name, and all of them numbers."""
-        embedded = entry["embeddings"]
+    def _checked(self, entry: Arrays, kind: str, names: Sequence[str]) -> NDArray[np.float32]:
+        """Return the embeddings of a store entry; raise if the shape is wrong or one is NaN."""
+        rows = entry["embeddings"]
         expected = (len(names), self._encoder.embedding_dim)
-        if embedded.shape != expected or embedded.dtype != np.float32:
+        if rows.shape != expected or rows.dtype != np.float32:
             raise StoreError(
-                f"store {self._store.root} holds {counted(len(names), what)} of"
-                f" {self._encoder.name} as {embedded.dtype} {list(embedded.shape)}, not"
-                f" float32 {list(expected)}; name another folder with --robustness-store",
+                f"store {self._settings.store.root} has embeddings of {counted(len(names), kind)}"
+                f" of {self._encoder.name} as {rows.dtype} {list(rows.shape)}, not float32"
+                f" {list(expected)}; use another folder with --robustness-store",
                 "store_malformed",
             )
-        bad = np.flatnonzero(~np.isfinite(embedded).all(axis=1))
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if bad.size:
+            advice = {
+                "float32": "",
+                "bfloat16": "; computed in bfloat16: try float32",
+                # The largest float16 is 65504.
+                "float16": "; computed in float16: try bfloat16 or float32",
+            }
             raise EmbeddingError(
-                f"{self._encoder.name} embeds {bad.size} of {len(embedded)} {what}s as"
-                f" NaN or infinite, the first {names[bad[0]][:60]!r}{self._advice()}",
+                f"{self._encoder.name} embeds {bad.size} of {len(rows)} {kind}s as NaN or"
+                f" infinite, the first {names[bad[0]][:60]!r}{advice[self._settings.precision]}",
                 "embedding_not_finite",
             )
-        return embedded
+        return rows
 
-    def _advice(self) -> str:
-        """What to try where numbers may be lost to the precision; float16 ends at 65504."""
-        precision = self._pass.precision
-        if precision == "float32":
-            return ""
-        others = "float32" if precision == "bfloat16" else "bfloat16 or float32"
-        return f"; computed in {precision}: try {others}"
+    # --- one pass over the images ----------------------------------------------------
+
+    def _embed(self, evalset: EvaluationSet, occlusions: Sequence[Occlusion]) -> list[Arrays]:
+        """Embed every image under every occlusion.
+
+        Returns:
+            For each occlusion the ``embeddings``, float32 ``[N, D]``, and the ``hidden`` share
+            of each image's area, float64 ``[N]``.
+        """
+        settings = self._settings
+        rows: list[list[NDArray[np.float32]]] = [[] for _ in occlusions]
+        hidden: list[list[float]] = [[] for _ in occlusions]
+        with closing(self._preprocessed(evalset, occlusions)) as preprocessed:
+            # The first batch decodes the images, which has its own progress bar.
+            first = next(preprocessed)
+            total = len(evalset) * len(occlusions)
+            with progress(total, "embedding", "images", settings.stream) as advance:
+                for batch in chain([first], preprocessed):
+                    n = len(batch.hidden)
+                    with settings.profile.phase(IMAGES, n):
+                        part = encode_images(self._encoder, batch.pixels, n, settings.precision)
+                    rows[batch.index].append(part)
+                    hidden[batch.index] += batch.hidden
+                    advance(n)
+        return [
+            {"embeddings": stacked(self._encoder, parts), "hidden": np.array(shares)}
+            for parts, shares in zip(rows, hidden, strict=True)
+        ]
+
+    def _preprocessed(
+        self, evalset: EvaluationSet, occlusions: Sequence[Occlusion]
+    ) -> Generator[_Preprocessed]:
+        """Yield the batches, made by this thread or by one that works ahead of it."""
+        profile, on_device = self._settings.profile, self._settings.on_device
+        cuda = torch.device(self._encoder.device).type == "cuda"
+        if uses_gpu(self._encoder) if on_device is None else on_device:
+            yield from self._on_device(evalset, occlusions)
+            return
+        if not cuda:
+            yield from self._on_host(evalset, occlusions, profile)
+            return
+        # The thread's time overlaps with the model's, so only the wait for it counts.
+        overlapping = Profile()
+        with closing(prefetch(self._on_host(evalset, occlusions, overlapping))) as ahead:
+            while True:
+                with profile.phase(PREPROCESSING):
+                    batch = next(ahead, None)
+                if batch is None:
+                    break
+                yield batch
+        for name, phase in overlapping.phases.items():
+            with profile.phase(name, phase.items):
+                pass
+
+    def _on_host(
+        self, evalset: EvaluationSet, occlusions: Sequence[Occlusion], profile: Profile
+    ) -> Generator[_Preprocessed]:
+        threads = torch.get_num_threads()
+        for pairs in batches(evalset.pairs, self._settings.batch_size):
+            with profile.phase(DECODING, len(pairs)):
+                images = [evalset.decode(pair) for pair in pairs]
+            for index, occlusion in enumerate(occlusions):
+                with profile.phase(OCCLUSION, len(pairs)):
+                    hidden = _hidden_shares(occlusion, pairs, [image.shape for image in images])
+                    inputs = zip(images, pairs, strict=True)
+                    occluded = each(partial(_apply, occlusion), inputs, threads=threads)
+                with profile.phase(PREPROCESSING, len(pairs)):
+                    pixels = self._encoder.preprocess(occluded)
+                yield _Preprocessed(index, pixels, hidden)
+
+    def _on_device(
+        self, evalset: EvaluationSet, occlusions: Sequence[Occlusion]
+    ) -> Generator[_Preprocessed]:
+        profile = self._settings.profile
+        parts = list(batches(evalset.pairs, self._settings.batch_size))
+        with closing(self._device_batches(parts, evalset.decode)) as padded:
+            for pairs in parts:
+                with profile.phase(DECODING, len(pairs)):
+                    batch = next(padded)
+                ids = [pair.image_id for pair in pairs]
+                for index, occlusion in enumerate(occlusions):
+                    with profile.phase(OCCLUSION, len(pairs)):
+                        hidden = _hidden_shares(occlusion, pairs, batch.sizes)
+                        images = apply_on_device(occlusion, batch.images, ids, batch.sizes)
+                    with profile.phase(PREPROCESSING, len(pairs)):
+                        pixels = self._encoder.preprocess_on_device(images, batch.sizes)
+                        if pixels.is_cuda:
+                            # Otherwise the forward pass would be charged for this work.
+                            torch.cuda.synchronize(pixels.device)
+                    yield _Preprocessed(index, pixels, hidden)
 
 
-def _normal(occlusion: Occlusion) -> Occlusion:
+def _apply(occlusion: Occlusion, item: tuple[Image, Pair]) -> Image:
+    image, pair = item
+    return occlusion.apply(image, pair.image_id)
+
+
+def _hidden_shares(
+    occlusion: Occlusion, pairs: Sequence[Pair], sizes: Sequence[tuple[int, ...]]
+) -> list[float]:
+    return [
+        occlusion.hidden_share(pair.image_id, size[0], size[1])
+        for pair, size in zip(pairs, sizes, strict=True)
+    ]
+
+
+def _normalised(occlusion: Occlusion) -> Occlusion:
+    """Return the one occlusion that stands for all of level 0, which hide nothing."""
     return occlusion if occlusion.level > 0 else CLEAN

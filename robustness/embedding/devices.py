@@ -1,4 +1,4 @@
-"""Where models run: the device a name stands for, and how precisely it computes."""
+"""Devices that models run on, and their numerical settings."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from robustness._util.environment import cores
 from robustness.errors import GateError, UsageError
 
-ANYWHERE = ("auto", "cpu")
-"""What every machine has."""
+ALWAYS_AVAILABLE = ("auto", "cpu")
+"""Device names that are valid on every machine."""
 
 
 def worker_index(worker: str | None) -> int:
-    """The number of an xdist worker such as ``gw3``; 0 for what is none or has none."""
-    found = re.search(r"\d+$", worker or "")
-    return int(found[0]) if found else 0
+    """Return the number of an xdist worker such as ``gw3``; 0 for other processes."""
+    number = re.search(r"\d+$", worker or "")
+    return int(number[0]) if number else 0
 
 
 def assign_device(name: str, worker: int, devices: int) -> str:
-    """The device that a worker takes: they go round the CUDA devices.
+    """Return the device of a worker; workers take the CUDA devices in turn.
 
     Args:
-        name: A torch device, or ``auto``: CUDA where there is one, else the CPU.
-        worker: The worker's number, from 0.
-        devices: How many CUDA devices the caller sees; ``CUDA_VISIBLE_DEVICES`` lets through
-            and numbers them.
+        name: A torch device, or ``auto``: CUDA if available, else the CPU.
+        worker: Index of the worker.
+        devices: Number of visible CUDA devices, see ``CUDA_VISIBLE_DEVICES``.
 
     Returns:
-        A device by its full name; a device that was named by its number stays as it is.
+        The name of one device; a name with a device number is returned unchanged.
+
+    Example:
+        >>> assign_device("auto", worker=3, devices=2), assign_device("auto", worker=3, devices=0)
+        ('cuda:1', 'cpu')
     """
     if name in {"auto", "cuda"} and devices:
         return f"cuda:{worker % devices}"
@@ -37,22 +41,22 @@ def assign_device(name: str, worker: int, devices: int) -> str:
 
 
 def choose_device(name: str) -> str:
-    """The device a name stands for in this process.
+    """Return the device that this process uses.
 
     Args:
-        name: A torch device, or ``auto``: CUDA where there is one, else the CPU.
+        name: A torch device, or ``auto``: CUDA if available, else the CPU.
 
     Raises:
-        UsageError: The name is no device, or a device this machine lacks.
-        GateError: The device is there and cannot be used.
+        UsageError: The name is invalid, or this machine does not have the device.
+        GateError: The device exists but cannot be used.
     """
     import torch
 
     require_device(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    chosen = assign_device(name, worker_index(os.environ.get("PYTEST_XDIST_WORKER")), count)
+    assigned = assign_device(name, worker_index(os.environ.get("PYTEST_XDIST_WORKER")), count)
     try:
-        device = torch.device(chosen)
+        device = torch.device(assigned)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -63,17 +67,17 @@ def choose_device(name: str) -> str:
 
 
 def require_device(name: str) -> None:
-    """Sees that a device is on this machine, without taking memory on it.
+    """Check that this machine has a device, without allocating memory on it.
 
-    Imports torch only for a name other than ``auto`` and ``cpu``, which are always there.
+    torch is only imported for names other than ``auto`` and ``cpu``.
 
     Args:
         name: A torch device, or ``auto``.
 
     Raises:
-        UsageError: There is no such device here.
+        UsageError: This machine does not have the device.
     """
-    if name in ANYWHERE:
+    if name in ALWAYS_AVAILABLE:
         return
     allowed = _allowed()
     if name not in allowed:
@@ -85,33 +89,31 @@ def require_device(name: str) -> None:
 
 
 def _allowed() -> list[str]:
-    """The names of the devices of this machine."""
     import torch
 
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
-        return [*ANYWHERE]
+        return [*ALWAYS_AVAILABLE]
     numbered = [f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count())]
-    return [*ANYWHERE, accelerator.type, *numbered]
+    return [*ALWAYS_AVAILABLE, accelerator.type, *numbered]
 
 
 @contextmanager
 def measuring(workers: int) -> Iterator[None]:
-    """Computes in full float32, on this process's share of the cores, while it lasts.
+    """Compute in full float32 with this process's share of the cores, for a ``with`` block.
 
     Args:
-        workers: How many processes compute side by side.
+        workers: Number of processes that compute in parallel.
     """
     import torch
 
-    before = torch.get_num_threads()
-    # cuDNN's convolutions use TF32 unless told otherwise: three digits instead of seven.
-    convolutions = torch.backends.cudnn.allow_tf32
+    threads = torch.get_num_threads()
+    # By default cuDNN's convolutions use TF32, which has three digits instead of seven.
+    allow_tf32 = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else before
-    torch.set_num_threads(max(1, min(before, available // workers)))
+    torch.set_num_threads(max(1, min(threads, (cores() or threads) // workers)))
     try:
         yield
     finally:
-        torch.set_num_threads(before)
-        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = allow_tf32

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,15 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robustness._util.profile import Profile
 from robustness.embedding import Store
-from robustness.embedding.dataset import Embedded
+from robustness.embedding.dataset import Embeddings
 from robustness.errors import StoreError
-from robustness.perturbation.occlusion import Occlusion
-from robustness.run.subject import CLEAN
+from robustness.perturbation.occlusion import CLEAN, Occlusion
 
 if TYPE_CHECKING:
     from robustness.run.subject import Subject
-
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -40,20 +39,30 @@ def cached_check(
         inputs: All that the outcome depends on besides the model, as JSON values.
         compute: Runs the check.
     """
-    # A separate instance: the run counts the entries of its own.
-    store = Store(subject.store.root)
+    # A separate instance: the entries of the run's own are counted.
+    store = Store(subject.settings.store.root)
 
     def key(identity: str) -> dict[str, Any]:
         return {**inputs, "identity": identity, "device": subject.encoder.device}
 
     identity = subject.identity()
-    stored = None if identity is None else store.kept(key(identity))
+    stored = None if identity is None else store.get(key(identity))
     if stored is not None:
         return stored
     arrays = compute()
-    # Another identity than before if the model imported more modules meanwhile.
+    # The identity changes if the model imported more modules meanwhile.
     identity = subject.identity()
     return arrays if identity is None else store.fetch(key(identity), lambda: arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Stored embeddings, ``[len(sample), D]``: of images under an occlusion, or of reports."""
+
+    kind: str
+    occlusion: Occlusion
+    sample: tuple[int, ...]
+    rows: NDArray[np.float32]
 
 
 def check_store(
@@ -78,14 +87,15 @@ def check_store(
     Raises:
         StoreError: The stored embeddings differ from those of the model.
     """
-    clean, _ = subject.images(CLEAN)
+    embeddings = subject.embeddings
+    clean, _ = embeddings.images(CLEAN)
     parts = [_Part("images", CLEAN, tuple(sample), clean[list(sample)])]
     for number, occlusion in enumerate(occlusions):
-        stored = subject.kept(occlusion)
+        stored = embeddings.stored(occlusion)
         if stored is not None:
             index = sample[number % len(sample)]
             parts.append(_Part("images", occlusion, (index,), stored[[index]]))
-    parts.append(_Part("reports", CLEAN, tuple(sample), subject.reports[: len(sample)]))
+    parts.append(_Part("reports", CLEAN, tuple(sample), embeddings.reports[: len(sample)]))
 
     def check() -> Arrays:
         for part in parts:
@@ -95,7 +105,7 @@ def check_store(
     inputs = {
         "of": "store audit",
         "stored": hashlib.sha256(b"".join(part.rows.tobytes() for part in parts)).hexdigest(),
-        "precision": subject.precision,
+        "precision": subject.settings.precision,
         "evalset": subject.evalset.fingerprint,
         "sample": list(sample),
         "occlusions": [str(part.occlusion) for part in parts],
@@ -104,35 +114,24 @@ def check_store(
     cached_check(subject, inputs, check)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Stored embeddings, ``[len(sample), D]``: of images under an occlusion, or of reports."""
-
-    kind: str
-    occlusion: Occlusion
-    sample: tuple[int, ...]
-    rows: NDArray[np.float32]
-
-
 def _compare(subject: Subject, part: _Part, tolerance: float) -> None:
     """Raise StoreError if the model's embeddings differ from the stored ones."""
+    settings = subject.settings
     # In 16 bits an embedding changes with its batch, by about the resolution of the type.
-    tolerance = max(tolerance, torch.finfo(getattr(torch, subject.precision)).eps)
+    tolerance = max(tolerance, torch.finfo(getattr(torch, settings.precision)).eps)
     with TemporaryDirectory() as folder:
-        fresh = Embedded(
+        fresh = Embeddings(
             subject.encoder,
             subject.evalset.subset(part.sample),
             subject.matching.texts[: len(part.sample)],
-            Store(Path(folder)),
-            batch_size=subject.batch_size,
-            precision=subject.precision,
+            replace(settings, store=Store(Path(folder)), profile=Profile(), stream=None),
         )
         rows = fresh.images(part.occlusion)[0] if part.kind == "images" else fresh.reports
     difference = float(np.abs(rows - part.rows).max())
     if not difference <= tolerance:
         condition = f" under {part.occlusion}" if part.occlusion.level > 0 else ""
         raise StoreError(
-            f"store {subject.store.root}: embeddings of {part.kind}{condition} do not match"
+            f"store {settings.store.root}: embeddings of {part.kind}{condition} do not match"
             f" {subject.encoder.name}, they differ by {difference:.2g}: fingerprint collision"
             " (another model reports the same one), stale store, or outputs that depend on"
             " earlier batches; use another folder with --robustness-store",

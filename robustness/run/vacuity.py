@@ -68,7 +68,7 @@ def _bound(subject: Subject, properties: Properties, _chosen: Sequence[int]) -> 
 
 
 def _independence(subject: Subject, properties: Properties, chosen: Sequence[int]) -> str:
-    images, _ = subject.images(CLEAN)
+    images, _ = subject.embeddings.images(CLEAN)
     spread = float(np.ptp(images[list(chosen)], axis=0).max())
     if spread > properties.tolerance:
         return ""

@@ -56,7 +56,7 @@ def test_image_embedding_speed(
     subject, encoder = loaded_subject(robustness_gate, robustness_model)
     images = [subject.evalset.decode(pair) for pair in subject.evalset.pairs[:SAMPLE_SIZE]]
     benchmark.extra_info |= {"items": len(images), "device": encoder.device}
-    settings = {"batch_size": subject.batch_size, "precision": subject.precision}
+    settings = {"batch_size": subject.settings.batch_size, "precision": subject.settings.precision}
     timed = synchronised(embed_images, encoder.device)
     assert len(benchmark(timed, encoder, images, **settings)) == len(images)
 
@@ -70,7 +70,7 @@ def test_report_embedding_speed(
     subject, encoder = loaded_subject(robustness_gate, robustness_model)
     texts = subject.matching.texts[:SAMPLE_SIZE]
     benchmark.extra_info |= {"items": len(texts), "device": encoder.device}
-    settings = {"batch_size": subject.batch_size, "precision": subject.precision}
+    settings = {"batch_size": subject.settings.batch_size, "precision": subject.settings.precision}
     timed = synchronised(embed_reports, encoder.device)
     assert len(benchmark(timed, encoder, texts, **settings)) == len(texts)
 
@@ -84,7 +84,7 @@ def test_ranking_speed(
     from robustness.run.subject import CLEAN
 
     subject, encoder = loaded_subject(robustness_gate, robustness_model)
-    subject.images(CLEAN)
+    subject.embeddings.images(CLEAN)
     benchmark.extra_info |= {"items": len(subject.evalset), "device": encoder.device}
     counts = benchmark(synchronised(subject.rank, encoder.device), CLEAN)
     assert len(counts["image_to_report"].counts) == len(subject.evalset)

@@ -1,4 +1,4 @@
-"""Runs that are killed, or find the disk full, and the runs after them."""
+"""Killed runs, runs on a full disk, and the runs after them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gates():
 
 
 class Undisturbed(NamedTuple):
-    """A run that nothing disturbed: where, the text of its results, and its seconds."""
+    """Folder, text of the results, and seconds of a run that was not killed."""
 
     folder: Path
     text: str
@@ -48,21 +48,21 @@ def text_of(folder):
 
 
 def check(folder, text):
-    """The results of a run that came to its end are right, and it left nothing in a bad state."""
+    """Check that the results of a completed run are right and no file is half-written."""
     assert text_of(folder) == text
     assert results(folder)["timing"]["store"]["damaged"] == 0
     assert half_written(folder) == []
 
 
 def check_store_is_whole(gates, folder, text):
-    """A further run needs nothing but the store."""
+    """Check that another run computes nothing."""
     assert gates.run(folder)[0] == 0, said(folder)
     assert results(folder)["timing"]["store"]["computed"] == 0
     check(folder, text)
 
 
 def test_runs_killed_at_any_moment_leave_what_the_next_one_can_use(gates, undisturbed, tmp_path):
-    """Each store is used until a run comes to its end before its moment."""
+    """A store is reused until a run ends before it is killed."""
     moments = np.random.default_rng(0).uniform(0, undisturbed.seconds, MOST_RUNS)
     killed = stores = 0
     for moment in moments:
@@ -82,7 +82,7 @@ def test_runs_killed_at_any_moment_leave_what_the_next_one_can_use(gates, undist
 
 
 def keep(folder, undisturbed, names):
-    """A store that holds some of what a whole run leaves there."""
+    """Copy some files of the store of a completed run."""
     for path in (undisturbed / ".robustness" / "store").glob(f"*/{names}"):
         place = folder / ".robustness" / "store" / path.parent.name
         place.mkdir(parents=True, exist_ok=True)
@@ -102,11 +102,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
     assert_no_traceback(text)
     store = tmp_path / ".robustness" / "store"
     full = re.compile(
-        rf"  {what} {store}/\S+ cannot be written: File too large; free some room or name another"
+        rf"  {what} {store}/\S+ cannot be written: File too large; free disk space or use another"
         r" folder with --robustness-store \[store_failed\]"
     )
     (failed,) = re.findall(r"^(\d+) failed", text, re.MULTILINE)
-    # In each case's own section and in the summary; what several have in common is said of one.
+    # In the section of a case and in the summary; other cases with the same error refer to it.
     told = [line for line in text.splitlines() if full.fullmatch(line)]
     alike = re.findall(r"^  the same as in \S+ \[store_failed\]$", text, re.MULTILINE)
     assert len(told) == 2 * len(set(told)) > 0

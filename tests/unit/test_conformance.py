@@ -206,8 +206,8 @@ def test_the_reference_encoder_conforms(repository, pytester):
 @pytest.mark.parametrize(
     ("marker", "kind", "message"),
     [
-        ("conformance", "loose", "Changed embeds images with norm 2 where their cosine is taken"),
-        ("benchmark", "loose", "Changed embeds images with norm 2 where their cosine is taken"),
+        ("conformance", "loose", "Changed embeds images with norm 2, but scores by cosine"),
+        ("benchmark", "loose", "Changed embeds images with norm 2, but scores by cosine"),
         ("conformance", "nothing", "returned NoneType, not a DualEncoder"),
     ],
 )

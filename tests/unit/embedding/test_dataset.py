@@ -1,4 +1,4 @@
-"""A model's embeddings: one pass for several occlusions, the same on the host and the device."""
+"""Embeddings of a set: one pass for several occlusions, equal on the host and the device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ N = 10
 
 
 class Counting:
-    """A set of phantoms that counts its decodes, and a model that counts its forward passes."""
+    """An evaluation set that counts decodes, and a model that counts forward passes."""
 
     def __init__(self, evalset, encoder):
         from dataclasses import replace
@@ -57,16 +57,16 @@ def counting(monkeypatch):
     return made
 
 
-def embedded(counting, folder, **settings):
-    from robustness.embedding.dataset import Embedded
+def embeddings(counting, folder, **settings):
+    from robustness.embedding.dataset import Embeddings, EmbeddingSettings
 
     texts = list(dict.fromkeys(pair.report.text(("findings",)) for pair in counting.evalset.pairs))
-    given = {"batch_size": 4, "precision": "float32"} | settings
-    return Embedded(counting.encoder, counting.evalset, texts, Store(folder), **given)
+    made = EmbeddingSettings(Store(folder), batch_size=4, **settings)
+    return Embeddings(counting.encoder, counting.evalset, texts, made)
 
 
 def test_several_occlusions_share_one_pass(counting, tmp_path):
-    made = embedded(counting, tmp_path)
+    made = embeddings(counting, tmp_path)
     made.prepare([*OCCLUSIONS, Occlusion("grid", 0, "grey", 3), OCCLUSIONS[0]])
     assert counting.decoded == Counter({pair.image_id: 1 for pair in counting.evalset.pairs})
     assert Counter(counting.batches) == Counter({4: 6, 2: 3})
@@ -76,20 +76,19 @@ def test_several_occlusions_share_one_pass(counting, tmp_path):
     assert len(counting.batches) == 9, "nothing is embedded twice"
 
 
-def test_only_what_is_lacking_is_embedded(counting, tmp_path):
-    made = embedded(counting, tmp_path)
+def test_only_missing_entries_are_embedded(counting, tmp_path):
+    made = embeddings(counting, tmp_path)
     made.images(OCCLUSIONS[1])
     counting.batches.clear()
     made.prepare(OCCLUSIONS)
     assert sum(counting.batches) == 2 * N
 
 
-def test_a_model_may_return_one_buffer_again_and_again(counting, tmp_path, monkeypatch):
-    """What it writes there for one occlusion is not taken for what it wrote for another."""
+def test_a_model_may_reuse_its_output_buffer(counting, tmp_path, monkeypatch):
     from robustness.models.phantom import PhantomEncoder
 
-    expected = {o: embedded(counting, tmp_path / "own").images(o)[0] for o in OCCLUSIONS}
-    texts = embedded(counting, tmp_path / "own").reports
+    expected = {o: embeddings(counting, tmp_path / "own").images(o)[0] for o in OCCLUSIONS}
+    texts = embeddings(counting, tmp_path / "own").reports
 
     def into_buffer(encode):
         buffers = {}
@@ -102,27 +101,27 @@ def test_a_model_may_return_one_buffer_again_and_again(counting, tmp_path, monke
 
     for side in ("encode_images", "encode_reports"):
         monkeypatch.setattr(PhantomEncoder, side, into_buffer(getattr(PhantomEncoder, side)))
-    made = embedded(counting, tmp_path / "one")
+    made = embeddings(counting, tmp_path / "one")
     made.prepare(OCCLUSIONS)
     for occlusion, rows in expected.items():
         assert np.array_equal(made.images(occlusion)[0], rows)
     assert np.array_equal(made.reports, texts)
 
 
-def test_more_than_memory_holds_takes_several_passes(counting, tmp_path, monkeypatch):
+def test_embeddings_larger_than_the_limit_take_several_passes(counting, tmp_path, monkeypatch):
     import robustness.embedding.dataset as module
 
-    monkeypatch.setattr(module, "TOGETHER", 2 * N * counting.encoder.embedding_dim * 4)
-    embedded(counting, tmp_path).prepare(OCCLUSIONS)
+    monkeypatch.setattr(module, "MAX_PASS_BYTES", 2 * N * counting.encoder.embedding_dim * 4)
+    embeddings(counting, tmp_path).prepare(OCCLUSIONS)
     assert set(counting.decoded.values()) == {2}
     assert sum(counting.batches) == 3 * N
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-def test_one_pass_equals_each_image_embedded_by_hand(counting, tmp_path, on_device):
+def test_one_pass_equals_embedding_each_occluded_image(counting, tmp_path, on_device):
     from robustness.embedding import embed_images
 
-    made = embedded(counting, tmp_path, on_device=on_device)
+    made = embeddings(counting, tmp_path, on_device=on_device)
     made.prepare(OCCLUSIONS)
     pairs = counting.evalset.pairs
     for occlusion in OCCLUSIONS:
@@ -138,26 +137,26 @@ def test_one_pass_equals_each_image_embedded_by_hand(counting, tmp_path, on_devi
 
 
 @pytest.mark.parametrize("on_device", [False, True])
-def test_a_subset_is_embedded_by_itself(counting, tmp_path, on_device):
-    made = embedded(counting, tmp_path, on_device=on_device)
+def test_a_subset_is_embedded_separately(counting, tmp_path, on_device):
+    made = embeddings(counting, tmp_path, on_device=on_device)
     whole, _ = made.images(OCCLUSIONS[0])
     part, _ = made.images(OCCLUSIONS[0], [7, 2, 9])
     assert np.abs(part - whole[[7, 2, 9]]).max() < 1e-5
     assert part.shape == (3, counting.encoder.embedding_dim)
 
 
-def test_the_device_s_images_are_read_once_for_all_passes(counting, tmp_path):
-    made = embedded(counting, tmp_path, on_device=True)
-    made._pass.canvases._room = 10**9
+def test_images_on_the_device_are_decoded_once_for_all_passes(counting, tmp_path):
+    made = embeddings(counting, tmp_path, on_device=True)
+    made._device_batches._room = 10**9
     for occlusion in OCCLUSIONS:
         made.images(occlusion)
     assert set(counting.decoded.values()) == {1}
 
 
-def test_precisions_have_entries_of_their_own(counting, tmp_path):
-    first, _ = embedded(counting, tmp_path).images(CLEAN)
-    low, _ = embedded(counting, tmp_path, precision="bfloat16").images(CLEAN)
-    again, _ = embedded(counting, tmp_path).images(CLEAN)
+def test_each_precision_has_its_own_entries(counting, tmp_path):
+    first, _ = embeddings(counting, tmp_path).images(CLEAN)
+    low, _ = embeddings(counting, tmp_path, precision="bfloat16").images(CLEAN)
+    again, _ = embeddings(counting, tmp_path).images(CLEAN)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, low)
     assert np.abs(first - low).max() < 0.05
@@ -165,10 +164,8 @@ def test_precisions_have_entries_of_their_own(counting, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_what_is_no_number_names_the_precision_that_it_may_come_of(
-    counting, tmp_path, monkeypatch, precision
-):
-    """In float16 what is above 65504 is infinite, and normalised it is NaN."""
+def test_the_error_of_nan_advises_another_precision(counting, tmp_path, monkeypatch, precision):
+    """In float16 values above 65504 are infinite, and NaN once normalised."""
     import torch
 
     from robustness.errors import EmbeddingError
@@ -181,25 +178,25 @@ def test_what_is_no_number_names_the_precision_that_it_may_come_of(
         return torch.nn.functional.normalize((encode(self, pixels) * 1e6).to(low), dim=-1)
 
     monkeypatch.setattr(model, "encode_images", large)
-    made = embedded(counting, tmp_path, precision=precision)
+    made = embeddings(counting, tmp_path, precision=precision)
     advice = "; computed in float16: try bfloat16 or float32"
     if precision != "float16":
         assert np.isfinite(made.images(CLEAN)[0]).all()
         monkeypatch.setattr(model, "encode_images", lambda self, pixels: encode(self, pixels) / 0)
-        made = embedded(counting, tmp_path / "other", precision=precision)
+        made = embeddings(counting, tmp_path / "other", precision=precision)
         advice = {"float32": "", "bfloat16": "; computed in bfloat16: try float32"}[precision]
     with pytest.raises(EmbeddingError) as caught:
         made.images(CLEAN)
     assert caught.value.code == "embedding_not_finite"
     first = counting.evalset.pairs[0].image_id
-    said = f"PhantomEncoder embeds {N} of {N} images as NaN or infinite, the first {first!r}"
-    assert str(caught.value) == said + advice
+    message = f"PhantomEncoder embeds {N} of {N} images as NaN or infinite, the first {first!r}"
+    assert str(caught.value) == message + advice
 
 
 @pytest.mark.parametrize("on_device", [False, True])
 def test_the_profile_counts_every_phase(counting, tmp_path, on_device):
     profile = Profile()
-    made = embedded(counting, tmp_path, profile=profile, on_device=on_device)
+    made = embeddings(counting, tmp_path, profile=profile, on_device=on_device)
     made.prepare(OCCLUSIONS)
     reports = made.reports
     items = {name: phase.items for name, phase in profile.phases.items()}
@@ -215,19 +212,17 @@ def test_the_profile_counts_every_phase(counting, tmp_path, on_device):
     assert all(phase.seconds > 0 for phase in profile.phases.values())
 
 
-def test_what_a_gpu_s_thread_prepares_is_counted_by_the_main_thread_alone(
-    counting, tmp_path, monkeypatch
-):
-    """The path of a GPU for a model without device preprocessing, on the CPU."""
+def test_only_the_main_thread_adds_to_the_profile_on_a_gpu(counting, tmp_path, monkeypatch):
+    """Runs the GPU code of a model without device preprocessing, on the CPU."""
     import torch
 
-    from robustness.embedding import _pass
+    from robustness.embedding import dataset
 
     class Device:
         type = "cuda"
 
-    expected, _ = embedded(counting, tmp_path / "a").images(OCCLUSIONS[0])
-    monkeypatch.setattr(_pass.torch, "device", lambda _name: Device)
+    expected, _ = embeddings(counting, tmp_path / "a").images(OCCLUSIONS[0])
+    monkeypatch.setattr(dataset.torch, "device", lambda _name: Device)
     profile, counters = Profile(), set()
     phase = Profile.phase
 
@@ -238,7 +233,7 @@ def test_what_a_gpu_s_thread_prepares_is_counted_by_the_main_thread_alone(
 
     monkeypatch.setattr(Profile, "phase", watched)
     counting.threads.clear()
-    made = embedded(counting, tmp_path / "b", profile=profile, on_device=False)
+    made = embeddings(counting, tmp_path / "b", profile=profile, on_device=False)
     rows, _ = made.images(OCCLUSIONS[0])
     monkeypatch.undo()
     assert torch.device("cpu").type == "cpu"
@@ -260,7 +255,7 @@ class Terminal(io.StringIO):
 def test_progress_is_shown_on_a_terminal(counting, tmp_path, monkeypatch):
     monkeypatch.setattr("robustness._util.progress.MIN_DURATION_S", 0)
     stream = Terminal()
-    made = embedded(counting, tmp_path, stream=stream)
+    made = embeddings(counting, tmp_path, stream=stream)
     made.prepare(OCCLUSIONS)
     assert made.reports.shape[1] == counting.encoder.embedding_dim
     text = stream.getvalue()
@@ -270,7 +265,7 @@ def test_progress_is_shown_on_a_terminal(counting, tmp_path, monkeypatch):
     assert f"of {len(made.reports)} texts" in text
 
 
-def test_a_failure_of_the_decoder_is_its_own_and_leaves_no_thread(counting, tmp_path):
+def test_an_error_of_the_decoder_is_raised_and_leaves_no_thread(counting, tmp_path):
     from robustness.errors import EvaluationSetError
 
     plain = counting.plain
@@ -283,7 +278,7 @@ def test_a_failure_of_the_decoder_is_its_own_and_leaves_no_thread(counting, tmp_
     counting.plain = broken
     before = threading.active_count()
     for on_device in (False, True):
-        made = embedded(counting, tmp_path, on_device=on_device)
+        made = embeddings(counting, tmp_path, on_device=on_device)
         with pytest.raises(EvaluationSetError, match="^image 5 is broken$"):
             made.prepare(OCCLUSIONS)
     assert threading.active_count() == before

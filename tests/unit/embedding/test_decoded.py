@@ -15,7 +15,7 @@ import pytest
 from support.decoded_images import Source, files, holds_all, pixels
 
 from robustness.embedding import Store, decode_once
-from robustness.embedding._decoded import CHUNK
+from robustness.embedding._decoded import CHUNK_SIZE
 from robustness.evalset import EvaluationSet
 from robustness.perturbation.occlusion import Occlusion
 
@@ -23,20 +23,20 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def test_nothing_is_decoded_before_the_first_use_and_everything_at_it(tmp_path):
-    source = Source(2 * CHUNK + 5)
+    source = Source(2 * CHUNK_SIZE + 5)
     store = Store(tmp_path)
     evalset = decode_once(source.set(), store)
     assert not source.decoded
     evalset.decode(evalset.pairs[7])
-    assert source.decoded == Counter(range(2 * CHUNK + 5))
+    assert source.decoded == Counter(range(2 * CHUNK_SIZE + 5))
     assert threading.get_ident() not in source.threads
     assert holds_all(evalset)
-    assert source.decoded == Counter(range(2 * CHUNK + 5))
+    assert source.decoded == Counter(range(2 * CHUNK_SIZE + 5))
     assert (store.counts.computed, store.counts.found, store.counts.damaged) == (3, 0, 0)
 
 
 def test_a_later_run_decodes_nothing(tmp_path):
-    first, second = Source(CHUNK + 1), Source(CHUNK + 1)
+    first, second = Source(CHUNK_SIZE + 1), Source(CHUNK_SIZE + 1)
     decode_once(first.set(), Store(tmp_path)).decode(first.pairs[0])
     store = Store(tmp_path)
     assert holds_all(decode_once(second.set(), store))
@@ -52,23 +52,23 @@ def test_the_same_content_under_another_name_is_found(tmp_path):
 
 
 def test_one_changed_image_costs_one_file(tmp_path):
-    source = Source(3 * CHUNK)
+    source = Source(3 * CHUNK_SIZE)
     decode_once(source.set(), Store(tmp_path)).decode(source.pairs[0])
     source.decoded.clear()
     changed = list(source.pairs)
-    changed[CHUNK + 3] = replace(changed[CHUNK + 3], digest="another")
+    changed[CHUNK_SIZE + 3] = replace(changed[CHUNK_SIZE + 3], digest="another")
     evalset = EvaluationSet("made", tuple(changed), source.decode)
     store = Store(tmp_path)
     assert holds_all(decode_once(evalset, store))
-    assert source.decoded == Counter(range(CHUNK, 2 * CHUNK))
+    assert source.decoded == Counter(range(CHUNK_SIZE, 2 * CHUNK_SIZE))
     assert (store.counts.computed, store.counts.found) == (1, 2)
 
 
 def test_a_subset_reads_what_its_set_decoded(tmp_path):
-    source = Source(CHUNK + 40)
+    source = Source(CHUNK_SIZE + 40)
     evalset = decode_once(source.set(), Store(tmp_path))
-    part = evalset.subset([CHUNK + 30, 2, CHUNK - 1])
-    assert [p.image_id for p in part.pairs] == [f"image-{CHUNK + 30}", "image-2", "image-127"]
+    part = evalset.subset([CHUNK_SIZE + 30, 2, CHUNK_SIZE - 1])
+    assert [p.image_id for p in part.pairs] == [f"image-{CHUNK_SIZE + 30}", "image-2", "image-127"]
     assert holds_all(part)
     assert holds_all(evalset)
     assert set(source.decoded.values()) == {1}
@@ -89,7 +89,7 @@ def test_images_are_read_only_views_that_callers_can_work_with(tmp_path):
 
 
 def test_an_image_outlives_the_files_that_are_let_go(tmp_path):
-    source = Source(8 * CHUNK)
+    source = Source(8 * CHUNK_SIZE)
     evalset = decode_once(source.set(), Store(tmp_path))
     kept = evalset.decode(evalset.pairs[0])
     assert holds_all(evalset)
@@ -150,7 +150,7 @@ def start(tmp_path, images, side):
 
 
 def test_processes_at_once_share_the_work_and_decode_each_image_once(tmp_path):
-    images = 12 * CHUNK
+    images = 12 * CHUNK_SIZE
     processes = [start(tmp_path, images, 64) for _ in range(4)]
     outcomes = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
     assert all(outcome["right"] for outcome in outcomes)

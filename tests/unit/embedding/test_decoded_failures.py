@@ -12,7 +12,7 @@ import pytest
 from support.decoded_images import Source, files, holds_all, pixels
 
 from robustness.embedding import Store, decode_once
-from robustness.embedding._decoded import CHUNK
+from robustness.embedding._decoded import CHUNK_SIZE
 from robustness.errors import EvaluationSetError, StoreError
 from robustness.evalset import EvaluationSet
 
@@ -54,13 +54,13 @@ def test_a_damaged_file_is_decoded_anew_and_said_so(tmp_path, damage, caplog):
         assert holds_all(decode_once(source.set(), store))
     assert set(source.decoded.values()) == {2}
     assert (store.counts.damaged, store.counts.computed) == (1, 1)
-    assert caplog.text.count("are damaged and are decoded anew") == 1
+    assert caplog.text.count("are damaged and are decoded again") == 1
     assert str(path) in caplog.text
     assert holds_all(decode_once(Source(20).set(), Store(tmp_path)))
 
 
 def test_damage_while_a_run_goes_on_is_repaired_once_for_all(tmp_path):
-    source = Source(2 * CHUNK)
+    source = Source(2 * CHUNK_SIZE)
     one, other = Store(tmp_path), Store(tmp_path)
     first, second = decode_once(source.set(), one), decode_once(source.set(), other)
     first.decode(source.pairs[0])
@@ -102,8 +102,8 @@ def test_what_a_killed_process_left_half_written_is_written_over(tmp_path):
 
 
 def test_images_that_cannot_be_decoded_are_counted_over_the_set(tmp_path):
-    source = Source(3 * CHUNK)
-    source.broken = {CHUNK + 5, 9, CHUNK + 1, 2 * CHUNK}
+    source = Source(3 * CHUNK_SIZE)
+    source.broken = {CHUNK_SIZE + 5, 9, CHUNK_SIZE + 1, 2 * CHUNK_SIZE}
     evalset = decode_once(source.set(), Store(tmp_path))
     for _ in range(2):
         with pytest.raises(EvaluationSetError) as caught:
@@ -120,7 +120,7 @@ def test_images_that_cannot_be_decoded_are_counted_over_the_set(tmp_path):
 
 
 def test_a_single_failure_is_the_decoder_s_own_and_costs_one_file(tmp_path):
-    source = Source(2 * CHUNK)
+    source = Source(2 * CHUNK_SIZE)
     source.broken = {3}
     evalset = decode_once(source.set(), Store(tmp_path))
     with pytest.raises(EvaluationSetError, match=r"^image image-3 cannot be decoded$"):
@@ -128,7 +128,7 @@ def test_a_single_failure_is_the_decoder_s_own_and_costs_one_file(tmp_path):
     assert len(files(tmp_path)) == 1
     source.broken.clear()
     assert holds_all(decode_once(source.set(), Store(tmp_path)))
-    assert all(source.decoded[n] == 1 for n in range(CHUNK, 2 * CHUNK))
+    assert all(source.decoded[n] == 1 for n in range(CHUNK_SIZE, 2 * CHUNK_SIZE))
 
 
 def test_an_image_of_a_wrong_kind_is_named(tmp_path):
@@ -183,9 +183,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monke
     if when == "at the end":
         monkeypatch.setattr(module.os, "fsync", full)
     monkeypatch.setattr(Path, "open", open_full)
-    source = Source(3 * CHUNK)
+    source = Source(3 * CHUNK_SIZE)
     evalset = decode_once(source.set(), Store(tmp_path))
-    with pytest.raises(StoreError, match="No space left on device; free some room") as caught:
+    with pytest.raises(StoreError, match="No space left on device; free disk space") as caught:
         evalset.decode(evalset.pairs[0])
     assert "\n" not in str(caught.value)
     assert not files(tmp_path)

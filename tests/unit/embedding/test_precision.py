@@ -113,7 +113,7 @@ def test_a_device_that_cannot_is_named(monkeypatch, how):
         yield
 
     monkeypatch.setattr(torch, "autocast", autocast)
-    expected = "precision 'float16' cannot be had on device 'cpu': "
+    expected = "precision 'float16' is not available on device 'cpu': "
     with pytest.raises(UsageError, match=expected) as caught:
         check_precision("float16", "cpu")
     assert "\n" not in str(caught.value)

@@ -41,15 +41,15 @@ def test_what_is_stored_is_never_computed_again(tmp_path):
     assert (second.counts.computed, second.counts.found) == (0, 1)
 
 
-def test_what_is_kept_is_seen_and_not_counted(tmp_path):
+def test_get_does_not_count(tmp_path):
     store = Store(tmp_path)
-    assert store.kept({"a": 1}) is None
+    assert store.get({"a": 1}) is None
     made = store.fetch({"a": 1}, numbers)
-    found = store.kept({"a": 1})
+    found = store.get({"a": 1})
     assert all((made[name] == found[name]).all() for name in made)
     (entry,) = entry_files(tmp_path)
     entry.write_bytes(entry.read_bytes()[:-1])
-    assert store.kept({"a": 1}) is None
+    assert store.get({"a": 1}) is None
     assert (store.counts.computed, store.counts.found, store.counts.damaged) == (1, 0, 0)
 
 
@@ -124,7 +124,7 @@ def test_of_several_entries_those_written_before_a_failure_stay(tmp_path, monkey
 
     monkeypatch.setattr(module, "write_whole", full)
     keys = [{"key": number} for number in range(3)]
-    with pytest.raises(GateError, match="No space left on device; free some room"):
+    with pytest.raises(GateError, match="No space left on device; free disk space"):
         store.fetch_all(keys, lambda places: [numbers(place) for place in places])
     monkeypatch.undo()
     assert entry_files(tmp_path) == written
@@ -207,7 +207,7 @@ def test_a_failure_while_writing_leaves_nothing_and_is_one_line(tmp_path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(GateError, match="No space left on device; free some room") as caught:
+    with pytest.raises(GateError, match="No space left on device; free disk space") as caught:
         store.fetch({"a": 1}, numbers)
     assert "\n" not in str(caught.value)
     assert not [p for p in tmp_path.rglob("*") if p.suffix in {".arrays", ".partial"}]

@@ -61,7 +61,7 @@ def test_a_row_of_another_norm_is_reported_with_the_remedy(side, factor):
         embed(made, items, batch_size=2)
     norm = "inf" if factor > 1e9 else f"{factor:.4f}".rstrip("0").rstrip(".")
     assert str(caught.value) == (
-        f"Rows embeds {side} with norm {norm} where their cosine is taken, which needs norm 1"
+        f"Rows embeds {side} with norm {norm}, but scores by cosine, which needs norm 1"
         f" (within 0.0001); normalise the rows in encode_{side}"
     )
     assert caught.value.code == "embedding_malformed"
@@ -90,7 +90,7 @@ def test_non_finite_rows_are_left_to_another_check(value):
 
     found = embed_images(encoder(spoilt), IMAGES)
     assert np.isfinite(found).all(axis=1).tolist() == [True] * 4 + [False]
-    with pytest.raises(EmbeddingError, match="images with norm 2 "):
+    with pytest.raises(EmbeddingError, match="images with norm 2, but"):
         embed_images(encoder(lambda rows: torch.cat([rows[:1] * 2, spoilt(rows)[1:]])), IMAGES)
 
 

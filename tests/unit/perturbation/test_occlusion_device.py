@@ -17,7 +17,7 @@ def occluded(occlusion, shapes, spare=2):
     """Return a batch with noise in its padding, before and after, and the images' ids."""
     import torch
 
-    from robustness.embedding._pass import apply_on_device
+    from robustness.embedding.padded import apply_on_device
 
     height, width = np.max(shapes, axis=0) + spare
     rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def test_images_of_full_size(pattern, fill):
 def test_the_input_is_not_modified():
     import torch
 
-    from robustness.embedding._pass import apply_on_device
+    from robustness.embedding.padded import apply_on_device
 
     images = torch.full((2, 30, 30), 77, dtype=torch.uint8)
     hidden = apply_on_device(Occlusion("grid", 1), images, ["a", "b"], [(30, 30)] * 2)
