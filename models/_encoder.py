@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
@@ -15,56 +15,28 @@ from torch import Tensor, nn
 
 from robustness._util.threads import each
 from robustness.encoder import DualEncoder, TextPolicy
-from robustness.models import _pixels
-from robustness.models._preprocessing import Size
+from robustness.models._preprocessing import Grey, Pixels, Size, check
 
 
-class Pixels(Protocol):
-    """Preprocessing of radiographs; see :class:`robustness.models._preprocessing.Preprocessing`.
-
-    Attributes:
-        on_device: True if :meth:`device` is supported.
-    """
-
-    @property
-    def on_device(self) -> bool:
-        """True if :meth:`device` is supported."""
-        ...
-
-    def host(self, images: Sequence[_pixels.Grey]) -> Tensor:
-        """Preprocess on the host: uint8 ``[H, W]`` each to float32 ``[B, 3, side, side]``."""
-        ...
-
-    def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Preprocess on the device of the images; see ``DualEncoder.preprocess_on_device``."""
-        ...
-
-
-class OneByOne:
+class OneByOne(Pixels):
     """Preprocessing of another library that takes one Pillow image at a time.
 
     Args:
         prepare: Function from an RGB image to float32 ``[3, side, side]``.
     """
 
-    on_device = False
-
     def __init__(self, prepare: Callable[[Image.Image], Tensor]) -> None:
         self._prepare = prepare
 
-    def host(self, images: Sequence[_pixels.Grey]) -> Tensor:
-        """See :class:`Pixels`.
-
-        Raises:
-            ValueError: An image is not uint8, not two-dimensional, or empty.
-        """
-        _pixels.check(images)
-        rows = each(lambda image: self._prepare(Image.fromarray(image).convert("RGB")), images)
+    def host(self, images: Sequence[Grey]) -> Tensor:
+        """See :class:`Pixels`."""
+        check(images)
+        rows = each(
+            lambda image: self._prepare(Image.fromarray(image).convert("RGB")),
+            images,
+            threads=torch.get_num_threads(),
+        )
         return torch.stack(rows) if rows else torch.empty(0)
-
-    def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Raise NotImplementedError; not supported."""
-        raise NotImplementedError
 
 
 class TwoTowers(DualEncoder):
@@ -124,7 +96,7 @@ class TwoTowers(DualEncoder):
         """Display name of the model."""
         return self._name
 
-    def preprocess(self, images: Sequence[_pixels.Grey]) -> Tensor:
+    def preprocess(self, images: Sequence[Grey]) -> Tensor:
         """Preprocess images for the model.
 
         Args:

@@ -165,7 +165,7 @@ class _OnDevice(_OneByOne):
     on_device = True
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """See :class:`robustness.models._encoder.Pixels`."""
+        """See :class:`robustness.models._preprocessing.Pixels`."""
         channels = [
             image[:height, :width].expand(3, -1, -1)
             for image, (height, width) in zip(images, sizes, strict=True)

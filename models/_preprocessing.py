@@ -1,23 +1,33 @@
 """Preprocessing of the published models, on the host and on a device.
 
+Published models were trained on pixels that Pillow resampled in 8 bits, so this module does
+the same. Resampling a tensor instead changes an embedding more than an occlusion of a few
+percent. A resampled grey image equals each channel of the same image resampled in RGB.
+
 On the host, Pillow resamples one image per thread. On a device, :mod:`robustness.models._resample`
 resamples batches with exactly the same grey levels.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from robustness._util.threads import each
-from robustness.models import _pixels
-from robustness.models._pixels import Channels, Grey
 from robustness.models._resample import Axis, resample
+
+Grey = NDArray[np.uint8]
+"""Decoded radiograph, ``[height, width]``, 0 black."""
+
+Channels = tuple[float, float, float]
 
 Size = tuple[int, int]
 """Height and width."""
@@ -29,117 +39,124 @@ FILTERS = {
 }
 
 
-class Geometry(Protocol):
+def check(images: Sequence[Grey]) -> None:
+    """Raise if an array is not a decoded radiograph.
+
+    Raises:
+        ValueError: An image is not uint8, not two-dimensional, or empty.
+    """
+    for index, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 2 or not image.size:  # noqa: PLR2004
+            raise ValueError(
+                f"image {index} is {image.dtype} {list(image.shape)};"
+                " an image must be uint8 [height, width], both above 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry(ABC):
     """Transformation of an image of any size to a square of grey levels.
 
     Attributes:
         side: Height and width of the square.
+        filter: A key of :data:`FILTERS`.
     """
 
-    @property
-    def side(self) -> int:
-        """Height and width of the square."""
-        ...
-
-    def square(self, image: Grey) -> Grey:
-        """Return the square, uint8 ``[side, side]``, computed by Pillow."""
-        ...
-
-    def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
-        """Return the same transformation, as one axis for the rows and one for the columns."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ShortSide:
-    """Resample the short side to ``side``, then crop the central square."""
-
     side: int
     filter: str
 
-    def square(self, image: Grey) -> Grey:
-        """See :class:`Geometry`."""
-        resized = _pixels.resize_short_side(image, self.side, FILTERS[self.filter])
-        return _pixels.center_crop(resized, self.side)
+    @abstractmethod
+    def axis(self, length: int, other: int) -> Axis:
+        """Return the transformation along one axis, given the image's length on both."""
 
     def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
+        """Return the transformations along the rows and along the columns."""
+        return self.axis(height, width), self.axis(width, height)
+
+    def square(self, image: Grey) -> Grey:
+        """Transform an image with Pillow: uint8 ``[height, width]`` to ``[side, side]``."""
+        height, width = image.shape
+        rows, columns = axes = self.axes(height, width)
+        image = _pad(image, [(a.before, a.padded - a.before - a.length) for a in axes])
+        if image.shape != (rows.resized, columns.resized):
+            size = (columns.resized, rows.resized)
+            image = np.asarray(Image.fromarray(image).resize(size, FILTERS[self.filter]))
+        top, left = (max(0, a.shift) for a in axes)
+        image = image[top : top + self.side, left : left + self.side]
+        before = [max(0, -a.shift) for a in axes]
+        missing = [self.side - length for length in image.shape]
+        return _pad(image, [(b, m - b) for b, m in zip(before, missing, strict=True)])
+
+
+def _pad(image: Grey, widths: list[tuple[int, int]]) -> Grey:
+    """Add black pixels before and after the rows and the columns."""
+    return np.pad(image, widths) if any(map(any, widths)) else image
+
+
+class ShortSide(Geometry):
+    """Resample the short side to ``side``, then crop the central square, like torchvision."""
+
+    def axis(self, length: int, other: int) -> Axis:
         """See :class:`Geometry`."""
-        resized = _pixels.short_side_size(height, width, self.side)
-        rows, columns = (
-            Axis(n, 0, n, r, _pixels.crop_start(r, self.side), self.side, self.filter)
-            for n, r in zip((height, width), resized, strict=True)
-        )
-        return rows, columns
+        resized = int(self.side * length / min(length, other))
+        # torchvision also rounds with Python's round(): a half goes to the even neighbour.
+        shift = round((resized - self.side) / 2)
+        return Axis(length, 0, length, resized, shift, self.side, self.filter)
 
 
-@dataclass(frozen=True, slots=True)
-class Squash:
+class Squash(Geometry):
     """Resample height and width to ``side``, whatever the aspect ratio."""
 
-    side: int
-    filter: str
-
-    def square(self, image: Grey) -> Grey:
+    def axis(self, length: int, other: int) -> Axis:  # noqa: ARG002 - the interface
         """See :class:`Geometry`."""
-        return _pixels.resize(image, self.side, self.side, FILTERS[self.filter])
-
-    def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
-        """See :class:`Geometry`."""
-        rows, columns = (Axis(n, 0, n, self.side, 0, self.side, self.filter)
-                         for n in (height, width))  # fmt: skip
-        return rows, columns
+        return Axis(length, 0, length, self.side, 0, self.side, self.filter)
 
 
-@dataclass(frozen=True, slots=True)
-class Letterbox:
+class Letterbox(Geometry):
     """Resample the long side to ``side``, then centre the image on a black square."""
 
-    side: int
-    filter: str
-
-    def square(self, image: Grey) -> Grey:
+    def axis(self, length: int, other: int) -> Axis:
         """See :class:`Geometry`."""
-        shrunk = _pixels.resize(image, *self._resized(*image.shape), FILTERS[self.filter])
-        return _pixels.pad_centred(shrunk, self.side)
-
-    def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
-        """See :class:`Geometry`."""
-        rows, columns = (
-            Axis(n, 0, n, r, -_pixels.pad_start(r, self.side), self.side, self.filter)
-            for n, r in zip((height, width), self._resized(height, width), strict=True)
-        )
-        return rows, columns
-
-    def _resized(self, height: int, width: int) -> Size:
-        ratio = self.side / max(height, width)
         # A very long image would otherwise get a width of 0.
-        return max(1, int(height * ratio)), max(1, int(width * ratio))
+        resized = max(1, int(length * (self.side / max(length, other))))
+        shift = -((self.side - resized) // 2)
+        return Axis(length, 0, length, resized, shift, self.side, self.filter)
 
 
-@dataclass(frozen=True, slots=True)
-class BlackSquare:
+class BlackSquare(Geometry):
     """Centre the image on a black square of at least ``side``, then resample it to ``side``."""
 
-    side: int
-    filter: str
-
-    def square(self, image: Grey) -> Grey:
+    def axis(self, length: int, other: int) -> Axis:
         """See :class:`Geometry`."""
-        square = _pixels.pad_centred(image, max(self.side, *image.shape))
-        return _pixels.resize(square, self.side, self.side, FILTERS[self.filter])
+        padded = max(self.side, length, other)
+        before = (padded - length) // 2
+        return Axis(length, before, padded, self.side, 0, self.side, self.filter)
 
-    def axes(self, height: int, width: int) -> tuple[Axis, Axis]:
-        """See :class:`Geometry`."""
-        padded = max(self.side, height, width)
-        rows, columns = (
-            Axis(n, _pixels.pad_start(n, padded), padded, self.side, 0, self.side, self.filter)
-            for n in (height, width)
-        )
-        return rows, columns
+
+class Pixels(ABC):
+    """Preprocessing of radiographs.
+
+    Attributes:
+        on_device: True if :meth:`device` is supported.
+    """
+
+    on_device: ClassVar[bool] = False
+
+    @abstractmethod
+    def host(self, images: Sequence[Grey]) -> Tensor:
+        """Preprocess on the host: uint8 ``[H, W]`` each to float32 ``[B, 3, side, side]``.
+
+        Raises:
+            ValueError: An image is not uint8, not two-dimensional, or empty.
+        """
+
+    def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """Preprocess on the device of the images; see ``DualEncoder.preprocess_on_device``."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
-class Preprocessing:
+class Preprocessing(Pixels):
     """Preprocessing: geometry, then normalisation.
 
     Attributes:
@@ -148,7 +165,6 @@ class Preprocessing:
         std: The standard deviation of each channel.
         scale: The divisor of the grey levels.
         finish: The last step, on float32 ``[B, 3, side, side]``; None for none.
-        on_device: True, since :meth:`device` is supported.
     """
 
     on_device: ClassVar[bool] = True
@@ -160,27 +176,26 @@ class Preprocessing:
     finish: Callable[[Tensor], Tensor] | None = None
 
     def host(self, images: Sequence[Grey]) -> Tensor:
-        """Preprocess on the host.
-
-        Args:
-            images: uint8 ``[height, width]`` each, 0 black; sizes may differ.
-
-        Returns:
-            float32 ``[B, 3, side, side]``, on the host.
-
-        Raises:
-            ValueError: An image is not uint8, not two-dimensional, or empty.
-        """
-        _pixels.check(images)
+        """See :class:`Pixels`."""
+        check(images)
         if not len(images):
             return self._finish(torch.empty(0, 3, self.geometry.side, self.geometry.side))
-        squares = each(self.geometry.square, images)
-        return self._finish(_pixels.normalise(squares, self.mean, self.std, self.scale))
+        squares = each(self.geometry.square, images, threads=torch.get_num_threads())
+        return self._finish(self._normalise(torch.from_numpy(np.stack(squares))))
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Preprocess on the device of the images; see ``DualEncoder.preprocess_on_device``."""
+        """See :class:`Pixels`."""
         squares = resample(images, [self.geometry.axes(*size) for size in sizes])
-        return self._finish(_pixels.normalise_batch(squares, self.mean, self.std, self.scale))
+        return self._finish(self._normalise(squares))
+
+    def _normalise(self, grey: Tensor) -> Tensor:
+        # A tensor, since CUDA replaces the division by a plain number by a multiplication.
+        scale = torch.tensor(float(self.scale), device=grey.device)
+        mean, std = (
+            torch.tensor(values, device=grey.device).view(3, 1, 1)
+            for values in (self.mean, self.std)
+        )
+        return (grey.unsqueeze(1).float() / scale - mean) / std
 
     def _finish(self, pixels: Tensor) -> Tensor:
         return pixels if self.finish is None or not len(pixels) else self.finish(pixels)

@@ -61,7 +61,8 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
     value = str(options.get("antialias", False)).lower()
     if value not in {"true", "false"}:
         raise UsageError(
-            f"robustness.models.cxr_repair:load: invalid antialias={options['antialias']!r}; set true or false"
+            f"robustness.models.cxr_repair:load: invalid antialias={options['antialias']!r};"
+            " set true or false"
         )
     antialias = value == "true"
     shaping = f"lanczos {CANVAS}, {MEAN}, {STD}, bicubic antialias {antialias}"

@@ -33,7 +33,7 @@ from robustness.models._checkpoint import (
 )
 from robustness.models._phantom_network import EMBEDDING_DIM, MAX_TOKENS, TOKEN, Network, Vocabulary
 from robustness.models._phantom_pixels import DEVIATION, MEAN, PIXELS, shrink
-from robustness.models._pixels import check
+from robustness.models._preprocessing import check
 
 WEIGHTS = Path(__file__).with_name("phantom.safetensors")
 """Weights distributed with this package, created by ``python benchmarks/train_phantom.py``."""
