@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _side_by_side import synchronise
-
-TESTS = Path(__file__).resolve().parents[1] / "tests"
 
 
 def pytest_configure() -> None:
-    """Make the tests' factories of checkpoints (``support``) importable."""
-    sys.path.append(str(TESTS))
+    """Make the scripts of this folder importable; pytest's importlib mode does not."""
+    sys.path.append(str(Path(__file__).resolve().parent))
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +29,7 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def timed(benchmark: Any, device: str) -> Callable[..., Any]:
     """Return a function that times rounds of another, each until the device has finished."""
+    from _side_by_side import synchronise
 
     def run(
         function: Callable[..., Any], *args: Any, items: int, rounds: int = 5, **settings: Any

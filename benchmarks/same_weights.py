@@ -98,9 +98,9 @@ def main() -> None:
                 measure(setting, evalset, str(number)), baseline, Regression()
             )
             runs[setting.precision] += 1
-            failed[setting.precision] += any(record["verdict"] != "pass" for record in records)
-            changed[setting.precision] += any(record["p"] < 1 for record in records)
-            largest = max(abs(record["drop"]["value"]) for record in records)
+            failed[setting.precision] += any(record.verdict != "pass" for record in records)
+            changed[setting.precision] += any(record.p < 1 for record in records)
+            largest = max(abs(record.drop.value) for record in records)
             drops[setting.precision] = max(drops[setting.precision], largest)
     print(
         f"{args.repeats} releases of {len(records)} comparisons, n = {args.images}, same weights\n"

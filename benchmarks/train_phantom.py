@@ -27,8 +27,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robustness.evalset.phantom import Purpose, Study, labels
-from robustness.models._phantom_network import EMBEDDING_DIM, Network, Vocabulary
-from robustness.models._phantom_pixels import PIXELS, shrink
+from robustness.models._phantom_network import (
+    EMBEDDING_DIM,
+    PIXELS,
+    Network,
+    Vocabulary,
+    shrink,
+)
 from robustness.models.phantom import VOCABULARY_KEY, WEIGHTS
 
 logger = logging.getLogger(__name__)
@@ -101,11 +106,11 @@ def occlude(pixels: Tensor, generator: torch.Generator) -> Tensor:
     boxes = _boxes(level, generator)
     cells = torch.rand(batch, GRID, GRID, generator=generator) < level[:, None, None]
     grid = cells.repeat_interleave(PIXELS // GRID, 1).repeat_interleave(PIXELS // GRID, 2)
-    hidden = torch.where((uniform[:, 2] < 0.5)[:, None, None], boxes, grid)  # noqa: PLR2004
+    hidden = torch.where((uniform[:, 2] < 0.5)[:, None, None], boxes, grid)
     black, grey = shrink(torch.tensor([0, 128], dtype=torch.uint8).view(2, 1, 1))[:, 0, 0]
     other = black + (2 * (grey - black)) * torch.rand(batch, generator=generator)
     kind = uniform[:, 3]
-    shade = torch.where(kind < 0.4, black, torch.where(kind < 0.8, grey, other))  # noqa: PLR2004
+    shade = torch.where(kind < 0.4, black, torch.where(kind < 0.8, grey, other))
     return torch.where(hidden[:, None], shade[:, None, None, None], pixels)
 
 
