@@ -96,21 +96,16 @@ def load_tokenizer(source: str | Path | None, size: int, max_tokens: int) -> Tok
 
 
 def _from_hub() -> Path:
-    try:
-        # The cache first: without a network, the hub's retries take half a minute.
-        return Path(str(cached_file(HUB_ID, "vocab.txt", local_files_only=True)))
-    except OSError:
-        return _download()
-
-
-def _download() -> Path:
-    try:
-        return Path(str(cached_file(HUB_ID, "vocab.txt")))
-    except OSError as error:
-        raise WeightsNotFoundError(
-            f"vocabulary of {HUB_ID}: not in the hub's cache, and the hub cannot be reached;"
-            " set tokenizer=PATH to its vocab.txt (that of bert-base-cased) or a directory"
-        ) from error
+    # The cache first: without a network, the hub's retries take half a minute.
+    for local_files_only in (True, False):
+        try:
+            return Path(str(cached_file(HUB_ID, "vocab.txt", local_files_only=local_files_only)))
+        except OSError as error:
+            failure = error
+    raise WeightsNotFoundError(
+        f"vocabulary of {HUB_ID}: not in the hub's cache, and the hub cannot be reached;"
+        " set tokenizer=PATH to its vocab.txt (that of bert-base-cased) or a directory"
+    ) from failure
 
 
 def _from_lines(text: str) -> dict[str, int]:

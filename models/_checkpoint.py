@@ -259,9 +259,8 @@ def load_strictly(
     ]
     if wrong:
         raise unusable(path, f"wrong shapes: {'; '.join(wrong[:3])}")
+    check_finite(path, used)
     for key, tensor in used.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise unusable(path, f"tensor {key!r} contains values that are not finite")
         # A cast to fp16 also casts counters, so float to integer is allowed. An integer weight
         # is quantised, so integer to float is not.
         if expected[key].is_floating_point() and not tensor.is_floating_point():
@@ -294,15 +293,21 @@ def check_keys(path: Path, missing: Iterable[str], unexpected: Iterable[str]) ->
         )
 
 
+def check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raise if a tensor contains NaN or infinity.
+
+    Raises:
+        WeightsError: There is such a tensor.
+    """
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise unusable(path, f"tensor {key!r} contains values that are not finite")
+
+
 def reject_unknown_options(
     loader: str, options: Mapping[str, object], allowed: Sequence[str]
 ) -> None:
-    """Raise if a loader does not have one of the options.
-
-    Args:
-        loader: The importable name of the loader.
-        options: The options of the user.
-        allowed: The options of the loader.
+    """Raise if the user's options contain one that a loader does not have.
 
     Raises:
         UsageError: An option is unknown.
@@ -331,13 +336,9 @@ def fingerprint(schema: str, state: Mapping[str, Tensor], *extras: str) -> str:
 
 
 def check_sha256(checkpoint: Checkpoint, published: str | None, filename: str | None = None) -> str:
-    """Return ``yes``, ``no`` or ``unknown``: the file is the published one.
+    """Return ``yes``, ``no`` or ``unknown``: the file has the published SHA-256.
 
-    Args:
-        checkpoint: The checkpoint.
-        published: The published SHA-256; None if it is unknown.
-        filename: The published file name; for a file with another name and hash, the answer
-            is ``unknown``.
+    A file with another name than the published ``filename`` may be another checkpoint.
     """
     if checkpoint.sha256 == published:
         return "yes"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +20,8 @@ ARCHITECTURE = "ViT-B-32-quickgelu"
 _SCHEMA = "clip-1"
 
 
-@dataclass(frozen=True, slots=True)
-class Shaping:
-    """Preprocessing of a model, and its description.
-
-    Attributes:
-        preprocessing: Creates the preprocessing for an input height and width.
-        text: Every setting that changes the pixels, for the fingerprint.
-    """
-
-    preprocessing: Callable[[int], Preprocessing]
-    text: str
-
-
 def architecture(options: Mapping[str, Any], allowed: Sequence[str], loader: str) -> str:
-    """Check a loader's options and return the name of open_clip's architecture.
-
-    Args:
-        options: The options of the user.
-        allowed: The options of the loader.
-        loader: The importable name of the loader, for error messages.
+    """Check the user's options for a loader and return the name of open_clip's architecture.
 
     Raises:
         UsageError: An option is unknown, or the architecture is not one of OpenAI's.
@@ -67,8 +48,9 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
     model_name: str,
     path: Path,
     name: str,
-    shaping: Shaping,
     *,
+    pixels: Callable[[int], Preprocessing],
+    shaping: str,
     sections: tuple[str, ...],
     device: str,
     details: dict[str, str],
@@ -80,7 +62,8 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
         model_name: The display name of the model.
         path: The checkpoint.
         name: open_clip's name of the architecture.
-        shaping: The preprocessing.
+        pixels: Creates the preprocessing for an input height and width.
+        shaping: Every setting that changes the pixels, for the fingerprint.
         sections: The report sections that the model reads.
         device: A torch device.
         details: Facts for the result, in addition to those about the file.
@@ -97,21 +80,21 @@ def encoder(  # noqa: PLR0913 - each differs between the models of this form
         model = CLIP(**get_model_config(name))
     _checkpoint.load_strictly(model, checkpoint.state, path=path)
     filename, published_sha256 = published_as
-    side = int(model.visual.image_size[0])
-    parts = (name, str(side), str(model.context_length), shaping.text)
-    tokenize = SimpleTokenizer(context_length=model.context_length)
+    side, limit = int(model.visual.image_size[0]), model.context_length
+    parts = (name, str(side), str(limit), shaping)
+    tokenize = SimpleTokenizer(context_length=limit)
     return TwoTowers(
         model_name,
         model,
-        pixels=shaping.preprocessing(side),
+        pixels=pixels(side),
         images=CLIP.encode_image,
         texts=lambda network, texts: network.encode_text(tokenize(texts).to(device)),
         embedding_dim=model.text_projection.shape[1],
         fingerprint=_checkpoint.fingerprint(_SCHEMA, model.state_dict(), *parts),
         text_policy=TextPolicy(
             sections=sections,
-            max_tokens=model.context_length,
-            truncation=f"the first {model.context_length - 1} tokens are kept, then the end token",
+            max_tokens=limit,
+            truncation=f"the first {limit - 1} tokens are kept, then the end token",
         ),
         device=device,
         details={

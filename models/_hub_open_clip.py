@@ -48,12 +48,7 @@ class Source:
     folder: Path | None
 
     def part(self, name: str, key: str) -> Path:
-        """Return the directory of a part from transformers: a local one, or a hub snapshot.
-
-        Args:
-            name: The requested model, for the error message.
-            key: The entry of ``text_cfg`` with the part's hub repository, one of :data:`PARTS`.
-        """
+        """Return the directory of one of :data:`PARTS`: a local one, or a hub snapshot."""
         if self.folder is not None and (self.folder / PARTS[key]).is_file():
             return self.folder
         repository = str(self.config["text_cfg"][key])
@@ -62,8 +57,7 @@ class Source:
     def whole(self, tokenizer: Path | None) -> Path | None:
         """Return the folder of the whole model except its weights; None if a part is on the hub.
 
-        Args:
-            tokenizer: The directory of a tokenizer in place of the model's own.
+        A ``tokenizer`` directory replaces the model's own.
         """
         if self.folder is None or ":" in (self.config["vision_cfg"].get("timm_model_name") or ""):
             return None

@@ -10,11 +10,9 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
-from torch import nn
 
 from robustness.encoder import TextPolicy
 from robustness.errors import WeightsError, WeightsNotFoundError
-from robustness.models import _checkpoint
 
 TEXT_FILES = ("*.json", "*.txt", "*.model")
 """File patterns of configurations and vocabularies."""
@@ -88,14 +86,3 @@ def check_vocabulary(tokenizer: Any, words: int, where: str) -> None:
             f"tokenizer of {where!r} has a vocabulary of {largest} words, the model one of"
             f" {words}; name the model's own as tokenizer=DIRECTORY"
         )
-
-
-def check_finite(model: nn.Module, path: Path) -> None:
-    """Raise if weights are not finite.
-
-    Raises:
-        WeightsError: A tensor contains NaN or infinity.
-    """
-    for key, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise _checkpoint.unusable(path, f"tensor {key!r} contains values that are not finite")

@@ -62,6 +62,7 @@ def load(
     files = _weight_files(folder)
     # transformers reads the files again. This reading refuses damaged and hostile ones first.
     digests = [_checkpoint.read(file).sha256 for file in files]
+    whole = hashlib.sha256("".join(digests).encode()).hexdigest()
     model = _model(folder, kind, files[0])
     processor = _image_processor(folder, backend)
     reader = _Reader(_tokenizer(tokenizer or folder), model.config, kind)
@@ -79,7 +80,7 @@ def load(
     return TwoTowers(
         f"transformers:{name}",
         model,
-        pixels=(_OnDevice if _works_on_device(processor) else _OneByOne)(processor),
+        pixels=_Processor(processor),
         images=lambda network, pixels: _pooled(network.get_image_features(pixel_values=pixels)),
         texts=lambda network, texts: _pooled(
             network.get_text_features(**reader.read(texts, device))
@@ -91,7 +92,7 @@ def load(
         text_policy=_hub_shared.policy(sections, reader.limit),
         device=device,
         details={
-            "weights_sha256": _digest(digests),
+            "weights_sha256": whole if len(digests) > 1 else digests[0],
             "variant": f"transformers:{name}",
             "source": card,
             "licence": "as the model's card states",
@@ -147,22 +148,21 @@ def _pooled(output: Any) -> Tensor:
     return features
 
 
-class _OneByOne(OneByOne):
-    """Image processor of transformers that gets one image at a time."""
+class _Processor(OneByOne):
+    """Image processor of transformers: one image at a time, or all on their device."""
 
     def __init__(self, processor: Any) -> None:
         super().__init__(lambda image: self._process([image])[0])
         self._processor = processor
+        # torchvision has no Lanczos on a GPU; transformers would use another filter there.
+        self.on_device = (
+            getattr(processor, "backend", None) == "torchvision"
+            and getattr(processor, "resample", None) != Image.Resampling.LANCZOS
+        )
 
     def _process(self, images: list[Any], **form: str) -> Tensor:
         pixels: Tensor = self._processor(images=images, return_tensors="pt", **form)["pixel_values"]
         return pixels
-
-
-class _OnDevice(_OneByOne):
-    """Image processor that computes on the device of its images."""
-
-    on_device = True
 
     def device(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
         """See :class:`robustness.models._preprocessing.Pixels`."""
@@ -171,13 +171,6 @@ class _OnDevice(_OneByOne):
             for image, (height, width) in zip(images, sizes, strict=True)
         ]
         return self._process(channels, input_data_format="channels_first")
-
-
-def _works_on_device(processor: Any) -> bool:
-    if getattr(processor, "backend", None) != "torchvision":
-        return False
-    # torchvision has no Lanczos on a GPU; transformers would use another filter there.
-    return getattr(processor, "resample", None) != Image.Resampling.LANCZOS
 
 
 def _folder(name: str, weights: Path | None) -> tuple[Path, str]:
@@ -254,7 +247,7 @@ def _model(folder: Path, kind: str, file: Path) -> Any:
     if wrong := sorted(info["mismatched_keys"]):
         sizes = [f"{key} {list(size)}, not {list(expected)}" for key, size, expected in wrong[:3]]
         raise _checkpoint.unusable(file, f"wrong shapes: {'; '.join(sizes)}")
-    _hub_shared.check_finite(model, file)
+    _checkpoint.check_finite(file, model.state_dict())
     return model
 
 
@@ -288,10 +281,3 @@ def _described(part: Any) -> str:
     for name in ("_name_or_path", "name_or_path", "transformers_version"):
         values.pop(name, None)
     return json.dumps(values, sort_keys=True, default=str)
-
-
-def _digest(digests: list[str]) -> str:
-    """Return the hash of a single file, or the hash of the hashes of several in order."""
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()

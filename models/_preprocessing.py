@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,7 +140,7 @@ class Pixels(ABC):
         on_device: True if :meth:`device` is supported.
     """
 
-    on_device: ClassVar[bool] = False
+    on_device: bool = False
 
     @abstractmethod
     def host(self, images: Sequence[Grey]) -> Tensor:
@@ -167,7 +167,7 @@ class Preprocessing(Pixels):
         finish: The last step, on float32 ``[B, 3, side, side]``; None for none.
     """
 
-    on_device: ClassVar[bool] = True
+    on_device = True
 
     geometry: Geometry
     mean: Channels

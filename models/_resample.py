@@ -68,9 +68,6 @@ class Axis:
 def taps(axis: Axis) -> tuple[Integers, Integers]:
     """Return the source pixels of each result pixel, and their weights.
 
-    Args:
-        axis: The transformation of the axis.
-
     Returns:
         Indexes into the image, int64 ``[T, size]``, and weights in units of 2**-22, int64
         ``[T, size]``, 0 outside the image.

@@ -156,10 +156,8 @@ class _Storage:
     n_elements: int
 
 
-def _rebuild_tensor(
-    storage: object, offset: object, size: object, stride: object, *_rest: object
-) -> TensorRecord:
-    return TensorRecord(storage, offset, size, stride)
+def _rebuild_tensor(*arguments: object) -> TensorRecord:
+    return TensorRecord(*arguments[:4])
 
 
 def _rebuild_parameter(data: object, *_rest: object) -> object:

@@ -65,12 +65,12 @@ def load(weights: str | Path | None = None, device: str = "cpu", **options: Any)
             " set true or false"
         )
     antialias = value == "true"
-    shaping = f"lanczos {CANVAS}, {MEAN}, {STD}, bicubic antialias {antialias}"
     return _clip.encoder(
         "CXR-RePaiR",
         _checkpoint.find("CXR-RePaiR", weights, (FILENAME,), WHERE),
         name,
-        _clip.Shaping(partial(_preprocessing, antialias=antialias), shaping),
+        pixels=partial(_preprocessing, antialias=antialias),
+        shaping=f"lanczos {CANVAS}, {MEAN}, {STD}, bicubic antialias {antialias}",
         sections=("impression",),
         device=device,
         details={

@@ -31,8 +31,17 @@ from robustness.models._checkpoint import (
     reject_unknown_options,
     unusable,
 )
-from robustness.models._phantom_network import EMBEDDING_DIM, MAX_TOKENS, TOKEN, Network, Vocabulary
-from robustness.models._phantom_pixels import DEVIATION, MEAN, PIXELS, shrink
+from robustness.models._phantom_network import (
+    DEVIATION,
+    EMBEDDING_DIM,
+    MAX_TOKENS,
+    MEAN,
+    PIXELS,
+    TOKEN,
+    Network,
+    Vocabulary,
+    shrink,
+)
 from robustness.models._preprocessing import check
 
 WEIGHTS = Path(__file__).with_name("phantom.safetensors")

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustness.models._phantom_network import Network, Vocabulary
-from robustness.models._phantom_pixels import PIXELS
+from robustness.models._phantom_network import PIXELS, Network, Vocabulary
 from robustness.models.phantom import WEIGHTS, _read
 
 

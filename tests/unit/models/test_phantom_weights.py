@@ -184,7 +184,7 @@ def test_training_runs_twice_to_the_same_weights(training, tmp_path):
 
     studies = [phantom.Study(0, index, phantom.Purpose.TRAINING) for index in range(128)]
     images = torch.from_numpy(np.stack([study.image() for study in studies]))
-    from robustness.models._phantom_pixels import shrink
+    from robustness.models._phantom_network import shrink
 
     data = training.TrainingSet(
         shrink(images),
