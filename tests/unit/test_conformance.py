@@ -188,7 +188,7 @@ def test_a_model_that_scores_by_a_matrix():
     matrix = -((images[:, None].astype(float) - reports[None]) ** 2).sum(-1)
     expected = (matrix > np.diag(matrix)[:, None]).sum(1)
     assert (counts.greater == expected).all()
-    with pytest.raises(ValueError, match=r"scores have shape \[30, 29\]; they are \[30, 30\]"):
+    with pytest.raises(ValueError, match=r"scores have shape \[30, 29\]; expected \[30, 30\]"):
         rank_counts(images, reports, np.arange(30), score=lambda q, g: (q @ g.T)[:, 1:])
     with pytest.raises(ValueError, match="scores contain values that are not finite"):
         rank_counts(images, reports, np.arange(30), score=lambda q, g: q @ g.T + float("nan"))

@@ -6,16 +6,17 @@ import pytest
 import torch
 from torch import nn
 
+from robustness.models._checkpoint import read
 from robustness.models._phantom_network import PIXELS, Network, Vocabulary
-from robustness.models.phantom import WEIGHTS, _read
+from robustness.models.phantom import WEIGHTS, _words
 
 
 @pytest.fixture(scope="module")
 def trained():
     """Return the network in its trained form."""
-    tensors, words, _ = _read(WEIGHTS)
-    network = Network(len(Vocabulary(words))).eval()
-    network.load_state_dict(tensors, strict=False)
+    checkpoint = read(WEIGHTS)
+    network = Network(len(Vocabulary(_words(checkpoint)))).eval()
+    network.load_state_dict(checkpoint.state, strict=False)
     return network
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support import cxr_clip_cases, hub_models, medclip_cases, reference_towers
+from support.clinical_cases import small_case
 from support.embeddings import distance, unit
 from support.hub_models import KINDS, save_biomed, save_plain, save_transformers
 
@@ -39,7 +40,7 @@ def models(tmp_path_factory):
 def made(name, folder):
     family, form = name.split()
     if family in CASES:
-        return CASES[family].small_case(form, folder).encoder
+        return small_case(CASES[family], form, folder).encoder
     if family == "transformers":
         folder = save_transformers(form, folder / form)
     else:
