@@ -87,7 +87,6 @@ def build_bert(config: BertConfig) -> BertModel:
 
 
 def build_swin(config: SwinConfig) -> SwinModel:
-    """Create a Swin."""
     return SwinModel(config, add_pooling_layer=True)
 
 

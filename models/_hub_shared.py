@@ -19,7 +19,6 @@ TEXT_FILES = ("*.json", "*.txt", "*.model")
 
 
 def policy(sections: tuple[str, ...], limit: int) -> TextPolicy:
-    """Return the text policy of a model whose own tokenizer truncates the text."""
     return TextPolicy(sections, limit, f"cut to {limit} tokens by the model's own tokenizer")
 
 

@@ -1,4 +1,4 @@
-"""Conformance checks: what every encoder must do, whatever it was trained for.
+"""Conformance checks: requirements for every encoder, whatever it was trained for.
 
 Each check takes a loaded encoder and raises :class:`BrokenPromiseError` with a one-line message.
 The inputs are generated here, so no evaluation set is needed. The checks run in float32; those of
@@ -87,60 +87,60 @@ def _sides(encoder: DualEncoder, precision: str = FLOAT32) -> dict[str, tuple[in
 
 def shapes(encoder: DualEncoder, precision: str = FLOAT32) -> None:
     """Check that embeddings are float32 ``[N, embedding_dim]``, also for N = 1 and N = 0."""
-    for what, (n, embed) in _sides(encoder, precision).items():
+    for kind, (n, embed) in _sides(encoder, precision).items():
         for indexes in (range(n), [0], []):
             embeddings = embed(indexes)
             expected = (len(indexes), encoder.embedding_dim)
             if embeddings.shape != expected or embeddings.dtype != np.float32:
                 raise BrokenPromiseError(
-                    f"embedding {counted(len(indexes), what[:-1])} gives {embeddings.dtype}"
+                    f"embedding {counted(len(indexes), kind[:-1])} gives {embeddings.dtype}"
                     f" {list(embeddings.shape)}, not float32 {list(expected)}"
                 )
 
 
 def finite(encoder: DualEncoder, precision: str = FLOAT32) -> None:
     """Check that embeddings are finite, also of empty and long texts and all image sizes."""
-    for what, (n, embed) in _sides(encoder, precision).items():
+    for kind, (n, embed) in _sides(encoder, precision).items():
         bad = np.flatnonzero(~np.isfinite(embed(range(n))).all(axis=1))
         if bad.size:
-            raise BrokenPromiseError(f"{what} {bad.tolist()} are embedded as NaN or infinite")
+            raise BrokenPromiseError(f"{kind} {bad.tolist()} are embedded as NaN or infinite")
 
 
 def unit_norm(encoder: DualEncoder) -> None:
     """Check that embeddings have unit L2 norm, unless the model overrides the cosine score."""
     if not encoder.scores_by_cosine:
         return
-    for what, (n, embed) in _sides(encoder).items():
+    for kind, (n, embed) in _sides(encoder).items():
         norms = np.linalg.norm(embed(range(n)).astype(np.float64), axis=1)
         if np.abs(norms - 1).max() > TOLERANCE:
-            raise BrokenPromiseError(f"{what} have norms {norms.round(4).tolist()}, not 1")
+            raise BrokenPromiseError(f"{kind} have norms {norms.round(4).tolist()}, not 1")
 
 
 def distinct(encoder: DualEncoder) -> None:
     """Check that different inputs have different embeddings."""
-    for what, (n, embed) in _sides(encoder).items():
+    for kind, (n, embed) in _sides(encoder).items():
         embeddings = embed(range(n))
         for i in range(n):
             for j in range(i):
                 if np.abs(embeddings[i] - embeddings[j]).max() <= TOLERANCE:
                     raise BrokenPromiseError(
-                        f"{what} {j} and {i} differ and have the same embedding"
+                        f"{kind} {j} and {i} differ and have the same embedding"
                     )
 
 
 def deterministic(encoder: DualEncoder, precision: str = FLOAT32) -> None:
     """Check that the same input has the same embedding, to the last bit."""
-    for what, (n, embed) in _sides(encoder, precision).items():
+    for kind, (n, embed) in _sides(encoder, precision).items():
         # NaN breaks another promise, finite().
         if not np.array_equal(embed(range(n)), embed(range(n)), equal_nan=True):
-            raise BrokenPromiseError(f"{what} embedded twice differ; is the model in eval mode?")
+            raise BrokenPromiseError(f"{kind} embedded twice differ; is the model in eval mode?")
 
 
 def batch(encoder: DualEncoder) -> None:
     """Check that an embedding does not depend on its batch, and so not on padding."""
-    for what, (n, embed) in _sides(encoder).items():
+    for kind, (n, embed) in _sides(encoder).items():
         _require_close(
-            what,
+            kind,
             "alone and in a batch",
             np.concatenate([embed([i]) for i in range(n)]),
             embed(range(n)),
@@ -149,9 +149,9 @@ def batch(encoder: DualEncoder) -> None:
 
 def order(encoder: DualEncoder) -> None:
     """Check that an embedding does not depend on its position in the batch."""
-    for what, (n, embed) in _sides(encoder).items():
+    for kind, (n, embed) in _sides(encoder).items():
         backward = embed(range(n)[::-1])[::-1]
-        _require_close(what, "in two orders", backward, embed(range(n)))
+        _require_close(kind, "in two orders", backward, embed(range(n)))
 
 
 def scores(encoder: DualEncoder) -> None:
@@ -220,13 +220,13 @@ def described(encoder: DualEncoder) -> None:
 
 
 def _require_close(
-    what: str, how: str, actual: NDArray[np.float32], expected: NDArray[np.float32]
+    kind: str, condition: str, actual: NDArray[np.float32], expected: NDArray[np.float32]
 ) -> None:
     """Raise BrokenPromiseError if rows differ by more than :data:`TOLERANCE`."""
     difference = np.abs(actual - expected).reshape(len(actual), -1).max(axis=1)
     if difference.max() > TOLERANCE:
         raise BrokenPromiseError(
-            f"{what} embedded {how} differ by {difference.max():.2g} (number"
+            f"{kind} embedded {condition} differ by {difference.max():.2g} (number"
             f" {int(difference.argmax())}); at most {TOLERANCE:g} is allowed"
         )
 

@@ -148,7 +148,10 @@ class Entry:
         origins = [path for path in (encoder.folder, encoder.checkpoint) if path is not None]
         named = {*request.named_paths(), request.source}
         folders = [*filter(None, [os.environ.get(WEIGHTS_FOLDER_VARIABLE)]), request.source]
-        is_local = [path in named or any(map(path.is_relative_to, folders)) for path in origins]
+        is_local = [
+            path in named or any(path.is_relative_to(folder) for folder in folders)
+            for path in origins
+        ]
         if not origins or (request.weights is None and not any(is_local)):
             return None
         inputs = sorted({str(path) for path in (*origins, *named)})
