@@ -1,4 +1,4 @@
-"""``table``: print the metric of each model and level of a run as Markdown."""
+"""``table``: print a metric of a run as a Markdown table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from robustness.errors import UsageError
 from robustness.metrics import PRIMARY_METRIC, RANGES
+from robustness.records.codec import Json, require_schema
+from robustness.report._common import CURVE_KEY, fraction, words
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,24 +39,36 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the table and return the exit status.
 
     Raises:
         UsageError: The file is not the results of a run.
     """
-    from robustness.records.codec import require_schema
-    from robustness.report import markdown
-
     try:
-        results = json.loads(given.results.read_text(encoding="utf-8"))
+        results = json.loads(arguments.results.read_text(encoding="utf-8"))
         require_schema(results)
-        text = markdown(results, given.metric)
+        text = _markdown(results, arguments.metric)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = {KeyError: f"key {error} is missing", TypeError: "it has another structure"}
         raise UsageError(
-            f"{given.results} is not the results.json of a run:"
+            f"{arguments.results} is not the results.json of a run:"
             f" {reason.get(type(error), str(error))}; run pytest -m robustness"
         ) from error
     sys.stdout.write(text + "\n")
     return 0
+
+
+def _markdown(results: Json, metric: str) -> str:
+    levels = list(dict.fromkeys(each["level"] for each in results["measurements"]))
+    rows: dict[tuple[str, ...], Json] = {}
+    for each in results["measurements"]:
+        value = each["metrics"][metric]["value"] if each["metrics"] else None
+        row = rows.setdefault(tuple(each[name] for name in CURVE_KEY), {})
+        row[each["level"]] = fraction(value).removeprefix("0")
+    lines = [
+        [*CURVE_KEY, *(f"{100 * level:g} %" for level in levels)],
+        ["---"] * len(CURVE_KEY) + ["---:"] * len(levels),
+        *([*map(words, key), *(row[level] for level in levels)] for key, row in rows.items()),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

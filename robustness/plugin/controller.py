@@ -107,11 +107,11 @@ class Controller:
         if report.robustness_broken:
             found.add_error(name, report.robustness_broken)
         elif added is not None and report.failed:
-            from robustness.report import say_once
+            from robustness.report import without_repeats
 
             # This hook runs last: JUnit has read the report, and the terminal prints it later.
             text = str(report.longrepr)
-            shorter = say_once(text, added, name, self._shown_causes)
+            shorter = without_repeats(text, added, name, self._shown_causes)
             if shorter != text:
                 report.longrepr = shorter
 
@@ -136,7 +136,7 @@ class Controller:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             self._delete_stale_results()
             return
-        from robustness.report import tell_junit, unreported, write
+        from robustness.report import add_to_junit, unreported, write
 
         cut = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         short = bool(session.shouldfail or session.shouldstop)
@@ -151,7 +151,7 @@ class Controller:
             results = unreported(results, str(error))
         self._results = results
         self.enforce_exit_status(session)
-        self._note = tell_junit(self.config, results, tests_failed=bool(session.testsfailed))
+        self._note = add_to_junit(self.config, results, tests_failed=bool(session.testsfailed))
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         """Print the summary and the verdict, or that the gate's options had no effect."""
@@ -182,9 +182,9 @@ class Controller:
 
     def _delete_stale_results(self) -> None:
         """Delete stale results."""
-        from robustness.report import forget
+        from robustness.report import remove
 
-        forget(folder(self.config, "report"))
+        remove(folder(self.config, "report"))
 
     def _warn_unused(self, terminalreporter: Any) -> None:
         """Warn about options of the gate that had no effect."""

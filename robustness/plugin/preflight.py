@@ -147,7 +147,7 @@ def _abort(
 
 def _delete_stale_results(config: pytest.Config) -> None:
     """Delete the results of an earlier run."""
-    from robustness.report import forget
+    from robustness.report import remove
 
     if runs_tests(config):
-        forget(folder(config, "report"))
+        remove(folder(config, "report"))

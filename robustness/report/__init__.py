@@ -1,23 +1,21 @@
-"""What a run says: in the terminal, in failures, as a table, as a page, to JUnit."""
+"""Reports of a run: terminal, messages of failed cases, results.json, page and JUnit."""
 
-from robustness.report._files import begin, forget, unreported, write
+from robustness.report._files import begin, remove, unreported, write
 from robustness.report._html import html
-from robustness.report._junit import case_properties, tell_junit
-from robustness.report._table import markdown
+from robustness.report._junit import add_to_junit, case_properties
 from robustness.report._terminal import summary
-from robustness.report._text import describe_case, describe_property, say_once
+from robustness.report._text import describe_case, describe_property, without_repeats
 
 __all__ = [
+    "add_to_junit",
     "begin",
     "case_properties",
     "describe_case",
     "describe_property",
-    "forget",
     "html",
-    "markdown",
-    "say_once",
+    "remove",
     "summary",
-    "tell_junit",
     "unreported",
+    "without_repeats",
     "write",
 ]

@@ -1,11 +1,12 @@
-"""What a JUnit file says of the gate: its properties, for a case and for the whole run."""
+"""JUnit properties of the gate, for a case and for the whole run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robustness.metrics import PRIMARY_METRIC
 from robustness.records import AnyRecord, PropertyRecord
+from robustness.records.codec import Json
 from robustness.report._comparison import comparison_lines, followup_lines
 from robustness.verdict.reasons import Reason, Verdict
 
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     import pytest
 
 Properties = list[tuple[str, str]]
-"""Names with values, as ``<property>`` elements hold them."""
+"""Names and values of ``<property>`` elements."""
 
 VERDICT = "robustness::verdict"
-"""The name of the test case that a run adds which fails although no test of it did."""
+"""Name of the failed test case that is added to a run that fails although no test failed."""
 
-NO_PLACE = (
-    "JUnit: this pytest offers no place for the verdict of the run; the file has the cases' alone"
+UNSUPPORTED = (
+    "JUnit: this pytest version does not support suite-level properties; only per-case results"
+    " were written"
 )
 
 
@@ -51,18 +53,20 @@ def _judged(suffix: str, verdict: str, reason: str) -> Properties:
     ]
 
 
-def run_properties(results: dict[str, Any]) -> Properties:
-    """Of the run: the verdict that the exit status, the terminal and the files share."""
-    counts = [(f"robustness_{name}", str(n)) for name, n in results["summary"].items()]
-    said = [(f"robustness_{name}", results[name]) for name in ("verdict", "reason", "message")]
+def run_properties(results: Json) -> Properties:
+    """Return the properties of the run: verdict, counts and comparison."""
+    properties = [
+        (f"robustness_{name}", results[name]) for name in ("verdict", "reason", "message")
+    ]
+    properties += [(f"robustness_{name}", str(n)) for name, n in results["summary"].items()]
     loosened = sum(update["loosened"] for update in results["followup"]["updates"])
     if loosened:
-        counts.append(("robustness_bounds_loosened", str(loosened)))
-    return said + counts + _comparison_properties(results["comparison"])
+        properties.append(("robustness_bounds_loosened", str(loosened)))
+    return properties + _comparison_properties(results["comparison"])
 
 
-def _comparison_properties(comparison: dict[str, Any] | None) -> Properties:
-    """Of the comparison: its baseline, and of each case a verdict, a reason and the drop."""
+def _comparison_properties(comparison: Json | None) -> Properties:
+    """Return the baseline, and a verdict, a reason and the drop of each comparison."""
     if comparison is None:
         return []
     properties = [("robustness_baseline", comparison["baseline"])]
@@ -70,32 +74,32 @@ def _comparison_properties(comparison: dict[str, Any] | None) -> Properties:
         names = [case["model"]] if case["model"] else []
         if case["drop"]:
             names = [f"{case['model']}-{case['pattern']}-{case['level'] * 100:g}", case["fill"]]
-        place = "".join(f".{name}" for name in ("baseline", *names))
-        properties += _judged(place, case["verdict"], case["reason"])
+        suffix = "".join(f".{name}" for name in ("baseline", *names))
+        properties += _judged(suffix, case["verdict"], case["reason"])
         if case["drop"]:
             drop = f"{case['drop']['value']:.6f}"
-            properties.append((f"{comparison['metric']}_drop{place}", drop))
+            properties.append((f"{comparison['metric']}_drop{suffix}", drop))
     return properties
 
 
-def tell_junit(config: pytest.Config, results: dict[str, Any], *, tests_failed: bool) -> str:
-    """Adds a run's properties to the JUnit file that pytest is about to write, if it writes one.
+def add_to_junit(config: pytest.Config, results: Json, *, tests_failed: bool) -> str:
+    """Add a run's properties to the JUnit file that pytest is about to write, if any.
 
-    Many readers of such files look at test cases alone. For them, a run that fails although
-    no test of it did, as where some were deselected, gets a failed case, :data:`VERDICT`.
+    Many readers of JUnit files look at test cases only. If a run fails although no test failed,
+    for example since tests were deselected, a failed test case :data:`VERDICT` is added.
 
     Args:
-        config: Of the process that writes the file.
+        config: Configuration of the process that writes the file.
         results: The content of ``results.json``.
-        tests_failed: Whether any test failed.
+        tests_failed: True if any test failed.
 
     Returns:
-        A line for the terminal, where the file cannot say what it should; else nothing.
+        A line for the terminal if this pytest does not support it, else an empty text.
     """
     if config.getoption("xmlpath", None) is None:
         return ""
-    # pytest has a public way for fixtures alone, which end before the verdict is known, and
-    # under pytest-xdist run in other processes than the one that writes.
+    # pytest's public fixture for this ends before the verdict is known, and runs in the workers
+    # of pytest-xdist.
     plugins = config.pluginmanager.get_plugins()
     writers = [plugin for plugin in plugins if hasattr(plugin, "add_global_property")]
     for writer in writers:
@@ -109,7 +113,7 @@ def tell_junit(config: pytest.Config, results: dict[str, Any], *, tests_failed: 
             ]
             for report in _failed_case("\n".join(lines)):
                 writer.pytest_runtest_logreport(report)
-    return "" if writers else NO_PLACE
+    return "" if writers else UNSUPPORTED
 
 
 def _failed_case(message: str) -> list[pytest.TestReport]:

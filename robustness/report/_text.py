@@ -34,7 +34,7 @@ def describe_case(plan: Plan, case: Case, record: CaseRecord) -> str:
 
 def describe_property(plan: Plan, record: PropertyRecord) -> str:
     """Return the message of a broken property, with the command that replays it."""
-    problem = "broken is that" if record.occlusion is not None else "it could not be seen whether"
+    problem = "broken property:" if record.occlusion is not None else "could not test that"
     lines = [
         f"{record.model} on {plan.evalset}: {problem} {PROPERTIES[record.property]}",
         f"  {record.message} [{record.reason}]",
@@ -48,7 +48,7 @@ def describe_property(plan: Plan, record: PropertyRecord) -> str:
     return "\n".join(lines)
 
 
-def say_once(text: str, record: AnyRecord, name: str, shown: dict[str, str]) -> str:
+def without_repeats(text: str, record: AnyRecord, name: str, shown: dict[str, str]) -> str:
     """Return a failed case's message, with causes that another case has printed replaced.
 
     Args:

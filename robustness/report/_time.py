@@ -1,25 +1,21 @@
-"""Where the time of a run went, for the terminal and for the page."""
+"""The time of a run by phase, for the terminal and for the page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from robustness._util.profile import FORWARD
+from robustness.report._common import Item
 
-WIDTH, HEIGHT, THICK = 240, 22, 10
+WIDTH, HEIGHT, THICKNESS = 240, 22, 10
 
-SHOWN = 2
-"""Phases that the terminal names beside the forward passes."""
+MAX_PHASES = 2
+"""Number of phases that the terminal names besides the forward passes."""
 
-LEAST = 0.01
-"""The share below which it names none."""
+MIN_SHARE = 0.01
+"""Smallest share that the terminal names."""
 
 REST = "everything else"
-
-Timing = Mapping[str, Any]
-"""``timing`` of ``results.json``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +23,12 @@ class Row:
     """One phase of the page's table.
 
     Attributes:
-        name: The phase's.
-        seconds: What it took, over all processes.
-        share: Of what the cases took.
-        items: How many it did; 0 where they are not counted.
-        rate: Items a second, or None where it is unknown.
+        seconds: Sum over all processes.
+        share: Share of the duration of the cases.
+        items: Number of items; 0 if they are not counted.
+        rate: Items per second, or None if unknown.
         bar: The share, in SVG coordinates along the row.
-        forward: Whether it is the model's own work.
+        forward: True for a forward pass of the model.
     """
 
     name: str
@@ -45,82 +40,89 @@ class Row:
     forward: bool
 
 
-def rows(timing: Timing) -> list[Row]:
-    """The phases in the order of a run, and what lies in none; none where nothing was run."""
-    profile = timing["profile"]
-    whole = profile["seconds"]
+def rows(timing: Item) -> list[Row]:
+    """Return the phases in the order of a run, then the rest; none if nothing was run.
+
+    Args:
+        timing: ``timing`` of ``results.json``.
+    """
+    whole = timing["profile"]["seconds"]
     if not whole:
         return []
-    phases = profile["phases"]
+    phases = timing["profile"]["phases"]
     rest = max(0.0, whole - sum(phase["seconds"] for phase in phases.values()))
     return [
-        _row(name, phase["seconds"], phase["items"], whole)
-        for name, phase in (*phases.items(), (REST, {"seconds": rest, "items": 0}))
+        Row(
+            name=name,
+            seconds=seconds,
+            share=seconds / whole,
+            items=items,
+            rate=items / seconds if items and seconds else None,
+            bar=round(WIDTH * seconds / whole, 1),
+            forward=name in FORWARD,
+        )
+        for name, seconds, items in (
+            *((name, phase["seconds"], phase["items"]) for name, phase in phases.items()),
+            (REST, rest, 0),
+        )
     ]
 
 
-def _row(name: str, seconds: float, items: int, whole: float) -> Row:
-    share = seconds / whole
-    return Row(
-        name=name,
-        seconds=seconds,
-        share=share,
-        items=items,
-        rate=items / seconds if items and seconds else None,
-        bar=round(WIDTH * share, 1),
-        forward=name in FORWARD,
-    )
-
-
-def time_lines(timing: Timing) -> list[str]:
-    """The time in two lines; none where nothing was run."""
+def time_lines(timing: Item) -> list[str]:
+    """Return the time in two lines; none if nothing was run."""
     if not timing["processes"]:
         return []
     processes = f" in {timing['processes']} processes" if timing["processes"] > 1 else ""
+    time = f"time: {timing['seconds']:.1f} s{processes}"
     shares = ", ".join(_shares(timing))
-    lines = [f"time: {timing['seconds']:.1f} s{processes}{'; ' if shares else ''}{shares}"]
-    return [*lines, "; ".join([*memory(timing), store(timing)])]
+    return ["; ".join(filter(None, [time, shares])), "; ".join([*memory(timing), store(timing)])]
 
 
-def _shares(timing: Timing) -> list[str]:
-    """The forward passes, what else took most, and the rest."""
-    found = rows(timing)
-    if not found:
+def _shares(timing: Item) -> list[str]:
+    """Return the share of the forward passes, of the longest other phases, and of the rest."""
+    phases = rows(timing)
+    if not phases:
         return []
-    forward = sum(row.share for row in found if row.forward)
-    others = [row for row in found if not row.forward and row.name != REST]
-    named = sorted(others, key=lambda row: -row.share)[:SHOWN]
+    forward = sum(row.share for row in phases if row.forward)
+    others = [row for row in phases if not row.forward and row.name != REST]
+    longest = sorted(others, key=lambda row: -row.share)[:MAX_PHASES]
     rate = speed(timing)
     parts = [
         (forward, f"forward passes{f' ({rate})' if rate else ''}"),
-        *((row.share, row.name) for row in named),
-        (1 - forward - sum(row.share for row in named), "else"),
+        *((row.share, row.name) for row in longest),
+        (1 - forward - sum(row.share for row in longest), "other"),
     ]
-    return [f"{100 * share:.0f} % {what}" for share, what in parts if share >= LEAST]
+    return [f"{100 * share:.0f} % {name}" for share, name in parts if share >= MIN_SHARE]
 
 
-def speed(timing: Timing) -> str:
-    """Images a second, of each of several processes on average; empty where it is unknown."""
+def speed(timing: Item) -> str:
+    """Return images per second, averaged over the processes; empty if unknown."""
     rate = timing["profile"]["images_per_second"]
-    each = " a process" if timing["processes"] > 1 else ""
-    return "" if rate is None else f"{number(rate)} images/s{each}"
+    return "" if rate is None else f"{number(rate)} images/s{_per_process(timing)}"
 
 
-def memory(timing: Timing) -> list[str]:
-    """The peaks that are known."""
-    each = " a process" if timing["processes"] > 1 else ""
-    peaks = {"memory": "peak_memory_mb", "GPU memory": "peak_device_memory_mb"}
-    known = {what: timing["profile"][name] for what, name in peaks.items()}
-    return [f"peak {what} {peak:,.0f} MB{each}" for what, peak in known.items() if peak is not None]
+def memory(timing: Item) -> list[str]:
+    """Return the known peaks of memory."""
+    names = {"memory": "peak_memory_mb", "GPU memory": "peak_device_memory_mb"}
+    peaks = {name: timing["profile"][key] for name, key in names.items()}
+    return [
+        f"peak {name} {peak:,.0f} MB{_per_process(timing)}"
+        for name, peak in peaks.items()
+        if peak is not None
+    ]
 
 
-def store(timing: Timing) -> str:
-    """What the store had, and what it lacked."""
+def _per_process(timing: Item) -> str:
+    return " per process" if timing["processes"] > 1 else ""
+
+
+def store(timing: Item) -> str:
+    """Return the number of entries that were found in the store, computed and damaged."""
     counts = timing["store"]
     damaged = f", {counts['damaged']} damaged" if counts["damaged"] else ""
     return f"store {counts['found']} found, {counts['computed']} computed{damaged}"
 
 
 def number(value: float) -> str:
-    """A number with three digits at least, or a tenth."""
+    """Return a number with at least three digits, or one decimal."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"  # noqa: PLR2004

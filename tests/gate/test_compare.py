@@ -1,34 +1,38 @@
-"""--robustness-compare and -compare-fail: what passes beside a baseline, and what does not."""
+"""--robustness-compare and --robustness-compare-fail."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from support.gate_repository import assert_no_traceback, said
-from support.one_verdict import Said, agreed, run
+from support.gate_repository import BASELINES, assert_no_traceback, said
+from support.one_verdict import VerdictReport, agreed, run
 
 CLEAN = ("-k", "square-0")
-"""One case of the two, for what is no matter of the verdict."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Where the baseline of all these tests is kept."""
-    return tmp_path_factory.mktemp("baselines")
+"""One of two cases, for tests that do not check the verdict."""
 
 
 @pytest.fixture
-def beside(small, folder):
-    """Runs the gate beside a baseline of the weights as they are."""
-    option = f"--robustness-baselines={folder}"
-    if not any(folder.iterdir()):
-        small.gate(option, "--robustness-save=main", "-k", "occlusion")
+def folder(saved_run):
+    """Folder with a baseline of the reference weights."""
+    return saved_run.path / BASELINES
+
+
+@pytest.fixture
+def compare(small, folder):
+    """Function that runs the gate with a baseline of the reference weights."""
 
     def gate(*arguments, of=None):
-        return run(small, option, *arguments, of=of)
+        return run(small, f"--robustness-baselines={folder}", *arguments, of=of)
 
     return gate
+
+
+@pytest.fixture
+def regression_run(record, folder, worse):
+    """Run of worse weights that meet their bounds, compared with the baseline."""
+    option = f"--robustness-baselines={folder}"
+    return record("regression", "small", option, "--robustness-compare=main", worse)
 
 
 def compared(repository):
@@ -38,12 +42,12 @@ def compared(repository):
 # --- verdicts ------------------------------------------------------------------------------------
 
 
-def test_the_same_weights_pass(small, beside):
-    outcome = beside("--robustness-compare")
+def test_the_same_weights_pass(small, compare):
+    outcome = compare("--robustness-compare")
     assert outcome.ret == 0
     verdict = agreed(small, outcome)
     message = "measurements, properties and comparisons: 10 passed, 0 failed, 0 not measured"
-    assert verdict == Said("pass", "ok", message)
+    assert verdict == VerdictReport("pass", "ok", message)
     comparison = small.results()["comparison"]
     assert comparison["baseline"] == "0001_main"
     assert (comparison["mode"], comparison["metric"]) == ("regression", "hit@10")
@@ -54,18 +58,18 @@ def test_the_same_weights_pass(small, beside):
         assert case["p"] == 1
         assert case["n"] == {"image_to_report": 48, "report_to_image": 48}
         assert 0.1 < case["smallest_drop"] < 0.6, "48 queries show no more"
-    assert "largest fall: 0 points [" in said(outcome)
-    assert "smallest fall that this n could have seen: " in said(outcome)
+    assert "largest drop: 0 points [" in said(outcome)
+    assert "smallest detectable drop: " in said(outcome)
 
 
-def test_worse_weights_that_keep_their_bounds_are_a_regression(small, beside, worse):
-    outcome = beside("--robustness-compare=main", worse)
+def test_worse_weights_that_meet_their_bounds_are_a_regression(regression_run):
+    outcome = regression_run.outcome
     assert outcome.ret == 1
     outcome.assert_outcomes(passed=6)
     assert_no_traceback(said(outcome))
-    assert agreed(small, outcome).reason == "regression"
-    assert small.results()["summary"] == {"passed": 8, "failed": 2, "not_measured": 0}
-    for case in compared(small):
+    assert agreed(regression_run, outcome).reason == "regression"
+    assert regression_run.results()["summary"] == {"passed": 8, "failed": 2, "not_measured": 0}
+    for case in compared(regression_run):
         assert case["drop"]["value"] > 0.01
         assert case["adjusted_p"] < 1e-4
         line = rf"  FAIL phantom, square, black at {100 * case['level']:g} %: "
@@ -74,11 +78,10 @@ def test_worse_weights_that_keep_their_bounds_are_a_regression(small, beside, wo
         )
 
 
-def test_the_drop_is_the_difference_of_the_metrics(small, beside, worse):
-    before = beside("--robustness-compare", *CLEAN) and small.results()["measurements"]
-    beside("--robustness-compare", worse, *CLEAN)
-    (case,) = compared(small)
-    now = small.results()["measurements"]
+def test_the_drop_is_the_difference_of_the_metrics(saved_run, regression_run):
+    before = saved_run.results()["measurements"]
+    (case,) = [case for case in compared(regression_run) if case["level"] == 0]
+    now = regression_run.results()["measurements"]
     drops = {
         direction: of(before, direction) - of(now, direction)
         for direction in ("image_to_report", "report_to_image")
@@ -92,27 +95,27 @@ def of(cells, direction):
     return cell["metrics"]["hit@10"]["value"]
 
 
-def test_a_margin_that_is_wide_enough_lets_it_pass(small, beside, worse):
-    outcome = beside("--robustness-compare", "--robustness-compare-fail=hit@10:60pt", worse)
+def test_a_margin_that_is_wide_enough_lets_it_pass(small, compare, worse):
+    outcome = compare("--robustness-compare", "--robustness-compare-fail=hit@10:60pt", worse)
     assert outcome.ret == 0
     assert agreed(small, outcome).verdict == "pass"
     assert small.results()["comparison"]["margin"] == 0.6
-    assert all(case["adjusted_p"] < 1e-4 for case in compared(small)), "the change is seen"
+    assert all(case["adjusted_p"] < 1e-4 for case in compared(small)), "the change is significant"
 
 
-def test_the_metric_that_is_named_is_the_one_that_is_compared(small, beside, worse):
-    """Of 48 reports no rank lies beyond 100, so nothing would be seen."""
-    beside("--robustness-compare", "--robustness-compare-fail=hit@100:0.01", worse, *CLEAN)
+def test_the_metric_that_is_named_is_the_one_that_is_compared(small, compare, worse):
+    """Among 48 reports every rank is below 100, so no drop can occur."""
+    compare("--robustness-compare", "--robustness-compare-fail=hit@100:0.01", worse, *CLEAN)
     assert small.results()["comparison"]["metric"] == "hit@100"
     (case,) = compared(small)
     assert (case["reason"], case["drop"]["value"]) == ("comparison_vacuous", 0)
 
 
 @pytest.mark.parametrize(("margin", "verdict"), [("1pt", "fail"), ("9pt", "pass")])
-def test_non_inferiority_has_to_be_shown(small, beside, margin, verdict):
-    """48 queries without a change exclude a fall of 9 points and none of 1."""
+def test_non_inferiority_has_to_be_shown(small, compare, margin, verdict):
+    """48 unchanged queries exclude a drop of 9 points, but not of 1 point."""
     small.edit("bounds:", "regression: {mode: non_inferiority}\nbounds:")
-    outcome = beside("--robustness-compare", f"--robustness-compare-fail=hit@10:{margin}")
+    outcome = compare("--robustness-compare", f"--robustness-compare-fail=hit@10:{margin}")
     assert outcome.ret == (verdict == "fail")
     reason = {"fail": "inferiority_not_excluded", "pass": "ok"}[verdict]
     assert agreed(small, outcome).reason == reason
@@ -124,9 +127,9 @@ def test_non_inferiority_has_to_be_shown(small, beside, margin, verdict):
     assert limits == pytest.approx([0.08, 0.08], abs=0.002)
 
 
-def test_settings_of_the_file_hold_where_the_command_line_says_nothing(small, beside, worse):
+def test_settings_of_the_file_are_the_defaults_of_the_command_line(small, compare, worse):
     small.edit("bounds:", "regression: {metric: hit@5, margin: 0.9, alpha: 0.2}\nbounds:")
-    beside("--robustness-compare", worse, *CLEAN)
+    compare("--robustness-compare", worse, *CLEAN)
     comparison = small.results()["comparison"]
     settings = (comparison["metric"], comparison["margin"], comparison["alpha"])
     assert settings == ("hit@5", 0.9, 0.2)
@@ -134,24 +137,24 @@ def test_settings_of_the_file_hold_where_the_command_line_says_nothing(small, be
 
 
 @pytest.mark.slow
-def test_workers_compare_the_same(small, beside, worse, pytester):
-    beside("--robustness-compare", worse, "-k", "occlusion")
+def test_workers_compare_the_same(small, compare, worse, pytester):
+    compare("--robustness-compare", worse, "-k", "occlusion")
     expected = small.results()["comparison"]
-    beside("--robustness-compare", worse, "-k", "occlusion", "-n", "2", of=pytester.runpytest)
+    compare("--robustness-compare", worse, "-k", "occlusion", "-n", "2", of=pytester.runpytest)
     assert small.results()["timing"]["processes"] == 2
     assert small.results()["comparison"] == expected
     assert {case["reason"] for case in expected["comparisons"]} == {"regression"}
 
 
-def test_a_part_of_the_cases_is_compared_and_is_no_pass(small, beside):
-    outcome = beside("--robustness-compare", *CLEAN)
+def test_a_part_of_the_cases_is_compared_and_does_not_pass(small, compare):
+    outcome = compare("--robustness-compare", *CLEAN)
     assert outcome.ret == 1
     assert agreed(small, outcome).reason == "not_run"
     assert [case["verdict"] for case in compared(small)] == ["pass"]
 
 
-def test_nothing_that_could_be_compared_is_no_pass(small, beside):
-    outcome = beside("--robustness-compare", "-k", "property")
+def test_a_run_without_measurements_does_not_pass(small, compare):
+    outcome = compare("--robustness-compare", "-k", "property")
     assert outcome.ret == 1
     assert agreed(small, outcome).reason == "baseline_mismatch"
     assert "nothing was measured that baseline" in compared(small)[0]["message"]
@@ -170,9 +173,8 @@ def test_nothing_that_could_be_compared_is_no_pass(small, beside):
         ("--robustness-compare=elsewhere.safetensors", "elsewhere"),
     ],
 )
-def test_the_newest_is_meant_where_no_other_is(small, beside, folder, argument, stem):
-    kept = small.path / "kept"
-    kept.mkdir()
+def test_which_baseline_is_used(small, compare, folder, argument, stem):
+    (small.path / "kept").mkdir()
     (baseline,) = folder.iterdir()
     for name in ("kept/0001_main", "kept/0002_v1", "kept/0003_main", "elsewhere"):
         (small.path / f"{name}.safetensors").write_bytes(baseline.read_bytes())
@@ -181,8 +183,8 @@ def test_the_newest_is_meant_where_no_other_is(small, beside, folder, argument, 
     assert compared(small)[0]["verdict"] == "pass"
 
 
-def test_a_baseline_is_read_at_the_start(small, beside, folder):
-    """One that is gone once the cases have run is held in memory still."""
+def test_a_baseline_is_read_at_the_start(small, compare, folder):
+    """It may be deleted while the cases run."""
     (baseline,) = folder.iterdir()
     (small.path / "gone.safetensors").write_bytes(baseline.read_bytes())
     (small.path / "conftest.py").write_text(
@@ -230,12 +232,12 @@ LEVEL = ("fills: [black]", "fills: [grey]")
     ],
     ids=["evaluation set", "its seed", "fill", "text policy", "model"],
 )
-def test_runs_of_other_queries_are_refused(small, beside, monkeypatch, arguments, edit, message):
+def test_runs_of_other_queries_are_refused(small, compare, monkeypatch, arguments, edit, message):
     (small.path / "my_text.py").write_text(OTHER_TEXT)
     monkeypatch.syspath_prepend(small.path)
     if edit:
         small.edit(*edit)
-    outcome = beside("--robustness-compare", *CLEAN, *arguments)
+    outcome = compare("--robustness-compare", *CLEAN, *arguments)
     assert outcome.ret == 1
     assert_no_traceback(said(outcome))
     assert agreed(small, outcome).reason == "baseline_mismatch"
@@ -271,18 +273,21 @@ def test_runs_of_other_queries_are_refused(small, beside, monkeypatch, arguments
         ),
         (["--robustness-compare", "--robustness-compare-fail=hit@10:1"], "or a fraction below 1"),
         (["--robustness-compare", "--robustness-compare-fail=hit@10:100pt"], "fraction below 1"),
-        (["--robustness-compare", "--robustness-compare-fail=hit@10"], "as hit@10:1pt is;"),
+        (["--robustness-compare", "--robustness-compare-fail=hit@10"], "such as hit@10:1pt;"),
         (["--robustness-compare", "--robustness-compare-fail=mrr:1pt"], "metrics: hit@1, hit@5,"),
-        (["--robustness-compare", "--robustness-compare-fail=hit@10:-1pt"], "as hit@10:1pt is;"),
-        (["--robustness-compare", "--robustness-compare-fail=hit@10:1.0.0pt"], "hit@10:1pt is;"),
+        (["--robustness-compare", "--robustness-compare-fail=hit@10:-1pt"], "such as hit@10:1pt;"),
+        (
+            ["--robustness-compare", "--robustness-compare-fail=hit@10:1.0.0pt"],
+            "such as hit@10:1pt;",
+        ),
     ],
 )
-def test_usage_errors(small, beside, folder, arguments, message):
+def test_usage_errors(small, compare, folder, arguments, message):
     (baseline,) = folder.iterdir()
     whole = baseline.read_bytes()
     (small.path / "short.safetensors").write_bytes(whole[:-100])
     (small.path / "damaged.safetensors").write_bytes(whole[:-100] + bytes(100))
-    outcome = beside(*arguments)
+    outcome = compare(*arguments)
     assert outcome.ret == 4
     assert_no_traceback(said(outcome))
     (line,) = [line for line in said(outcome).splitlines() if line.startswith("ERROR: ")]
@@ -290,9 +295,9 @@ def test_usage_errors(small, beside, folder, arguments, message):
     assert not (small.path / ".robustness/report/results.json").exists()
 
 
-def test_what_the_thresholds_file_rules_out_is_said_before_the_run(small, beside):
+def test_a_seed_other_than_the_baseline_s_is_refused_before_the_run(small, compare):
     small.edit(*SEED)
-    outcome = beside("--robustness-compare", *CLEAN)
+    outcome = compare("--robustness-compare", *CLEAN)
     assert outcome.ret == 4
     (line,) = [line for line in said(outcome).splitlines() if line.startswith("ERROR: ")]
     assert re.search("baseline .*0001_main.*: seed is 1 here and 0 in .*baseline_mismatch]$", line)

@@ -1,4 +1,4 @@
-"""Files that say something else than they should, and none of them lets a run pass."""
+"""Faulty thresholds files, evaluation sets, stores and baselines: no run passes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_edit(sabotaged, edit):
 
 
 def test_no_thresholds(sabotaged):
-    """What an earlier run left goes too: it says nothing of this one."""
+    """The report of an earlier run is removed."""
     report = sabotaged.path / ".robustness" / "report"
     report.mkdir(parents=True)
     (report / "results.json").write_text(json.dumps({"verdict": "pass"}))
@@ -60,7 +60,7 @@ def test_unknown_model(sabotaged):
 
 
 def manifest(folder, rewrite=lambda reports: reports, count=16):
-    """A table of phantoms; ``rewrite`` changes the texts of its reports."""
+    """Write a table of phantoms, with reports changed by ``rewrite``, and return the option."""
     loaded = evalset.load(f"phantom:{count}")
     reports = rewrite([(pair.report.findings, "") for pair in loaded.pairs])
     with (folder / "set.csv").open("w", newline="", encoding="utf-8") as file:
@@ -107,7 +107,7 @@ def test_image_replaced(sabotaged):
 
 
 def test_empty_report(sabotaged):
-    """Of 16 images one has no comparison, which is all that the model reads."""
+    """One of 16 images has no comparison section, the only one that the model reads."""
     sabotaged.edit("hit@5 >= 0.6", "hit@5 >= 0")
     sabotaged.edit("hit@5 >= 0.4", "hit@5 >= 0")
     sabotaged.edit("bound: hit@10 >= 0.1", "bound: hit@10 >= 0")
@@ -115,7 +115,7 @@ def test_empty_report(sabotaged):
         sabotaged.path, lambda all_: [(f, f * (i != 5)) for i, (f, _) in enumerate(all_)]
     )
     text = sabotaged.caught(spec, model="my_sabotage:reader")
-    assert "left out for my_sabotage:reader: 1 (no text under the model's text policy)" in text
+    assert "excluded for my_sabotage:reader: 1 (no text under the model's text policy)" in text
 
 
 # --- the store -------------------------------------------------------------------------
@@ -123,13 +123,13 @@ def test_empty_report(sabotaged):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What a first run leaves for other tests: a store and a baseline."""
+    """Store and baseline of the first run that makes them."""
     return {"folder": tmp_path_factory.mktemp("made")}
 
 
 @pytest.fixture
 def own(sabotaged, made, monkeypatch):
-    """A store of its own, filled by a run, with the keys of its entries of all the images."""
+    """Filled store, and the keys and arrays of its entries of all images."""
     folder, keys = sabotaged.path / "own", made.setdefault("keys", [])
     if keys:
         shutil.copytree(made["folder"] / "own", folder)
@@ -151,7 +151,7 @@ def own(sabotaged, made, monkeypatch):
 
 
 def change_entry(own, change, of="square:0:"):
-    """Puts other arrays into the entry of an occlusion, as the store itself would."""
+    """Replace the arrays of an occlusion's entry through the store."""
     folder, keys = own
     before = {path: path.read_bytes() for path in folder.glob("*/*.arrays")}
     key, arrays = next(found for found in keys if found[0]["occlusion"][1].startswith(of))
@@ -168,7 +168,7 @@ def test_damaged_entry(sabotaged, own, made):
     entry = min(own[0].glob("*/*.arrays"))
     entry.write_bytes(entry.read_bytes()[:-1])
     text = sabotaged.caught(f"--robustness-store={own[0]}")
-    assert "store: damaged entries computed anew: 1" in text
+    assert "store: damaged entries recomputed: 1" in text
     assert comparable(sabotaged.repository.results()) == made["results"]
 
 
@@ -178,7 +178,7 @@ def test_copied_entry(sabotaged, own, made):
     assert len(paths) > 1
     paths[0].write_bytes(paths[1].read_bytes())
     text = sabotaged.caught(f"--robustness-store={folder}")
-    assert "store: damaged entries computed anew: 1" in text
+    assert "store: damaged entries recomputed: 1" in text
     assert comparable(sabotaged.repository.results()) == made["results"]
 
 
@@ -202,7 +202,7 @@ def test_stale_level(sabotaged, own):
 
 @pytest.fixture
 def kept(sabotaged, made):
-    """A baseline of an earlier run."""
+    """Baseline of an earlier run."""
     path = sabotaged.path / ".robustness" / "baselines" / "0001_main.safetensors"
     if "baseline" in made:
         path.parent.mkdir(parents=True)
@@ -221,7 +221,7 @@ def test_other_baseline(sabotaged, kept):
 
 
 def test_undecidable(sabotaged, kept):
-    """Two cases and 16 patients: the least p-value that Holm can give is 3e-5."""
+    """With two cases and 16 patients, the smallest adjusted p-value is 3e-5."""
     assert "it takes 18" in sabotaged.caught("--robustness-compare=main")
 
 
@@ -247,7 +247,7 @@ def test_flipped_baseline(sabotaged, kept):
 
 
 def test_nan_baseline(sabotaged, kept, monkeypatch):
-    """With a right checksum, as a program that wrote it so would leave it."""
+    """Its checksum is correct."""
     run = baseline_file.load(kept)
     for own in run.models.values():
         for counts in own.ranks.values():

@@ -1,4 +1,4 @@
-"""The one verdict of a run, parsed from each of the five places that give it."""
+"""Check that terminal, JUnit, JSON, page and exit status report the same verdict."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from support.report_results import Page
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one of the five says."""
+class VerdictReport:
+    """Verdict as reported in one suffix."""
 
     verdict: str
     reason: str
@@ -30,21 +30,23 @@ def suite(repository):
 
 
 def properties(element):
-    found = element.findall("properties/property")
-    named = {each.get("name"): each.get("value") for each in found}
-    assert len(named) == len(found), "a property is said once"
+    elements = element.findall("properties/property")
+    named = {each.get("name"): each.get("value") for each in elements}
+    assert len(named) == len(elements), "each property is reported once"
     return named
 
 
 def agreed(repository, outcome):
-    """The one verdict that all five give, parsed from each of them."""
+    """Return the verdict; check that all reports agree on it."""
     results = repository.results()
-    expected = Said(results["verdict"], results["reason"], results["message"])
+    expected = VerdictReport(results["verdict"], results["reason"], results["message"])
     assert (outcome.ret == 0) == (expected.verdict == "pass")
     (line,) = re.findall(r"^verdict: (\w+) \((.*)\)$", said(outcome), re.MULTILINE)
     assert line == (expected.verdict.upper(), expected.message)
     of_run = properties(suite(repository))
-    assert expected == Said(*(of_run[f"robustness_{n}"] for n in ("verdict", "reason", "message")))
+    assert expected == VerdictReport(
+        *(of_run[f"robustness_{n}"] for n in ("verdict", "reason", "message"))
+    )
     counts = {name: int(of_run[f"robustness_{name}"]) for name in results["summary"]}
     page = Page((repository.path / ".robustness/report/report.html").read_text("utf-8"))
     assert page.by_id["verdict"] == expected.verdict.upper()
@@ -59,63 +61,63 @@ def agreed(repository, outcome):
 
 
 def assert_cases_agree(repository, results):
-    """Each case's properties are its measurements in results.json, no more and no fewer."""
-    told = {c.get("name"): properties(c) for c in suite(repository).iter("testcase")}
-    # The run's own case, and the nameless one of a test that was interrupted.
-    told = {name: mine for name, mine in told.items() if name not in {"verdict", None}}
+    """Check that the properties of JUnit cases are the measurements of results.json."""
+    reported = {c.get("name"): properties(c) for c in suite(repository).iter("testcase")}
+    # "verdict" is the case of the whole run; an interrupted test has no name.
+    reported = {name: own for name, own in reported.items() if name not in {"verdict", None}}
     expected = {}
     for cell in results["measurements"]:
         name = f"test_occlusion[{cell['model']}-{cell['pattern']}-{100 * cell['level']:g}]"
-        place = f"{cell['fill']}.{cell['direction']}"
-        mine = expected.setdefault(name, {})
-        mine |= {f"robustness_{k}.{place}": cell[k] for k in ("verdict", "reason")}
+        suffix = f"{cell['fill']}.{cell['direction']}"
+        own = expected.setdefault(name, {})
+        own |= {f"robustness_{k}.{suffix}": cell[k] for k in ("verdict", "reason")}
         if cell["metrics"]:
-            mine[f"hit@10.{place}"] = f"{cell['metrics']['hit@10']['value']:.6f}"
+            own[f"hit@10.{suffix}"] = f"{cell['metrics']['hit@10']['value']:.6f}"
     for prop in results["properties"]:
         name = f"test_property[{prop['model']}-{prop['property']}]"
         expected[name] = {f"robustness_{k}": prop[k] for k in ("verdict", "reason")}
     crashed = {"robustness_verdict": "fail", "robustness_reason": "crashed"}
-    for name, mine in told.items():
-        if mine == crashed:
+    for name, own in reported.items():
+        if own == crashed:
             assert reasons(expected[name]) == {"crashed"}
         else:
-            assert mine == expected[name]
-    for name in expected.keys() - told.keys():
+            assert own == expected[name]
+    for name in expected.keys() - reported.keys():
         assert reasons(expected[name]) <= {"not_run", "interrupted", "record_missing"}
 
 
 def assert_comparisons_agree(of_run, page, terminal, comparison):
-    """Each case beside the baseline has one verdict, one reason and one fall everywhere."""
+    """Check that all reports agree on the comparisons with the baseline."""
     cases = comparison["comparisons"] if comparison else []
-    told = {name: value for name, value in of_run.items() if ".baseline" in name}
+    reported = {name: value for name, value in of_run.items() if ".baseline" in name}
     expected = {}
     for case in cases:
-        place = f".baseline.{case['model']}" if "model" in case else ".baseline"
-        if "drop" in case:
-            place += f"-{case['pattern']}-{100 * case['level']:g}.{case['fill']}"
-            expected[f"{comparison['metric']}_drop{place}"] = f"{case['drop']['value']:.6f}"
-        expected |= {f"robustness_{k}{place}": case[k] for k in ("verdict", "reason")}
-    assert told == expected
+        suffix = f".baseline.{case['model']}" if case["model"] else ".baseline"
+        if case["drop"]:
+            suffix += f"-{case['pattern']}-{100 * case['level']:g}.{case['fill']}"
+            expected[f"{comparison['metric']}_drop{suffix}"] = f"{case['drop']['value']:.6f}"
+        expected |= {f"robustness_{k}{suffix}": case[k] for k in ("verdict", "reason")}
+    assert reported == expected
     assert of_run.get("robustness_baseline") == (comparison and comparison["baseline"])
     rows = [row for row in page.rows if len(row) == 10 and row[3].endswith("%")]
-    beside = [row for row in rows if row[1] == "phantom"]
-    shown = sorted((row[0], row[2], row[3], row[4], row[5]) for row in beside)
+    rows_of_model = [row for row in rows if row[1] == "phantom"]
+    shown = sorted((row[0], row[2], row[3], row[4], row[5]) for row in rows_of_model)
     assert shown == sorted(
         (c["verdict"], c["pattern"], f"{100 * c['level']:.3g} %", c["fill"], tenths(c))
         for c in cases
-        if "drop" in c
+        if c["drop"]
     )
     for case in cases:
-        if "drop" not in case:
+        if not case["drop"]:
             assert any(row[-1] == f"{case['reason']} {case['message']}" for row in page.rows)
     failed = [case for case in cases if case["verdict"] == "fail"]
     lines = re.findall(r"^  FAIL .*$", terminal, re.MULTILINE)
     assert len(lines) == min(len(failed), 8)
     if comparison:
-        compared = [case for case in cases if "drop" in case]
+        compared = [case for case in cases if case["drop"]]
         count = f"{len(compared) - sum(case in failed for case in compared)} of {len(compared)}"
-        count = f"{count} cases pass" if compared else "nothing is compared"
-        assert f"beside baseline {comparison['baseline']}: {count}" in terminal.splitlines()
+        count = f"{count} comparisons pass" if compared else "nothing is compared"
+        assert f"compared with baseline {comparison['baseline']}: {count}" in terminal.splitlines()
 
 
 def tenths(case):

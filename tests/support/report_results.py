@@ -1,4 +1,4 @@
-"""Results by hand for the tests of what is made from them, and a reader of pages."""
+"""Hand-made results for tests of reports, and a parser of HTML pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def estimate(value, half=0.03):
 
 
 def cell(level, value, fill="black", direction="image_to_report", **changes):
-    """A cell that was measured, with a clean value of 0.9."""
+    """Return a measurement whose clean value is 0.9."""
     retention = (value - CHANCE) / (0.9 - CHANCE)
     return {
         "model": "phantom",
@@ -62,7 +62,7 @@ def prop(name, **changes):
 
 
 def results(cells=None, properties=None, *, excluded=None, left_out=None, model="phantom"):
-    """The content of a ``results.json``."""
+    """Return the content of a ``results.json``."""
     cells = [cell(0.0, 0.9), cell(0.3, 0.6)] if cells is None else cells
     properties = [prop("bound"), prop("chance")] if properties is None else properties
     verdicts = [item["verdict"] for item in (*cells, *properties)]
@@ -130,13 +130,13 @@ def results(cells=None, properties=None, *, excluded=None, left_out=None, model=
     }
 
 
-# --- beside a baseline ---------------------------------------------------------------------------
+# --- comparison with a baseline --------------------------------------------------------------
 
 NOTHING = {"saved": None, "updates": [], "unwritten": None, "problems": []}
 
 
 def case(drop, /, verdict="pass", half=0.03, **changes):
-    """A compared case: black squares over 30 % unless it says otherwise."""
+    """Return a comparison; by default of black squares at level 0.3."""
     reason = {"pass": "ok", "fail": "regression"}[verdict]
     message = f"hit@10 fell by {100 * drop:.1f} points" if verdict == "fail" else ""
     return {
@@ -179,7 +179,7 @@ def comparison(*cases, **changes):
 
 
 def beside(*cases, **changes):
-    """Results with a comparison; the verdict is that of a run whose own measurements pass."""
+    """Return results whose measurements pass, with these comparisons."""
     whole = results()
     failed = [each for each in cases if each["verdict"] == "fail"]
     whole |= {"comparison": comparison(*cases, **changes)}
@@ -197,14 +197,14 @@ def update(text, *, done=True, loosened=False):
 
 
 class Page(HTMLParser):
-    """A page as its tags, its attributes and its text; fails where tags do not match.
+    """Parsed page; fails if tags are not balanced.
 
     Attributes:
-        tags: Every start tag, in order.
-        attributes: Every attribute: tag, name, value.
-        rows: The texts of the cells of each table row.
-        by_id: The text of each element that has an id.
-        text: All the text outside of the style sheet.
+        tags: Start tags in order.
+        attributes: Attributes as (tag, name, value).
+        rows: Texts of the cells of each table row.
+        by_id: Text of each element with an id.
+        text: Text outside the style sheet.
     """
 
     def __init__(self, html):

@@ -1,4 +1,4 @@
-"""The comparison with a baseline, and what a run left behind, on the page."""
+"""The comparison with a baseline and the follow-up of a run, on the page."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from support.report_results import (
 )
 
 from robustness.report import html
-from robustness.report._forest import EDGE, WIDTH, forest
+from robustness.report._forest import MARGIN, WIDTH, forest
 
 # --- the page ----------------------------------------------------------------------------------
 
 
-def test_the_table_has_what_failed_first_with_its_numbers():
+def test_the_table_lists_failures_first():
     cases = [case(0.001), case(0.02, "fail"), case(0.08, "fail", level=0.7, fill="grey"), REFUSED]
     page = Page(html(beside(*cases)))
-    assert "Beside baseline 0003_main" in page.text
+    assert "Comparison with baseline 0003_main" in page.text
     shown = [row for row in page.rows if "pass" in row[0] or "fail" in row[0]]
     assert [row[-1] for row in shown].count(f"baseline_mismatch {REFUSED['message']}") == 1
     start = shown.index(["fail", f"baseline_mismatch {REFUSED['message']}"])
@@ -43,19 +43,20 @@ def test_the_table_has_what_failed_first_with_its_numbers():
         ["pass", "phantom", "square", "30 %", "black", "0.1", "-2.9 to 3.1", "1", "2.0"],
     ]
     assert (
-        "A case fails where hit@10 fell by more than 1 point and the ranks grew worse" in page.text
+        "A comparison fails if hit@10 drops by over 1 point and log ranks rise, p <= 0.001 (Holm)."
+        in page.text
     )
-    assert "p ≤ 0.001 by sign flips" in page.text
+    assert "p is from sign flips of the patients' log ranks" in page.text
 
 
-def test_why_a_run_fails_names_the_worst_case():
+def test_the_causes_name_the_worst_comparison():
     page = Page(html(beside(case(0.02, "fail"), case(0.08, "fail", level=0.7))))
     (cause,) = [row for row in page.rows if len(row) == 4 and row[0] == "fail"]
     assert cause == [
         "fail",
         "regression",
         "2",
-        "phantom, square, black at 70 %, beside the baseline: hit@10 fell by 8.0 points",
+        "phantom, square, black at 70 %, compared with the baseline: hit@10 fell by 8.0 points",
     ]
 
 
@@ -72,16 +73,16 @@ def test_non_inferiority_has_its_own_column_and_words():
     page = Page(html(beside(strict(0.0341), mode="non_inferiority", alpha=0.05)))
     assert [row[8] for row in page.rows if "p (Holm)" in row] == ["not excluded up to"]
     assert [row[8] for row in page.rows if len(row) == 10 and row[6] == "-3.0 to 3.0"] == ["3.4"]
-    assert "by 1 point or more is excluded, with 95 % confidence in all the cases" in page.text
+    assert "over all comparisons. The confidence is simultaneous." in page.text
 
 
 def test_no_comparison_no_section():
     text = html(results())
-    assert "Beside" not in text
+    assert "Comparison" not in text
     assert "After the run" not in text
 
 
-def test_what_the_run_left_behind_is_on_the_page():
+def test_the_follow_up_is_on_the_page():
     whole = beside(case(0.0))
     whole["followup"] = {**NOTHING, "updates": [update("t.yaml:3: LOOSENED a -> b", loosened=True)]}
     page = Page(html(whole))
@@ -114,18 +115,18 @@ def test_a_name_is_text_and_nothing_but_text(name):
     shown, plain = of(name), of("plain")
     assert shown.tags == plain.tags
     assert [each[:2] for each in shown.attributes] == [each[:2] for each in plain.attributes]
-    assert f"Beside baseline {name}" in shown.text
+    assert f"Comparison with baseline {name}" in shown.text
 
 
 # --- the drawing -------------------------------------------------------------------------------
 
 
-def test_a_fall_is_drawn_at_its_place_on_one_axis_for_all():
+def test_drops_share_one_axis():
     drawn = forest(comparison(case(0.0, half=0.02), case(0.06, "fail", half=0.02)))
-    inner = WIDTH - 2 * EDGE
+    inner = WIDTH - 2 * MARGIN
 
     def x(drop):
-        return EDGE + inner * (drop + 0.02) / 0.1
+        return MARGIN + inner * (drop + 0.02) / 0.1
 
     (_, worst), (_, other) = drawn.rows
     assert (worst.low, worst.x, worst.high) == pytest.approx((x(0.04), x(0.06), x(0.08)), abs=0.06)
@@ -134,17 +135,17 @@ def test_a_fall_is_drawn_at_its_place_on_one_axis_for_all():
     assert drawn.margin == pytest.approx(x(0.01), abs=0.06)
     assert [text for _, text in drawn.ticks] == ["0", "5"]
     assert [place for place, _ in drawn.ticks] == pytest.approx([x(0), x(0.05)], abs=0.06)
-    assert worst.said == "phantom, square, black at 30 %: fell by 6 points, 4.0 to 8.0"
+    assert worst.tooltip == "phantom, square, black at 30 %: drop of 6 points, 4.0 to 8.0"
 
 
 @given(
     st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 1)), min_size=1, max_size=20),
     st.floats(0, 0.99),
 )
-def test_all_that_is_drawn_lies_inside(falls, margin):
+def test_every_drawing_lies_inside(drops, margin):
     cases = [
         case(drop, drop={"value": drop, "low": max(drop - half, -1), "high": min(drop + half, 1)})
-        for drop, half in falls
+        for drop, half in drops
     ]
     drawn = forest(comparison(*cases, margin=margin))
     ticks = [x for x, _ in drawn.ticks]
@@ -152,13 +153,13 @@ def test_all_that_is_drawn_lies_inside(falls, margin):
     for _, mark in drawn.rows:
         assert mark.low <= mark.x <= mark.high
         places += [mark.low, mark.high]
-    assert all(EDGE <= x <= WIDTH - EDGE for x in places)
+    assert all(MARGIN <= x <= WIDTH - MARGIN for x in places)
     assert 1 <= len(ticks) <= 5
     assert any(text == "0" and x == drawn.zero for x, text in drawn.ticks)
     assert all(b - a >= 24 for a, b in pairwise(ticks)), "no text covers another"
 
 
-def test_no_drawing_without_an_interval_and_none_without_a_fall():
+def test_no_whisker_without_an_interval_and_no_drawing_without_a_drop():
     unknown = case(0.02, drop={"value": 0.02, "low": None, "high": None})
     drawn = forest(comparison(unknown, REFUSED))
     assert [mark and (mark.low, mark.high) for _, mark in drawn.rows] == [None, (None, None)]

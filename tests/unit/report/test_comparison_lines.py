@@ -1,4 +1,4 @@
-"""The comparison with a baseline, and what a run left behind, in the terminal and to JUnit."""
+"""The comparison with a baseline and the follow-up of a run, in the terminal and in JUnit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.report_results import (
     update,
 )
 
-from robustness.report._comparison import SHOWN, comparison_lines, followup_lines
+from robustness.report._comparison import MAX_LINES, comparison_lines, followup_lines
 from robustness.report._junit import run_properties
 
 # --- the terminal ------------------------------------------------------------------------------
@@ -27,20 +27,20 @@ def test_no_comparison_is_no_line():
     assert followup_lines(idle, "pass") == ["bounds written: 0 (it is late)"]
 
 
-def test_a_run_that_passes_says_what_it_could_have_seen():
+def test_a_run_that_passes_reports_the_smallest_detectable_drop():
     lines = comparison_lines(comparison(case(-0.002), case(0.006, level=0.5, smallest_drop=0.034)))
     assert lines == [
-        "beside baseline 0003_main: 2 of 2 cases pass",
-        "  fails where hit@10 fell by over 1 point and log ranks rose, p <= 0.001 (Holm)",
-        "  largest fall: 0.6 points [-2.4, 3.6], phantom, square, black at 50 %",
-        "  smallest fall that this n could have seen: 2.0 to 3.4 points, by case",
+        "compared with baseline 0003_main: 2 of 2 comparisons pass",
+        "  fails if hit@10 drops by over 1 point and log ranks rise, p <= 0.001 (Holm)",
+        "  largest drop: 0.6 points [-2.4, 3.6], phantom, square, black at 50 %",
+        "  smallest detectable drop: 2.0 to 3.4 points",
     ]
 
 
-def test_what_failed_is_named_the_worst_first():
+def test_failures_are_listed_worst_first():
     cases = [case(0.0), case(0.02, "fail"), case(0.08, "fail", level=0.7, fill="grey"), REFUSED]
     lines = comparison_lines(comparison(*cases))
-    assert lines[0] == "beside baseline 0003_main: 1 of 3 cases pass"
+    assert lines[0] == "compared with baseline 0003_main: 1 of 3 comparisons pass"
     assert lines[4:] == [
         f"  FAIL {REFUSED['message']}",
         "  FAIL phantom, square, grey at 70 %: 8 points [5.0, 11.0], p = 3.2e-08",
@@ -48,24 +48,26 @@ def test_what_failed_is_named_the_worst_first():
     ]
 
 
-def test_non_inferiority_says_what_is_not_excluded():
+def test_non_inferiority_reports_the_drop_that_is_not_excluded():
     lines = comparison_lines(comparison(strict(0.0341), mode="non_inferiority", alpha=0.05))
-    assert lines[1] == "  passes where a fall of hit@10 by 1 point is excluded, 95 % over all cases"
+    assert lines[1] == (
+        "  passes if a drop of hit@10 by 1 point is excluded, 95 % over all comparisons"
+    )
     assert lines[-1] == ("  FAIL phantom, square, black at 30 %: 0 points, up to 3.4 not excluded")
 
 
 def test_a_model_that_cannot_be_compared_alone():
     assert comparison_lines(comparison(REFUSED)) == [
-        "beside baseline 0003_main: nothing is compared",
+        "compared with baseline 0003_main: nothing is compared",
         f"  FAIL {REFUSED['message']}",
     ]
 
 
-def test_n_that_could_have_seen_nothing_is_said():
+def test_an_n_without_a_detectable_drop_is_reported():
     blind = case(0.0, smallest_drop=None)
-    assert comparison_lines(comparison(blind))[-1].endswith("could have seen: none at all")
+    assert comparison_lines(comparison(blind))[-1].endswith("detectable drop: none")
     lines = comparison_lines(comparison(blind, case(0.0)))
-    assert lines[-1].endswith("could have seen: 2 points; none at all in 1 case")
+    assert lines[-1].endswith("detectable drop: 2 points; none in 1 comparison")
 
 
 def test_an_interval_that_is_unknown_is_left_out():
@@ -77,7 +79,7 @@ def test_an_interval_that_is_unknown_is_left_out():
 
 
 @pytest.mark.parametrize("mode", ["regression", "non_inferiority"])
-def test_sixty_four_failures_are_a_screen_of_eighty_columns(mode):
+def test_sixty_four_failures_fit_a_screen_of_eighty_columns(mode):
     cases = [
         case(
             0.1 + level / 100 + 0.001 * i,
@@ -94,12 +96,12 @@ def test_sixty_four_failures_are_a_screen_of_eighty_columns(mode):
     ]
     assert len(cases) == 64
     lines = comparison_lines(comparison(*cases, mode=mode))
-    assert len(lines) == 4 + SHOWN + 1
-    assert lines[-1] == f"  and {64 - SHOWN} more, see the page"
+    assert len(lines) == 4 + MAX_LINES + 1
+    assert lines[-1] == f"  and {64 - MAX_LINES} more, see the page"
     assert max(map(len, lines)) <= 80
 
 
-# --- what was left behind ------------------------------------------------------------------------
+# --- follow-up ------------------------------------------------------------------------
 
 
 def test_bounds_that_are_loosened_come_first_and_all_of_them():
@@ -111,12 +113,12 @@ def test_bounds_that_are_loosened_come_first_and_all_of_them():
     assert lines[2:22] == [f"  t.yaml:{i}: LOOSENED" for i in range(20)]
     assert lines[22] == "  t.yaml:9: stays"
     assert lines[23:] == [
-        *(f"  t.yaml:{i}: tight" for i in range(SHOWN)),
-        f"  and {20 - SHOWN} more, see the page",
+        *(f"  t.yaml:{i}: tight" for i in range(MAX_LINES)),
+        f"  and {20 - MAX_LINES} more, see the page",
     ]
 
 
-def test_what_was_saved_and_what_was_not_done():
+def test_the_saved_baseline_and_problems():
     followup = {**NOTHING, "saved": "kept/0001_main.safetensors"}
     assert followup_lines(followup, "pass") == ["baseline saved: kept/0001_main.safetensors"]
     (line,) = followup_lines(followup, "fail")
@@ -131,9 +133,9 @@ def test_what_was_saved_and_what_was_not_done():
 def test_properties_of_a_comparison():
     whole = beside(case(0.0234567, "fail"), REFUSED)
     whole["followup"] = {**NOTHING, "updates": [update("a", loosened=True), update("b")]}
-    told = dict(run_properties(whole))
-    assert told["robustness_bounds_loosened"] == "1"
-    assert {name: value for name, value in told.items() if "baseline" in name} == {
+    properties = dict(run_properties(whole))
+    assert properties["robustness_bounds_loosened"] == "1"
+    assert {name: value for name, value in properties.items() if "baseline" in name} == {
         "robustness_baseline": "0003_main",
         "robustness_verdict.baseline.phantom-square-30.black": "fail",
         "robustness_reason.baseline.phantom-square-30.black": "regression",

@@ -1,4 +1,4 @@
-"""The page: what it shows, that it needs nothing else, and that no name can break it."""
+"""The page: its content, that it is self-contained, and that no name can break it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def page(*args, **kwargs):
     return Page(html(results(*args, **kwargs)))
 
 
-# --- what it shows -----------------------------------------------------------------------
+# --- content -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_verdict_reason_and_counts_come_first(cells):
     assert shown.text.index("Reason") < shown.text.index("Environment")
 
 
-def test_what_failed_stands_before_what_was_not_measured_and_what_passed():
+def test_failures_come_before_unmeasured_and_passed_items():
     cells = [cell(0.0, 0.9), unmeasured(0.1), cell(0.3, 0.3, **FAILED), cell(0.5, 0.5)]
     properties = [prop("bound"), prop("nested", **FAILED | {"occlusion": "square:0.2:black:0"})]
     shown = page(cells, properties)
@@ -72,14 +72,14 @@ def test_causes_are_counted_by_reason():
     assert causes[0][3].startswith("phantom, square at 10 %, black, image to report: hit@10 is")
 
 
-def test_what_was_left_out_is_counted_by_reason_and_for_whom():
+def test_excluded_items_are_counted_by_reason_and_model():
     rows = page(excluded={"no frontal view": 31}, left_out={"empty report": 4}).rows
     assert ["no frontal view", "31", "every model"] in rows
     assert ["empty report", "4", "phantom"] in rows
     assert "Nothing: every image" in page().text
 
 
-def test_nothing_measured_is_said_to_be_unknown():
+def test_exclusions_are_unknown_if_nothing_was_measured():
     given_ = results([unmeasured(0.0)], [])
     given_["protocol"] |= {"evalset": {"spec": "phantom:48"}, "models": []}
     shown = Page(html(given_))
@@ -99,7 +99,7 @@ def test_the_page_is_made_of_results_json_alone():
     assert html(json.loads(json.dumps(given_))) == html(given_)
 
 
-# --- it needs nothing else, and no name can break it ----------------------------------------
+# --- self-contained and safe ----------------------------------------
 
 
 def test_no_script_no_network_no_font():
@@ -186,7 +186,7 @@ def test_a_curve_breaks_where_a_level_has_no_value():
     assert [len(points(path)) for path in line.paths] == [2, 1]
     assert [len(points(band)) for band in line.bands] == [4, 2]
     assert [dot.failed for dot in line.dots] == [False, False, True]
-    assert [(mark.said, mark.failed) for mark in chart.missing] == [
+    assert [(mark.tooltip, mark.failed) for mark in chart.missing] == [
         ("20 % hidden: not_run", False),
         ("40 % hidden: crashed", True),
     ]
@@ -200,7 +200,7 @@ def test_a_value_without_an_interval_breaks_the_band_alone():
     assert len(chart.lines[0].bands) == 2
 
 
-def test_the_highest_bound_is_drawn_also_where_it_is_on_retention():
+def test_the_highest_bound_is_drawn_also_if_it_is_on_retention():
     retention = {"metric": "retention(hit@10)", "operator": ">=", "limit": 0.7, "line": 3}
     absolute = {"metric": "hit@10", "operator": ">=", "limit": 0.4, "line": 4}
     other = {"metric": "median_rank", "operator": "<=", "limit": 5, "line": 5}
@@ -214,11 +214,11 @@ def test_the_highest_bound_is_drawn_also_where_it_is_on_retention():
     at = [mark.y for mark in chart.bounds]
     expected = [0.4, CHANCE + 0.7 * (0.9 - CHANCE), 0.4]
     assert at == pytest.approx([height(share) for share in expected], abs=0.06)
-    assert chart.bounds[1].said == "bound at 30 % hidden: retention(hit@10) >= 0.7"
+    assert chart.bounds[1].tooltip == "bound at 30 % hidden: retention(hit@10) >= 0.7"
 
 
 @given(st.sets(st.floats(0, 1), min_size=1, max_size=40))
-def test_all_that_is_drawn_lies_inside_and_no_texts_overlap(levels):
+def test_every_drawing_lies_inside_and_no_labels_overlap(levels):
     cells = [cell(level, 1 - level) for level in levels]
     (chart,) = _chart.charts(cells)
     places = [
@@ -227,10 +227,10 @@ def test_all_that_is_drawn_lies_inside_and_no_texts_overlap(levels):
     assert all(0 <= x <= _chart.WIDTH and 0 <= y <= _chart.HEIGHT for x, y in places)
     ticks = [x for x, _ in chart.x_ticks]
     assert ticks
-    assert all(b - a >= _chart.APART for a, b in pairwise(ticks))
+    assert all(b - a >= _chart.MIN_TICK_DISTANCE for a, b in pairwise(ticks))
 
 
-def test_panels_are_one_a_pattern_and_direction():
+def test_one_panel_per_pattern_and_direction():
     cells = [
         cell(0.0, 0.9, pattern=pattern, direction=direction)
         for pattern in ("square", "grid")

@@ -1,4 +1,4 @@
-"""Where the time went, in the terminal and on the page."""
+"""The time of a run by phase, in the terminal and on the page."""
 
 from __future__ import annotations
 
@@ -25,43 +25,41 @@ def profile(seconds, phases, **changes):
     return PROFILE | {"seconds": seconds, "phases": taken} | changes
 
 
-def test_two_lines_stand_before_the_verdict():
+def test_two_lines_before_the_verdict():
     first, second = summary(results(), 80)[-2:]
     assert first == (
         "time: 1.5 s; 50 % forward passes (160 images/s), 20 % model loading, 12 % ranking,"
-        " 18 % else"
+        " 18 % other"
     )
     assert second == "peak memory 780 MB; store 1 found, 2 computed"
 
 
-def test_several_processes_and_a_gpu_are_said():
+def test_several_processes_and_a_gpu():
     changed = timing(
         processes=4,
         store={"found": 1, "computed": 2, "damaged": 3},
         profile=PROFILE | {"images_per_second": 1234.5, "peak_device_memory_mb": 12345.6},
     )
     first, second = time_lines(changed)
-    assert first.startswith("time: 1.5 s in 4 processes; 50 % forward passes (1,234 images/s a pro")
+    assert first.startswith("time: 1.5 s in 4 processes; 50 % forward passes (1,234 images/s per")
     assert second == (
-        "peak memory 780 MB a process; peak GPU memory 12,346 MB a process;"
+        "peak memory 780 MB per process; peak GPU memory 12,346 MB per process;"
         " store 1 found, 2 computed, 3 damaged"
     )
 
 
 def test_a_run_that_finds_all_in_the_store_has_no_rate():
     found = profile(2.0, {"ranking": (1.5, 9), "store": (0.01, 3)}, images_per_second=None)
-    assert time_lines(timing(profile=found))[0] == "time: 1.5 s; 75 % ranking, 24 % else"
+    assert time_lines(timing(profile=found))[0] == "time: 1.5 s; 75 % ranking, 24 % other"
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.2], ids=["nothing was run", "every case crashed"])
-def test_no_case_came_as_far_as_to_say_what_took_its_time(seconds):
+def test_no_case_reported_its_phases(seconds):
     nothing = profile(seconds, {}, images_per_second=None, peak_memory_mb=None)
     changed = timing(processes=0, profile=nothing, model_loads=0)
     assert time_lines(changed) == []
     page = Page(html(results() | {"timing": changed}))
-    assert page.by_id["time"] == (
-        "1.5 s; where they went is unknown, since no case came as far as to say so."
-    )
+    assert page.by_id["time"] == ("1.5 s; the breakdown is unknown, since no case reported it.")
     assert "process" not in page.text
     assert "phase" not in page.text
 
@@ -83,10 +81,10 @@ def test_the_page_has_every_phase_with_its_numbers():
         "peak memory 780 MB",
         "store 1 found, 2 computed",
     ]
-    assert page.text.index("Where the time went") < page.text.index("Protocol")
+    assert page.text.index("Time") < page.text.index("Protocol")
 
 
-def test_the_models_own_work_is_told_from_the_rest():
+def test_forward_passes_are_marked():
     found = re.findall(
         r'<tr><td class="short">([^<]+)</td>.*?<rect class="(\w+)"', html(results()), re.DOTALL
     )
@@ -103,7 +101,7 @@ seconds = st.floats(0, 1e5)
     st.one_of(st.none(), st.floats(0.1, 1e6)),
 )
 @pytest.mark.slow
-def test_shares_make_up_the_whole_and_every_bar_fits(phases, beyond, rate):
+def test_shares_add_up_to_one_and_every_bar_fits(phases, beyond, rate):
     whole = sum(s for s, _ in phases.values()) + beyond
     changed = timing(profile=profile(whole, phases, images_per_second=rate))
     found = rows(changed)
@@ -128,13 +126,13 @@ def test_numbers(value, text):
 # --- a comparison across precisions ------------------------------------------------------------
 
 ACROSS = {"here": "bfloat16", "baseline": "float32"}
-SAID = "forward passes in bfloat16 here and in float32 in the baseline"
+NOTE = "forward passes in bfloat16 here and in float32 in the baseline"
 
 
-def test_both_precisions_are_said_where_they_differ():
-    assert comparison_lines(comparison(compared(0.0), precision=ACROSS))[1] == f"  {SAID}"
+def test_two_precisions_are_reported():
+    assert comparison_lines(comparison(compared(0.0), precision=ACROSS))[1] == f"  {NOTE}"
     across = results() | {"comparison": comparison(compared(0.0), precision=ACROSS)}
-    assert f"Beside each other: {SAID}." in Page(html(across)).text
+    assert f"Note: {NOTE}." in Page(html(across)).text
     assert not any("forward passes" in line for line in comparison_lines(comparison(compared(0.0))))
     same = results() | {"comparison": comparison(compared(0.0))}
-    assert "Beside each other" not in html(same)
+    assert "Note: " not in html(same)
