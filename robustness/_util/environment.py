@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +110,23 @@ def timing_facts() -> dict[str, Any]:
         Cores, package versions, the CUDA version that torch was built for (or None), and the
         NVIDIA GPUs.
     """
-    import torch
-
     return {
         "cores": cores(),
         "packages": {name: _version(name) for name in TIMED},
-        "cuda": torch.version.cuda,
+        "cuda": _torch_cuda(),
         "gpus": [
             {name: value for name, value in gpu.items() if name not in CLOCKS} for gpu in gpus()
         ],
     }
+
+
+def _torch_cuda() -> str | None:
+    """Return the CUDA version that torch was built for, without importing torch."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    cuda: str | None = runpy.run_path(str(Path(spec.origin).with_name("version.py")))["cuda"]
+    return cuda
 
 
 def gpus() -> list[dict[str, Any]]:

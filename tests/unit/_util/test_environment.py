@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,13 @@ def test_versions_and_cores():
     assert facts["cores"] >= 1
 
 
-def test_the_cuda_version_is_the_one_torch_was_built_for(monkeypatch):
-    monkeypatch.setattr("torch.version.cuda", "12.8")
+def test_the_cuda_version_is_the_one_torch_was_built_for(monkeypatch, tmp_path):
+    import torch
+
+    assert timing_facts()["cuda"] == torch.version.cuda
+    (tmp_path / "version.py").write_text("cuda = '12.8'\n")
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(environment, "find_spec", {"torch": spec}.get)
     assert timing_facts()["cuda"] == "12.8"
+    monkeypatch.setattr(environment, "find_spec", lambda _name: None)
+    assert timing_facts()["cuda"] is None
