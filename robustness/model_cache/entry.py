@@ -147,7 +147,7 @@ class Entry:
         """
         origins = [path for path in (encoder.folder, encoder.checkpoint) if path is not None]
         named = {*request.named_paths(), request.source}
-        folders = [*filter(None, [os.environ.get(WEIGHTS_FOLDER_VARIABLE)]), request.source]
+        folders = [str(request.source), *filter(None, [os.environ.get(WEIGHTS_FOLDER_VARIABLE)])]
         is_local = [
             path in named or any(path.is_relative_to(folder) for folder in folders)
             for path in origins

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from robustness.encoder import DualEncoder
-from robustness.errors import StoreError
+from robustness.errors import Code, StoreError
 from robustness.model_cache.entry import Entry, Metadata, ModelRequest
 
 
@@ -53,7 +53,7 @@ class LazyEncoder:
                     " checkpoint nor its code changed: it depends on something that is not"
                     " tracked, such as an environment variable; the cache entry was deleted,"
                     " run again",
-                    "store_stale",
+                    Code.STORE_STALE,
                 )
             self._encoder = encoder
         return self._encoder
