@@ -25,10 +25,10 @@ from robustness.embedding.dataset import EmbeddingSettings
 from robustness.evalset import EvaluationSet
 from robustness.evalset import load as load_evalset
 from robustness.models.phantom import load as load_phantom
-from robustness.perturbation.occlusion import Occlusion
+from robustness.perturbation.occlusion import CLEAN, Occlusion
 from robustness.regression import run as regression
 from robustness.regression.baseline import Key, ModelRun, Run
-from robustness.run.subject import CLEAN, Subject
+from robustness.run.subject import Subject
 from robustness.thresholds import Regression
 
 PATTERNS, FILLS = ("square", "grid"), ("black", "grey")

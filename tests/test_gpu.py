@@ -1,4 +1,4 @@
-"""What runs where the images lie, on each device there is: the CPU, and a GPU if there is one."""
+"""Code that runs on the device of the images: on the CPU, and on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def on_device(preprocess, images, device):
     return preprocess(batch.images.to(device, non_blocking=True), batch.sizes).cpu()
 
 
-def test_pixels_are_those_of_the_host(device, images):
-    """A grey level more or less would be .004 and more."""
+def test_pixels_equal_those_of_the_host(device, images):
+    """One grey level is at least 0.004."""
     import torch
 
     from robustness.models import clip, cxr_clip, cxr_repair, medclip
@@ -78,7 +78,7 @@ def test_transformers_pixels_are_within_a_grey_level_of_the_host_s(device, image
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("fill", FILLS)
-def test_what_is_hidden_is_what_apply_hides(device, images, pattern, fill):
+def test_occlusion_equals_that_of_apply(device, images, pattern, fill):
     from robustness.embedding.padded import apply_on_device, pad
 
     occlusion = Occlusion(pattern, 0.37, fill, 5)
@@ -91,26 +91,26 @@ def test_what_is_hidden_is_what_apply_hides(device, images, pattern, fill):
 
 
 @pytest.mark.parametrize("room", [0, 100, 10**6])
-def test_images_arrive_whole_streamed_or_kept(device, room):
+def test_images_are_complete_streamed_or_cached(device, room):
     from robustness.embedding.padded import DeviceBatches
 
     source = Source(40)
     batches = [source.pairs[start : start + 4] for start in range(0, 40, 4)]
     device_batches = DeviceBatches(device, room=room)
     for _ in range(2):
-        # Taken together first: what a later batch is laid into must not be an earlier one's.
-        laid = list(device_batches(batches, source.decode))
-        assert {str(batch.images.device) for batch in laid} == {device}
+        # Collected first: a batch must not be overwritten by a later one.
+        moved = list(device_batches(batches, source.decode))
+        assert {str(batch.images.device) for batch in moved} == {device}
         numbers = iter(range(40))
-        for batch in laid:
+        for batch in moved:
             for image, (height, width) in zip(batch.images.cpu(), batch.sizes, strict=True):
                 assert np.array_equal(image[:height, :width].numpy(), pixels(next(numbers)))
     assert set(source.decoded.values()) <= ({2} if room == 0 else {1} if room > 1000 else {1, 2})
 
 
 @pytest.mark.parametrize("block", [None, (64, 48)])
-def test_ranks_are_those_of_float64(device, block):
-    """Scores that no device rounds, many of them equal."""
+def test_ranks_equal_those_of_float64(device, block):
+    """Scores are exact on every device, and many are equal."""
     import torch
 
     from robustness.ranking import rank_both, rank_counts
@@ -132,7 +132,7 @@ def test_ranks_are_those_of_float64(device, block):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precision):
+def test_a_pass_equals_the_host_image_by_image(device, tmp_path, precision):
     from robustness.embedding import Store, embed_images, embed_reports
     from robustness.embedding.dataset import Embeddings, EmbeddingSettings
     from robustness.evalset import load as load_evalset
@@ -154,7 +154,7 @@ def test_a_pass_embeds_as_the_host_does_image_by_image(device, tmp_path, precisi
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_a_published_model_takes_its_weights_down_there(device, tmp_path, precision):
+def test_a_published_model_computes_in_16_bits(device, tmp_path, precision):
     from support.embeddings import distance
     from support.hub_models import LOADER, TEXTS, radiographs, save_plain
 
@@ -170,7 +170,7 @@ def test_a_published_model_takes_its_weights_down_there(device, tmp_path, precis
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_the_gate_finds_what_it_finds_on_the_cpu(device, repository, pytester, workers):
+def test_the_gate_has_the_results_of_the_cpu(device, repository, pytester, workers):
     def values():
         return np.array(
             [c["metrics"]["hit@10"]["value"] for c in repository.results()["measurements"]]

@@ -1,4 +1,4 @@
-"""A made evaluation set that counts its decodes, for the tests of decoding once."""
+"""Synthetic evaluation set that counts its decodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robustness.evalset import EvaluationSet, Pair, Report
 
 
 def pixels(number):
-    """An image that differs from every other, of a size of its own."""
+    """Return the image of a number; sizes differ."""
     rng = np.random.default_rng(number)
     return rng.integers(0, 256, (8 + number % 5, 6 + number % 7), np.uint8)
 
@@ -23,7 +23,7 @@ def make_pair(number, *, digest=None, prefix="image"):
 
 
 class Source:
-    """A set whose images are made from their numbers, and which counts the decodes."""
+    """Synthetic set that counts the decodes of each image."""
 
     def __init__(self, n, **settings):
         self.pairs = tuple(make_pair(number, **settings) for number in range(n))

@@ -1,4 +1,4 @@
-"""Decoding once: what is decoded, and when; by how many processes, and in how much memory."""
+"""Decode once: which images are decoded, when, by how many processes, in how much memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robustness.perturbation.occlusion import Occlusion
 REPOSITORY = Path(__file__).parents[3]
 
 
-def test_nothing_is_decoded_before_the_first_use_and_everything_at_it(tmp_path):
+def test_the_first_use_decodes_all_images(tmp_path):
     source = Source(2 * CHUNK_SIZE + 5)
     store = Store(tmp_path)
     evalset = decode_once(source.set(), store)
@@ -44,14 +44,14 @@ def test_a_later_run_decodes_nothing(tmp_path):
     assert (store.counts.computed, store.counts.found, store.counts.damaged) == (0, 2, 0)
 
 
-def test_the_same_content_under_another_name_is_found(tmp_path):
+def test_equal_content_under_another_id_is_found(tmp_path):
     first, second = Source(20), Source(20, prefix="other")
     decode_once(first.set(), Store(tmp_path)).decode(first.pairs[0])
     assert holds_all(decode_once(second.set(), Store(tmp_path)))
     assert not second.decoded
 
 
-def test_one_changed_image_costs_one_file(tmp_path):
+def test_a_changed_image_decodes_only_its_file_again(tmp_path):
     source = Source(3 * CHUNK_SIZE)
     decode_once(source.set(), Store(tmp_path)).decode(source.pairs[0])
     source.decoded.clear()
@@ -64,7 +64,7 @@ def test_one_changed_image_costs_one_file(tmp_path):
     assert (store.counts.computed, store.counts.found) == (1, 2)
 
 
-def test_a_subset_reads_what_its_set_decoded(tmp_path):
+def test_a_subset_reads_the_images_of_its_set(tmp_path):
     source = Source(CHUNK_SIZE + 40)
     evalset = decode_once(source.set(), Store(tmp_path))
     part = evalset.subset([CHUNK_SIZE + 30, 2, CHUNK_SIZE - 1])
@@ -74,7 +74,7 @@ def test_a_subset_reads_what_its_set_decoded(tmp_path):
     assert set(source.decoded.values()) == {1}
 
 
-def test_images_are_read_only_views_that_callers_can_work_with(tmp_path):
+def test_images_are_read_only_views(tmp_path):
     source = Source(3)
     evalset = decode_once(source.set(), Store(tmp_path))
     image = evalset.decode(evalset.pairs[1])
@@ -88,14 +88,14 @@ def test_images_are_read_only_views_that_callers_can_work_with(tmp_path):
     assert (image == pixels(1)).all()
 
 
-def test_an_image_outlives_the_files_that_are_let_go(tmp_path):
+def test_an_image_outlives_its_mapping_and_its_file(tmp_path):
     source = Source(8 * CHUNK_SIZE)
     evalset = decode_once(source.set(), Store(tmp_path))
-    kept = evalset.decode(evalset.pairs[0])
+    image = evalset.decode(evalset.pairs[0])
     assert holds_all(evalset)
     for path in files(tmp_path):
         path.unlink()
-    assert (kept == pixels(0)).all()
+    assert (image == pixels(0)).all()
 
 
 def test_published_models_take_read_only_images(tmp_path):
@@ -149,7 +149,7 @@ def start(tmp_path, images, side):
     )
 
 
-def test_processes_at_once_share_the_work_and_decode_each_image_once(tmp_path):
+def test_processes_share_the_work_and_decode_each_image_once(tmp_path):
     images = 12 * CHUNK_SIZE
     processes = [start(tmp_path, images, 64) for _ in range(4)]
     outcomes = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
@@ -161,8 +161,8 @@ def test_processes_at_once_share_the_work_and_decode_each_image_once(tmp_path):
     assert all(outcome["damaged"] == 0 for outcome in outcomes)
 
 
-def test_the_memory_of_the_first_pass_is_that_of_a_few_images_not_of_the_set(tmp_path):
-    # 600 images of 1 MB: the set is 600 MB, a file of it 128 MB.
+def test_the_first_pass_needs_the_memory_of_a_few_images(tmp_path):
+    # 600 images of 1 MB: the set has 600 MB, a file 128 MB.
     process = start(tmp_path, 600, 1024)
     outcome = json.loads(process.communicate(timeout=120)[0])
     assert outcome["right"]

@@ -1,4 +1,4 @@
-"""Decoding once: what is damaged is decoded anew, and what fails leaves nothing half written."""
+"""Decode once: damaged files are decoded again, and errors leave no partial file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from robustness.embedding._decoded import CHUNK_SIZE
 from robustness.errors import EvaluationSetError, StoreError
 from robustness.evalset import EvaluationSet
 
-# --- what is damaged -----------------------------------------------------------------
+# --- damage --------------------------------------------------------------------------
 
 
-def flip(place):
+def flip(position):
     def damage(content):
-        return content[:place] + bytes([content[place] ^ 1]) + content[place:][1:]
+        return content[:position] + bytes([content[position] ^ 1]) + content[position:][1:]
 
     return damage
 
@@ -44,7 +44,7 @@ def flip(place):
     ids=["empty", "short", "half", "no-index", "long", "shifted", "zeros", "first", "pixel",
          "index", "hash"],
 )  # fmt: skip
-def test_a_damaged_file_is_decoded_anew_and_said_so(tmp_path, damage, caplog):
+def test_a_damaged_file_is_decoded_again_with_a_warning(tmp_path, damage, caplog):
     source = Source(20)
     decode_once(source.set(), Store(tmp_path)).decode(source.pairs[0])
     (path,) = files(tmp_path)
@@ -59,7 +59,7 @@ def test_a_damaged_file_is_decoded_anew_and_said_so(tmp_path, damage, caplog):
     assert holds_all(decode_once(Source(20).set(), Store(tmp_path)))
 
 
-def test_damage_while_a_run_goes_on_is_repaired_once_for_all(tmp_path):
+def test_damage_during_a_run_is_repaired_once_for_all_processes(tmp_path):
     source = Source(2 * CHUNK_SIZE)
     one, other = Store(tmp_path), Store(tmp_path)
     first, second = decode_once(source.set(), one), decode_once(source.set(), other)
@@ -68,17 +68,17 @@ def test_damage_while_a_run_goes_on_is_repaired_once_for_all(tmp_path):
     broken = next(p for p in files(tmp_path) if p.read_bytes().startswith(pixels(0).tobytes())
                   or pixels(1).tobytes() in p.read_bytes())  # fmt: skip
     content = broken.read_bytes()
-    place = content.index(pixels(1).tobytes())
+    position = content.index(pixels(1).tobytes())
     with broken.open("r+b") as file:
-        file.seek(place)
-        file.write(bytes([content[place] ^ 255]))
+        file.seek(position)
+        file.write(bytes([content[position] ^ 255]))
     assert holds_all(first)
     assert holds_all(second)
     assert one.counts.damaged + other.counts.damaged == 1
     assert max(source.decoded.values()) == 2
 
 
-def test_a_file_that_vanishes_is_decoded_anew(tmp_path):
+def test_a_deleted_file_is_decoded_again(tmp_path):
     source = Source(5)
     evalset = decode_once(source.set(), Store(tmp_path))
     evalset.decode(source.pairs[0])
@@ -88,7 +88,7 @@ def test_a_file_that_vanishes_is_decoded_anew(tmp_path):
     assert set(source.decoded.values()) == {2}
 
 
-def test_what_a_killed_process_left_half_written_is_written_over(tmp_path):
+def test_a_partial_file_of_a_killed_process_is_overwritten(tmp_path):
     source = Source(5)
     decode_once(source.set(), Store(tmp_path)).decode(source.pairs[0])
     (path,) = files(tmp_path)
@@ -98,10 +98,10 @@ def test_what_a_killed_process_left_half_written_is_written_over(tmp_path):
     assert not files(tmp_path, "partial")
 
 
-# --- what fails ----------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------
 
 
-def test_images_that_cannot_be_decoded_are_counted_over_the_set(tmp_path):
+def test_undecodable_images_of_the_whole_set_are_counted(tmp_path):
     source = Source(3 * CHUNK_SIZE)
     source.broken = {CHUNK_SIZE + 5, 9, CHUNK_SIZE + 1, 2 * CHUNK_SIZE}
     evalset = decode_once(source.set(), Store(tmp_path))
@@ -119,7 +119,7 @@ def test_images_that_cannot_be_decoded_are_counted_over_the_set(tmp_path):
     assert holds_all(decode_once(source.set(), Store(tmp_path)))
 
 
-def test_a_single_failure_is_the_decoder_s_own_and_costs_one_file(tmp_path):
+def test_a_single_error_is_raised_unchanged_and_costs_one_file(tmp_path):
     source = Source(2 * CHUNK_SIZE)
     source.broken = {3}
     evalset = decode_once(source.set(), Store(tmp_path))
@@ -131,14 +131,14 @@ def test_a_single_failure_is_the_decoder_s_own_and_costs_one_file(tmp_path):
     assert all(source.decoded[n] == 1 for n in range(CHUNK_SIZE, 2 * CHUNK_SIZE))
 
 
-def test_an_image_of_a_wrong_kind_is_named(tmp_path):
+def test_an_invalid_image_is_named(tmp_path):
     pairs = Source(2).pairs
     evalset = EvaluationSet("made", pairs, lambda _: np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(EvaluationSetError, match=r"'image-0' is decoded to uint8 \[2, 2, 3\]"):
         decode_once(evalset, Store(tmp_path)).decode(pairs[0])
 
 
-def test_a_bug_in_a_decoder_is_not_hidden_and_leaves_nothing(tmp_path):
+def test_a_bug_in_a_decoder_is_raised_and_leaves_no_file(tmp_path):
     def decode(pair):
         raise ZeroDivisionError
 
@@ -150,13 +150,13 @@ def test_a_bug_in_a_decoder_is_not_hidden_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("when", ["at once", "later", "at the end"])
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch, when):
+def test_a_full_disk_is_a_one_line_error_and_leaves_no_file(tmp_path, monkeypatch, when):
     import robustness.embedding._chunk as module
 
     room = {"at once": 0, "later": 3000, "at the end": 10**9}[when]
 
     class FullDisk:
-        """A file on a disk with little room; takes a part of the write that does not fit."""
+        """File on a nearly full disk; a write that does not fit is incomplete."""
 
         def __init__(self, file):
             self._file, self._room = file, room

@@ -1,4 +1,4 @@
-"""Which device a worker takes, and how precisely it computes."""
+"""Devices of workers, and their numerical settings."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from robustness.errors import GateError
 
 
 @given(st.sampled_from(["auto", "cuda"]), st.integers(0, 200), st.integers(1, 16))
-def test_workers_go_round_the_devices(name, worker, count):
+def test_workers_take_the_devices_in_turn(name, worker, count):
     assert assign_device(name, worker, count) == f"cuda:{worker % count}"
 
 
-def test_as_many_workers_as_devices_share_none():
+def test_workers_share_no_device_if_there_are_enough():
     assert len({assign_device("auto", worker, 8) for worker in range(8)}) == 8
 
 
 @given(st.integers(0, 200))
-def test_without_cuda_auto_is_the_cpu_and_cuda_stays_what_was_asked_for(worker):
+def test_without_cuda_auto_is_the_cpu_and_cuda_is_unchanged(worker):
     assert assign_device("auto", worker, 0) == "cpu"
     assert assign_device("cuda", worker, 0) == "cuda"
 
 
 @given(st.sampled_from(["cpu", "cuda:0", "cuda:3", "mps"]), st.integers(0, 9), st.integers(0, 9))
-def test_a_device_that_is_named_is_taken(name, worker, count):
+def test_a_named_device_is_used(name, worker, count):
     assert assign_device(name, worker, count) == name
 
 
-def test_a_process_that_is_no_worker_takes_the_first():
+def test_processes_other_than_workers_have_index_0():
     assert [index(worker) for worker in (None, "", "main", "gw0", "gw12")] == [0, 0, 0, 0, 12]
 
 
 @pytest.mark.parametrize(
     ("worker", "taken"), [(None, "cuda:0"), ("gw1", "cuda:1"), ("gw2", "cuda:0")]
 )
-def test_the_worker_is_this_process(monkeypatch, worker, taken):
-    asked = []
+def test_the_worker_is_read_from_the_environment(monkeypatch, worker, taken):
+    used = []
     cuda = SimpleNamespace(is_available=lambda: True, device_count=lambda: 2)
     monkeypatch.setattr(torch, "cuda", cuda)
-    monkeypatch.setattr(torch, "empty", lambda _size, device: asked.append(str(device)))
+    monkeypatch.setattr(torch, "empty", lambda _size, device: used.append(str(device)))
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     if worker:
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
     assert choose_device("auto") == taken
-    assert asked == [taken]
+    assert used == [taken]
 
 
-def test_a_device_that_is_not_there_is_named_as_it_was_asked_for():
+def test_the_error_of_a_missing_device_names_it_as_given():
     for name in ("cuda:99", "tpu"):
         with pytest.raises(GateError, match=f"device '{name}' cannot be used: .*allowed are auto"):
             choose_device(name)

@@ -1,4 +1,4 @@
-"""Forward passes at another precision: what comes out, and what is refused."""
+"""Precision of forward passes: embeddings, and errors."""
 
 from __future__ import annotations
 
@@ -33,23 +33,25 @@ def both(encoder, images, **settings):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_embeddings_are_near_float32_s_in_float32_and_of_unit_norm(encoder, images, precision):
+def test_embeddings_of_16_bits_are_float32_of_unit_norm_close_to_float32_s(
+    encoder, images, precision
+):
     for low, full in zip(
         both(encoder, images, precision=precision), both(encoder, images), strict=True
     ):
         assert low.dtype == np.float32
-        assert not np.array_equal(low, full), "the precision is of account"
+        assert not np.array_equal(low, full), "the precision is used"
         assert np.abs(low - full).max() < 0.05
         assert np.abs(np.linalg.norm(low.astype(float), axis=1) - 1).max() < 1e-6
 
 
-def test_float32_is_what_the_model_returns(encoder, images):
+def test_float32_embeddings_are_the_model_s_own(encoder, images):
     found = both(encoder, images, precision="float32")
     assert np.array_equal(found[0], encoder.encode_images(encoder.preprocess(images)).numpy())
     assert np.array_equal(found[1], encoder.encode_reports(TEXTS).numpy())
 
 
-def test_a_model_with_a_score_of_its_own_keeps_its_norms():
+def test_a_model_with_its_own_score_keeps_its_norms():
     import torch
 
     from robustness.embedding._precision import restored
@@ -72,7 +74,7 @@ def test_a_model_with_a_score_of_its_own_keeps_its_norms():
         (lambda rows: rows.float().numpy(), "a ndarray"),
     ],
 )
-def test_what_is_no_tensor_is_named(encoder, images, monkeypatch, precision, change, kind):
+def test_the_error_of_a_wrong_type_names_it(encoder, images, monkeypatch, precision, change, kind):
     for side, n in (("images", 5), ("reports", 3)):
         own = getattr(type(encoder), f"encode_{side}")
         with monkeypatch.context() as patch:
@@ -84,7 +86,7 @@ def test_what_is_no_tensor_is_named(encoder, images, monkeypatch, precision, cha
             assert str(caught.value).endswith(f"of shape [{n}, {encoder.embedding_dim}]")
 
 
-def test_one_image_is_one(encoder, images, monkeypatch):
+def test_the_message_has_the_singular_of_one_image(encoder, images, monkeypatch):
     from robustness.embedding import embed_images
 
     monkeypatch.setattr(type(encoder), "encode_images", lambda self, pixels: pixels.flatten(1))
@@ -92,14 +94,14 @@ def test_one_image_is_one(encoder, images, monkeypatch):
         embed_images(encoder, images[:1])
 
 
-def test_an_unknown_precision_is_named(encoder, images):
+def test_the_error_of_an_invalid_precision_names_it(encoder, images):
     message = "precision 'half' is not one of float32, bfloat16, float16"
     with pytest.raises(UsageError, match=message):
         both(encoder, images, precision="half")
 
 
 @pytest.mark.parametrize("how", ["warns", "raises", "does not"])
-def test_a_device_that_cannot_is_named(monkeypatch, how):
+def test_the_error_of_an_unsupported_precision_names_the_device(monkeypatch, how):
     import torch
 
     from robustness.embedding import check_precision

@@ -1,4 +1,4 @@
-"""The store: computed once, shared, whole or absent, checked when read."""
+"""Store: entries are computed once, shared, written atomically, checked when read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def never():
     raise AssertionError("computed although stored")
 
 
-def test_what_is_stored_is_never_computed_again(tmp_path):
+def test_a_stored_entry_is_not_computed_again(tmp_path):
     first, second = Store(tmp_path), Store(tmp_path)
     made = first.fetch({"a": 1}, numbers)
     found = second.fetch({"a": 1}, never)
@@ -70,47 +70,47 @@ def test_different_keys_have_different_entries(tmp_path_factory, keys):
         assert got["x"][0] == written.index(written[i])
 
 
-def test_the_order_of_a_key_s_entries_is_of_no_account(tmp_path):
+def test_the_order_within_a_key_does_not_matter(tmp_path):
     store = Store(tmp_path)
     store.fetch({"a": 1, "b": 2}, numbers)
     store.fetch({"b": 2, "a": 1}, never)
 
 
-# --- several at once -----------------------------------------------------------------
+# --- several entries -----------------------------------------------------------------
 
 
-def test_of_several_entries_only_what_is_lacking_is_computed_and_at_once(tmp_path):
-    store, asked = Store(tmp_path), []
+def test_missing_entries_are_computed_in_one_call(tmp_path):
+    store, requested = Store(tmp_path), []
     keys = [{"key": number} for number in (5, 3, 9, 3)]
     store.fetch(keys[2], lambda: numbers(9))
 
-    def compute(places):
-        asked.append(list(places))
-        return [numbers(keys[place]["key"]) for place in places]
+    def compute(indexes):
+        requested.append(list(indexes))
+        return [numbers(keys[index]["key"]) for index in indexes]
 
     found = store.fetch_all(keys, compute)
-    assert asked == [[0, 1]]
+    assert requested == [[0, 1]]
     for key, arrays in zip(keys, found, strict=True):
         assert (arrays["embeddings"] == numbers(key["key"])["embeddings"]).all()
     assert (store.counts.computed, store.counts.found) == (3, 1)
     again = Store(tmp_path)
-    again.fetch_all(keys, lambda places: never())
+    again.fetch_all(keys, lambda indexes: never())
     assert (again.counts.computed, again.counts.found) == (0, 3)
-    assert again.fetch_all([], lambda places: never()) == []
+    assert again.fetch_all([], lambda indexes: never()) == []
 
 
-def test_of_several_entries_the_damaged_one_alone_is_computed_anew(tmp_path, caplog):
+def test_only_the_damaged_one_of_several_entries_is_computed_again(tmp_path, caplog):
     store = Store(tmp_path)
     keys = [{"key": number} for number in range(4)]
-    store.fetch_all(keys, lambda places: [numbers(place) for place in places])
+    store.fetch_all(keys, lambda indexes: [numbers(index) for index in indexes])
     store._path(keys[2]).write_bytes(b"damaged")
-    store.fetch_all(keys, lambda places: [numbers(place) for place in places if place == 2])
+    store.fetch_all(keys, lambda indexes: [numbers(index) for index in indexes if index == 2])
     assert store.counts.damaged == 1
     assert caplog.text.count("is damaged") == 1
-    Store(tmp_path).fetch_all(keys, lambda places: never())
+    Store(tmp_path).fetch_all(keys, lambda indexes: never())
 
 
-def test_of_several_entries_those_written_before_a_failure_stay(tmp_path, monkeypatch):
+def test_entries_written_before_an_error_stay(tmp_path, monkeypatch):
     import robustness.embedding._store as module
 
     store, written = Store(tmp_path), []
@@ -125,26 +125,27 @@ def test_of_several_entries_those_written_before_a_failure_stay(tmp_path, monkey
     monkeypatch.setattr(module, "write_whole", full)
     keys = [{"key": number} for number in range(3)]
     with pytest.raises(GateError, match="No space left on device; free disk space"):
-        store.fetch_all(keys, lambda places: [numbers(place) for place in places])
+        store.fetch_all(keys, lambda indexes: [numbers(index) for index in indexes])
     monkeypatch.undo()
     assert entry_files(tmp_path) == written
     assert not list(tmp_path.rglob("*.partial"))
     Store(tmp_path).fetch_all(
-        keys, lambda places: [numbers(place) for place in places] if len(places) == 2 else never()
+        keys,
+        lambda indexes: [numbers(index) for index in indexes] if len(indexes) == 2 else never(),
     )
 
 
 def _fetch_all_slowly(root, log, order):
-    def compute(places):
+    def compute(indexes):
         with log.open("a") as file:
-            file.writelines(f"{order[place]}\n" for place in places)
+            file.writelines(f"{order[index]}\n" for index in indexes)
         time.sleep(0.05)
-        return [numbers(order[place]) for place in places]
+        return [numbers(order[index]) for index in indexes]
 
     Store(root).fetch_all([{"key": number} for number in order], compute)
 
 
-def test_processes_that_ask_in_any_order_neither_wait_for_ever_nor_compute_twice(tmp_path):
+def test_processes_with_any_order_of_keys_neither_deadlock_nor_compute_twice(tmp_path):
     log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
     rng = np.random.default_rng(0)
@@ -179,7 +180,7 @@ def test_processes_that_ask_in_any_order_neither_wait_for_ever_nor_compute_twice
     ],
     ids=["empty", "header", "short", "bit", "checksum", "zeros"],
 )
-def test_a_damaged_entry_is_computed_anew_and_said_so(tmp_path, damage, caplog):
+def test_a_damaged_entry_is_computed_again_with_a_warning(tmp_path, damage, caplog):
     store = Store(tmp_path)
     made = store.fetch({"a": 1}, numbers)
     (path,) = entry_files(tmp_path)
@@ -192,7 +193,7 @@ def test_a_damaged_entry_is_computed_anew_and_said_so(tmp_path, damage, caplog):
     Store(tmp_path).fetch({"a": 1}, never)
 
 
-def test_a_failure_while_computing_leaves_nothing(tmp_path):
+def test_an_error_while_computing_leaves_no_entry(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(AssertionError):
         store.fetch({"a": 1}, never)
@@ -200,7 +201,7 @@ def test_a_failure_while_computing_leaves_nothing(tmp_path):
     store.fetch({"a": 1}, numbers)
 
 
-def test_a_failure_while_writing_leaves_nothing_and_is_one_line(tmp_path, monkeypatch):
+def test_an_error_while_writing_is_one_line_and_leaves_no_file(tmp_path, monkeypatch):
     store = Store(tmp_path)
 
     def full(_descriptor):
@@ -213,7 +214,7 @@ def test_a_failure_while_writing_leaves_nothing_and_is_one_line(tmp_path, monkey
     assert not [p for p in tmp_path.rglob("*") if p.suffix in {".arrays", ".partial"}]
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_the_error_of_a_folder_that_cannot_be_created_names_the_option(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(GateError, match="--robustness-store"):
         Store(tmp_path / "file" / "store")
@@ -229,7 +230,7 @@ def _fetch_slowly(root, log, key):
     Store(root).fetch({"key": key}, compute)
 
 
-def test_processes_at_once_compute_an_entry_once(tmp_path):
+def test_concurrent_processes_compute_an_entry_once(tmp_path):
     log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
     processes = [
