@@ -1,4 +1,4 @@
-"""Errors that are shown to the user as one line, and the registry of codes."""
+"""Errors that are shown to the user as one line, and all codes of errors and verdicts."""
 
 from __future__ import annotations
 
@@ -113,12 +113,8 @@ class GateError(Exception):
     shown without a traceback. Characters that are not printable, such as those of a file's
     name, are escaped: they could break the line or control the terminal.
 
-    Args:
-        message: The line.
-        code: The code; the default of the class if None.
-
     Attributes:
-        code: What is wrong, for programs.
+        code: The cause, for programs; each class has a default.
 
     Raises:
         ValueError: ``code`` is not a :class:`Code`.
@@ -126,7 +122,7 @@ class GateError(Exception):
 
     code: Code = Code.MODEL_FAILED
 
-    def __init__(self, message: str, code: str | None = None) -> None:
+    def __init__(self, message: str, code: Code | None = None) -> None:
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
         if code is not None:
             self.code = Code(code)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from robustness import thresholds as thresholds_file
 from robustness.embedding import PRECISIONS
-from robustness.errors import UsageError
+from robustness.errors import Code, UsageError
 from robustness.evalset import check_spec, resolve_spec
 from robustness.perturbation import Occlusion, parse
 from robustness.perturbation.occlusion import SCHEMA
@@ -209,7 +209,7 @@ def _find_entry(thresholds: Thresholds, name: str) -> ModelEntry:
         f"unknown model {name!r} in --robustness-models; {thresholds.path} has"
         f" {', '.join(thresholds.models)}; name any other by its loader,"
         f" package.module:function, or as {', '.join(f'{f}:NAME' for f in families)}",
-        "unknown_model",
+        Code.UNKNOWN_MODEL,
     )
 
 

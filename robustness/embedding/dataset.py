@@ -36,7 +36,7 @@ from robustness.embedding._precision import FLOAT32, check_precision
 from robustness.embedding._store import Store
 from robustness.embedding.padded import DeviceBatches, apply_on_device, prefetch, uses_gpu
 from robustness.encoder import DualEncoder
-from robustness.errors import EmbeddingError, StoreError
+from robustness.errors import Code, EmbeddingError, StoreError
 from robustness.evalset import EvaluationSet, Image, Pair
 from robustness.perturbation.occlusion import CLEAN, SCHEMA, Occlusion
 
@@ -206,7 +206,7 @@ class Embeddings:
                 f"store {self._settings.store.root} has embeddings of {counted(len(names), kind)}"
                 f" of {self._encoder.name} as {rows.dtype} {list(rows.shape)}, not float32"
                 f" {list(expected)}; use another folder with --robustness-store",
-                "store_malformed",
+                Code.STORE_MALFORMED,
             )
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if bad.size:
@@ -219,7 +219,7 @@ class Embeddings:
             raise EmbeddingError(
                 f"{self._encoder.name} embeds {bad.size} of {len(rows)} {kind}s as NaN or"
                 f" infinite, the first {names[bad[0]][:60]!r}{advice[self._settings.precision]}",
-                "embedding_not_finite",
+                Code.EMBEDDING_NOT_FINITE,
             )
         return rows
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from robustness._util.environment import cores
-from robustness.errors import GateError, UsageError
+from robustness.errors import Code, GateError, UsageError
 
 ALWAYS_AVAILABLE = ("auto", "cpu")
 """Device names that are valid on every machine."""
@@ -84,7 +84,7 @@ def require_device(name: str) -> None:
         raise UsageError(
             f"device {name!r} cannot be used: torch finds none such here; allowed are"
             f" {', '.join(allowed)}",
-            "unknown_device",
+            Code.UNKNOWN_DEVICE,
         )
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from robustness.errors import UsageError
+from robustness.errors import Code, UsageError
 from robustness.evalset import _spec
 from robustness.evalset._base import (
     SECTIONS,
@@ -124,6 +124,6 @@ def _kind(spec: str) -> tuple[_Kind, str]:
     if kind not in KINDS:
         raise UsageError(
             f"unknown evaluation set {spec!r}; allowed are {'; '.join(KINDS.values())}",
-            "unknown_evalset",
+            Code.UNKNOWN_EVALSET,
         )
     return cast("_Kind", import_module(f"robustness.evalset.{kind}")), rest

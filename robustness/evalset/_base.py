@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from robustness.errors import EvaluationSetError
+from robustness.errors import Code, EvaluationSetError
 from robustness.evalset.images import Image
 
 
@@ -161,7 +161,7 @@ class EvaluationSet:
                 f"evaluation set {self.spec!r} is empty: no image with a usable report"
                 f" (excluded: {reasons or 'none'}); name a set with at least one"
                 + (f"; {suggestions(self.misnamed)}" if self.misnamed else ""),
-                "evalset_empty",
+                Code.EVALSET_EMPTY,
             )
         image_ids: set[str] = set()
         for row, pair in enumerate(self.pairs, start=1):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from robustness.errors import EvaluationSetError
+from robustness.errors import Code, EvaluationSetError
 from robustness.evalset._base import Pair
 from robustness.evalset.images import Image
 from robustness.evalset.images.decode import DECODING, read_image
@@ -68,7 +68,7 @@ def changed(name: str) -> EvaluationSetError:
     return EvaluationSetError(
         f"image {name} changed while the gate ran; run again when nothing writes to the"
         " evaluation set",
-        "evalset_changed",
+        Code.EVALSET_CHANGED,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from robustness._util.files import shortest
-from robustness.errors import ReportError, UsageError
+from robustness.errors import Code, ReportError, UsageError
 from robustness.plugin.collection import is_suite_item
 from robustness.plugin.options import folder, thresholds, usage_error
 from robustness.plugin.selection import is_listing, runs_tests, selects_marker
@@ -48,7 +48,7 @@ def prepare(config: pytest.Config) -> None:
                 ReportError(
                     f"timings {shortest(directory)} cannot be written: {error.strerror}; name"
                     " another folder with --robustness-report",
-                    "report_unwritable",
+                    Code.REPORT_UNWRITABLE,
                 )
             ) from error
         config.option.benchmark_json = str(directory / "benchmark.json")

@@ -70,9 +70,7 @@ class Controller:
     def _begin(self) -> None:
         from robustness.report import begin
 
-        found = self._collected()
-        results = found.follow(found.results(interrupted=True), interrupted=True)
-        begin(results, plan_of(self.config).report)
+        begin(self._collected().results(interrupted=True), plan_of(self.config).report)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -140,9 +138,7 @@ class Controller:
 
         cut = exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         short = bool(session.shouldfail or session.shouldstop)
-        found = self._collected()
-        results = found.results(interrupted=cut, cut=short)
-        results = found.follow(results, interrupted=cut)
+        results = self._collected().results(interrupted=cut, cut=short)
         place = plan_of(self.config).report
         try:
             results = write(results, place)

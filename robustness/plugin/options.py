@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from robustness._util.files import shortest
-from robustness.errors import GateError, UsageError
+from robustness.errors import Code, GateError, UsageError
 
 if TYPE_CHECKING:
     from robustness.plan import Plan
@@ -252,7 +252,7 @@ def _require_values(config: pytest.Config) -> None:
             if settings.get("const") == value:
                 continue
             raise UsageError(
-                f"--robustness-{name} is empty; give it a value or omit it", "option_empty"
+                f"--robustness-{name} is empty; give it a value or omit it", Code.OPTION_EMPTY
             )
 
 

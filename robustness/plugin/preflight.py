@@ -12,7 +12,7 @@ import pytest
 from robustness._util.environment import other_owners
 from robustness._util.files import shortest
 from robustness._util.text import counted
-from robustness.errors import GateError, StoreError, UsageError
+from robustness.errors import Code, GateError, StoreError, UsageError
 from robustness.plugin.collection import is_gate_item, plan_error, uses_gate
 from robustness.plugin.controller import ABORT_KEY
 from robustness.plugin.options import folder, known_plan, non_default_options, plan_of, usage_error
@@ -55,7 +55,7 @@ def require_import_name() -> None:
                 f"{', '.join(others)} installs a package named 'robustness', as robustness-gate"
                 f" does, and overwrites its files; run: pip uninstall -y {others[0].split()[0]}"
                 " robustness-gate && pip install robustness-gate",
-                "import_name_shared",
+                Code.IMPORT_NAME_SHARED,
             )
         )
 

@@ -6,7 +6,7 @@ Nothing here imports torch. A record with a verdict is a
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from robustness._util.profile import Phase
@@ -47,7 +47,7 @@ class BoundRecord(Record):
         operator: ``>=`` or ``<=``.
         limit: The limit as a number; None if the reference is unknown.
         reference: :data:`~robustness.thresholds.CHANCE`, a model, or None.
-        line: Line in the thresholds file.
+        line: Line of the thresholds file.
     """
 
     text: str
@@ -114,13 +114,9 @@ def unmeasured(plan: Plan, key: MeasurementKey, judgement: Judgement) -> Measure
     bounds = plan.thresholds.bounds(key, plan.evalset_kind)
     return MeasurementRecord(
         *astuple(judgement),
-        model=key.model,
+        **asdict(key),
         evalset=plan.evalset,
-        pattern=key.pattern,
-        fill=key.fill,
-        level=key.level,
         seed=plan.thresholds.seed,
-        direction=key.direction,
         n=0,
         labelled=0,
         metrics={},
@@ -132,11 +128,7 @@ def unmeasured(plan: Plan, key: MeasurementKey, judgement: Judgement) -> Measure
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint(Record):
-    """A measurement's point of its degradation curve.
-
-    Attributes:
-        replicates: The headline metric and its bootstrap replicates.
-    """
+    """The headline metric of a measurement with its bootstrap replicates, for the curve."""
 
     fill: str
     direction: str
@@ -148,7 +140,6 @@ class CurveRecord(Record):
     """A degradation curve, summarised over its levels.
 
     Attributes:
-        metric: The metric.
         area_under_curve: Mean of the metric over the levels.
         level_of_half_loss: The lowest level at which half of the clean value is lost.
     """
@@ -177,7 +168,6 @@ class Ranking(Record):
     counts: RankCounts
 
     def __post_init__(self) -> None:
-        """Check the lengths."""
         pairs = int(self.counts.positives.sum())
         for name, array in self.counts.arrays().items():
             expected = pairs if name.startswith("pair_") else len(self.counts)
@@ -213,7 +203,7 @@ class EvaluationSetProtocol(Record):
     """The evaluation set of a run.
 
     Attributes:
-        excluded: Number of excluded items, by reason.
+        excluded: Number of excluded items by reason.
         misnamed: Columns that are not read, with the column each may be meant for.
     """
 
@@ -316,11 +306,7 @@ class Activity(Record):
     Attributes:
         thresholds: SHA-256 of the thresholds file that the process read.
         device: The torch device; None before it is chosen.
-        model_loads: Number of models loaded.
-        store: Entries found, computed and damaged.
         profile: Time by phase.
-        peak_memory_mb: Peak memory in MB, or None.
-        peak_device_memory_mb: Peak device memory in MB, or None.
         fingerprints: Of each model, its fingerprint and that of its evaluation set.
     """
 

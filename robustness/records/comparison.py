@@ -19,10 +19,8 @@ class ComparisonRecord(Record, Judgement):
     Attributes:
         n: Number of queries, by direction.
         patients: Number of clusters of patients.
-        drop: Drop of the metric, the mean over both directions.
-        drops: Drop of the metric, by direction.
-        p: The p-value.
-        adjusted_p: The p-value adjusted for all comparisons of the run.
+        drop: Drop of the metric, the mean over both directions; ``drops`` is by direction.
+        adjusted_p: The p-value ``p`` adjusted for all comparisons of the run.
         smallest_drop: The smallest drop that this n would detect; None if there is none.
         not_excluded: The largest drop that is not excluded; None unless the mode is
             ``non_inferiority``.
@@ -47,11 +45,9 @@ class ComparisonsRecord(Record):
     """The comparison of a run with a baseline.
 
     Attributes:
-        baseline: Name of the baseline.
         precision: Precision of the forward passes, ``here`` and in the ``baseline``.
         mode: ``regression`` or ``non_inferiority``.
-        metric: The metric whose drop is judged.
-        margin: The tolerated drop, as a fraction.
+        margin: The tolerated drop of the metric, as a fraction.
         alpha: Family-wise error level.
         test: The statistical test, in words.
         comparisons: One per model, pattern, fill and level.

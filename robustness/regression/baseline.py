@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.errors import UsageError
+from robustness.errors import Code, UsageError
 from robustness.metrics.rank_counts import RankCounts
 
 Integers = NDArray[np.int64]
@@ -116,7 +116,7 @@ def check_protocol(
         raise UsageError(
             f"this run cannot be compared with baseline {name}: {'; '.join(differing)};"
             " choose another with --robustness-compare, or measure with the baseline's settings",
-            "baseline_mismatch",
+            Code.BASELINE_MISMATCH,
         )
 
 

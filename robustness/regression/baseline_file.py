@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness._util.files import write_whole
-from robustness.errors import BaselineError, GateError, UsageError
+from robustness.errors import BaselineError, Code, GateError, UsageError
 from robustness.metrics.rank_counts import RankCounts
 from robustness.regression.baseline import Key, ModelRun, Run
 
@@ -63,7 +63,7 @@ def find(folder: Path, wanted: str) -> Path:
     raise UsageError(
         f"--robustness-compare {wanted!r}: baseline not found in {folder}, and no such file;"
         f" available: {names}; save one with --robustness-save NAME",
-        "unknown_baseline",
+        Code.UNKNOWN_BASELINE,
     )
 
 
@@ -149,13 +149,13 @@ def load(path: Path) -> Run:
     text = str(metadata.get("run", ""))
     if metadata.get("sha256") != _digest(text, tensors):
         raise BaselineError(
-            f"baseline {path} is damaged: checksum mismatch; save it again", "baseline_damaged"
+            f"baseline {path} is damaged: checksum mismatch; save it again", Code.BASELINE_DAMAGED
         )
     try:
         return _run(json.loads(text), tensors)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BaselineError(
-            f"baseline {path} is incomplete: {error}; save it again", "baseline_malformed"
+            f"baseline {path} is incomplete: {error}; save it again", Code.BASELINE_MALFORMED
         ) from error
 
 

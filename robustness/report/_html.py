@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustness._util.text import counted, points
 from robustness.metrics import PRIMARY_METRIC
@@ -22,6 +22,10 @@ from robustness.report._common import (
     words,
     worst_first,
 )
+
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def html(results: dict[str, Any]) -> str:
 
 
 @cache
-def _template() -> Any:
+def _template() -> jinja2.Template:
     import jinja2
 
     environment = jinja2.Environment(

@@ -33,8 +33,8 @@ def baseline_of(
 
     Args:
         plan: The plan of the run.
-        records: Its cases; those without ranks are left out.
-        environment: Where it was run.
+        records: Its cases; those without ranks are ignored.
+        environment: Machine and package versions.
     """
     models: dict[str, baseline.ModelRun] = {}
     for record in records:
@@ -63,9 +63,9 @@ def compare(plan: Plan, records: Sequence[CaseRecord]) -> ComparisonsRecord | No
         return None
     comparisons = regression.compare(baseline_of(plan, records), plan.baseline_run, plan.regression)
     if not comparisons:
-        text = f"nothing was measured that baseline {plan.compare} could be compared with"
+        text = f"no measurement can be compared with baseline {plan.compare}"
         comparisons = [ComparisonRecord(Verdict.FAIL, Reason.BASELINE_MISMATCH, text)]
-    # Baselines without a precision are from when float32 was the only one.
+    # Old baselines have no precision; float32 was the only one.
     precision = {
         "here": plan.precision,
         "baseline": plan.baseline_run.environment.get("precision", "float32"),
@@ -80,11 +80,11 @@ def follow(plan: Plan, records: Sequence[CaseRecord], results: Json, *, interrup
         plan: The plan of the run.
         records: The records of its cases.
         results: The content of ``results.json``.
-        interrupted: Whether the run was interrupted.
+        interrupted: True if the run was interrupted.
 
     Returns:
-        The results with what was done, under ``followup``; with a failure as their verdict
-        if any of it could not be done.
+        The results with a report under ``followup``; their verdict is a failure if an action
+        failed.
     """
     done: Json = {"saved": None, "updates": [], "unwritten": None, "problems": []}
     if plan.save is not None:
@@ -148,7 +148,7 @@ def save(plan: Plan, records: Sequence[CaseRecord], results: Json) -> Path:
 
 
 def update(plan: Plan, results: Json) -> list[Json]:
-    """Write bounds to the thresholds file; return what was changed or refused.
+    """Write bounds to the thresholds file; return the changed and the refused bounds.
 
     Raises:
         GateError: The file cannot be edited or written.
@@ -162,7 +162,7 @@ def update(plan: Plan, results: Json) -> list[Json]:
         plan.thresholds, results["measurements"], stamp, every=plan.update == "all"
     )
     if any(change.done for change in changes):
-        # A symbolic link stays one: its target is written.
+        # A symbolic link is kept: its target is written.
         path = plan.thresholds.path.resolve()
         try:
             if not os.access(path, os.W_OK):

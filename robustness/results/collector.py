@@ -61,11 +61,6 @@ class Session:
         self._faults: dict[str, Judgement] = {}
         self._lost: list[str] = []
 
-    @property
-    def empty(self) -> bool:
-        """True if no case of the gate has reported."""
-        return not (self._cases or self._properties or self._errors)
-
     def add(self, message: Json, *, worker: str, seconds: float) -> AnyRecord | None:
         """Add the record of a case or property; of several of one name, a failed one stays.
 
@@ -128,11 +123,11 @@ class Session:
     # --- results -----------------------------------------------------------------------
 
     def results(self, *, interrupted: bool = False, cut: bool = False) -> Json:
-        """Return the content of ``results.json``.
+        """Return the content of ``results.json``, after the follow-up of the run.
 
         Args:
-            interrupted: Whether the run was interrupted; such a run never passes.
-            cut: Whether the run stopped early as requested, for example by ``-x``; all planned
+            interrupted: True if the run was interrupted; such a run never passes.
+            cut: True if the run stopped early as requested, for example by ``-x``; all planned
                 cases may have been measured.
         """
         absent = self._absent(cut=interrupted or cut)
@@ -142,7 +137,8 @@ class Session:
         properties = [
             self._property(model, name, absent) for model in self.plan.models for name in PROPERTIES
         ]
-        comparison = after_run.compare(self.plan, list(self._cases.values()))
+        records = list(self._cases.values())
+        comparison = after_run.compare(self.plan, records)
         judged: list[Judgement] = [*measurements, *properties]
         kinds = MEASURED
         if comparison:
@@ -179,12 +175,7 @@ class Session:
                 ),
             }
         )
-        return document
-
-    def follow(self, results: Json, *, interrupted: bool = False) -> Json:
-        """Return the results after :func:`robustness.results.after_run.follow`."""
-        records = list(self._cases.values())
-        return after_run.follow(self.plan, records, results, interrupted=interrupted)
+        return after_run.follow(self.plan, records, document, interrupted=interrupted)
 
     def _verdict(self, judged: Iterable[Judgement], kinds: str, *, interrupted: bool) -> Judgement:
         verdict = judge_run(judged, kinds)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from robustness._util.profile import Profile
 from robustness.embedding import Store
 from robustness.embedding.dataset import Embeddings
-from robustness.errors import StoreError
+from robustness.errors import Code, StoreError
 from robustness.perturbation.occlusion import CLEAN, Occlusion
 
 if TYPE_CHECKING:
@@ -135,5 +135,5 @@ def _compare(subject: Subject, part: _Part, tolerance: float) -> None:
             f" {subject.encoder.name}, they differ by {difference:.2g}: fingerprint collision"
             " (another model reports the same one), stale store, or outputs that depend on"
             " earlier batches; use another folder with --robustness-store",
-            "store_stale",
+            Code.STORE_STALE,
         )

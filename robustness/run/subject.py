@@ -15,7 +15,7 @@ from robustness import metrics
 from robustness._util.profile import INTERVALS, RANKING
 from robustness.embedding.dataset import Embeddings, EmbeddingSettings
 from robustness.encoder import DualEncoder
-from robustness.errors import EvaluationSetError, GateError
+from robustness.errors import Code, EvaluationSetError, GateError
 from robustness.evalset import EvaluationSet, Exclusion, Matching, match
 from robustness.metrics.bootstrap import Estimate, Replicates
 from robustness.metrics.estimates import Estimator, Ranked, chances, estimates
@@ -24,8 +24,6 @@ from robustness.perturbation.occlusion import CLEAN, Occlusion
 from robustness.ranking import Positives, Score, TileCallback, rank_both, rank_counts
 from robustness.ranking.label_relevance import LabelRanking, label_rankings
 from robustness.thresholds import DIRECTIONS
-
-__all__ = ["CLEAN", "Measurement", "Subject"]
 
 EMPTY_TEXT = "no text under the model's text policy"
 """Reason why a pair is excluded."""
@@ -98,7 +96,7 @@ class Subject:
             raise EvaluationSetError(
                 f"evaluation set {evalset.spec!r}: no report has the text this model reads"
                 f" ({', '.join(encoder.text_policy.sections)})",
-                "no_text",
+                Code.NO_TEXT,
             )
         self.excluded = tuple(
             Exclusion(pair.image_id, EMPTY_TEXT)
@@ -196,7 +194,7 @@ class Subject:
             complete = all(np.size(indexes) for policy in positives for indexes in policy)
             raise GateError(
                 f"{self.encoder.name} cannot be ranked: {error}",
-                None if complete else "no_positives",
+                None if complete else Code.NO_POSITIVES,
             ) from error
 
     # --- estimates -------------------------------------------------------------------

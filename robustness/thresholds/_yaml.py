@@ -43,7 +43,7 @@ class Node:
         """The column of the value's first character, from 1."""
         return int(self.raw.start_mark.column) + 1
 
-    def error(self, problem: str, code: str | None = None) -> ThresholdsError:
+    def error(self, problem: str, code: Code | None = None) -> ThresholdsError:
         """Return an error whose message starts with the file, the line and the column."""
         return ThresholdsError(f"{self.path}:{self.line}:{self.column}: {problem}", code)
 
@@ -86,7 +86,7 @@ class Node:
         guess = f"; did you mean {near[0]!r}?" if near else ""
         return self.error(
             f"unknown {what} {text!r}{where}; allowed: {', '.join(allowed)}{guess}",
-            f"unknown_{what.partition(' ')[0]}",
+            Code(f"unknown_{what.partition(' ')[0]}"),
         )
 
     def sequence(self) -> list[Node]:

@@ -157,7 +157,7 @@ def test_a_run_without_measurements_does_not_pass(small, compare):
     outcome = compare("--robustness-compare", "-k", "property")
     assert outcome.ret == 1
     assert agreed(small, outcome).reason == "baseline_mismatch"
-    assert "nothing was measured that baseline" in compared(small)[0]["message"]
+    assert "no measurement can be compared with baseline" in compared(small)[0]["message"]
 
 
 # --- which baseline ------------------------------------------------------------------------------

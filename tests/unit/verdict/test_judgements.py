@@ -188,7 +188,7 @@ def test_what_did_not_run_is_the_reason_where_nothing_failed(parts):
     ("error", "reason"),
     [
         (EvaluationSetError("x"), Reason.EVALSET_FAILED),
-        (EmbeddingError("x", "embedding_not_finite"), Reason.EMBEDDING_NOT_FINITE),
+        (EmbeddingError("x", Reason.EMBEDDING_NOT_FINITE), Reason.EMBEDDING_NOT_FINITE),
         (WeightsError("x"), Reason.WEIGHTS_UNUSABLE),
         (UsageError("x"), Reason.MODEL_FAILED),
     ],
