@@ -1,4 +1,4 @@
-"""Runs that end before they have measured everything, and none of them passes."""
+"""Forged records and incomplete runs: none passes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TAMPERING = {
     "nan_metric": "for cell in cells: cell['metrics']['hit@5']['value'] = float('nan')",
     "untried_property": "if own: own['examples'] = 0",
     "missing_patients": "if cells: del data['queries']['patients'][0]",
-    "missing_resamples": "for each in data.get('curve', []): del each['resampled'][5:]",
+    "missing_resamples": "for each in data.get('curve', []): del each['replicates']['resampled'][5:]",
     "missing_ranks": "if cells: data['ranks'].pop()",
 }
 
@@ -154,7 +154,7 @@ def test_worker_crash(sabotaged):
 
 
 def test_late_worker_crash(sabotaged):
-    """What pytest-xdist says of a worker that dies while it is asked to end."""
+    """Call the hook as pytest-xdist does if a worker dies during its shutdown."""
     (sabotaged.path / "conftest.py").write_text(
         "import pytest\n"
         "from types import SimpleNamespace as Of\n"
@@ -186,7 +186,7 @@ def test_weights_replaced(sabotaged):
 
 
 def test_thresholds_replaced(sabotaged):
-    """As by an editor, while pytest-xdist starts its workers."""
+    """The file changes while pytest-xdist starts its workers."""
     sabotaged.edit("bound: hit@10 >= 0.1", "bound: hit@1 >= 1")
     (sabotaged.path / "conftest.py").write_text(
         "def pytest_configure(config):\n"
@@ -199,7 +199,7 @@ def test_thresholds_replaced(sabotaged):
 
 
 def test_two_sets(sabotaged):
-    """What a process that read another set would report of its model."""
+    """A record reports another evaluation set."""
     sabotaged.edit("models:\n", "models:\n  other: {loader: robustness.models.phantom:load}\n")
     sabotaged.tamper(
         "if level is not None and cells[0]['model'] == 'other':"
