@@ -68,9 +68,9 @@ def test_transformers_pixels_are_within_a_grey_level_of_the_host_s(device, image
     """On a GPU torchvision resamples in float32 and rounds, on the CPU in whole numbers."""
     import transformers
 
-    from robustness.models._hub_transformers import _OnDevice
+    from robustness.models._hub_transformers import _Processor
 
-    made = _OnDevice(getattr(transformers, name)(do_normalize=False, do_rescale=False))
+    made = _Processor(getattr(transformers, name)(do_normalize=False, do_rescale=False))
     found, host = on_device(made.device, images, device), made.host(images)
     assert found.shape == host.shape
     assert (found.float() - host.float()).abs().max() <= (0 if device == "cpu" else 1)

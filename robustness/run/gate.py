@@ -1,20 +1,15 @@
-"""The gate: loads models and the evaluation set once, and measures cases."""
+"""Gate: load models and the evaluation set once, and measure cases."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from robustness import encoder as encoders
-from robustness._util.profile import (
-    LOADING,
-    READING,
-    Profile,
-    peak_device_memory,
-    peak_memory,
-)
+from robustness._util.profile import LOADING, READING, Profile, peak_device_memory, peak_memory
 from robustness._util.progress import Stream
 from robustness.embedding import Store, StoreCounts, decode_once
 from robustness.embedding.dataset import EmbeddingSettings
@@ -51,7 +46,7 @@ Measured = dict[str, Measurement]
 
 
 class Gate:
-    """Measures the cases of a run; loads each model and the evaluation set once per process.
+    """Measurements of a run; each model and the evaluation set is loaded once per process.
 
     Args:
         plan: The plan of the run.
@@ -168,9 +163,8 @@ class Gate:
             ranks=tuple(
                 Ranking(key.pattern, key.fill, key.level, key.direction, result.counts)
                 for key, result in results
-            )
-            if needs_ranks
-            else (),
+                if needs_ranks
+            ),
             queries=_queries(subject) if needs_ranks else None,
         )
 
@@ -247,7 +241,33 @@ class Gate:
 
     def protocol(self, model: str) -> Protocol:
         """Return the facts that a model's measurements rest on, besides the plan."""
-        return _protocol(self.plan, model, self.evalset, self.subject(model))
+        plan, evalset, subject = self.plan, self.evalset, self.subject(model)
+        entry, encoder = plan.models[model], subject.encoder
+        excluded = Counter(evalset.excluded_by_reason)
+        excluded.update(exclusion.reason for exclusion in subject.excluded)
+        return Protocol(
+            EvaluationSetProtocol(
+                spec=plan.evalset,
+                fingerprint=evalset.fingerprint,
+                images=len(evalset),
+                studies=len({pair.study_id for pair in evalset.pairs}),
+                patients=len({pair.patient_id for pair in evalset.pairs}),
+                excluded=evalset.excluded_by_reason,
+                misnamed=evalset.misnamed,
+            ),
+            ModelProtocol(
+                name=model,
+                loader=entry.loader,
+                fingerprint=encoder.fingerprint,
+                embedding_dim=encoder.embedding_dim,
+                text_policy=encoder.text_policy,
+                options=dict(entry.options),
+                details=dict(encoder.details),
+                images=len(subject.evalset),
+                texts=len(subject.matching.texts),
+                excluded=dict(excluded),
+            ),
+        )
 
     def activity(self) -> Activity:
         """Return what this process did so far, for the timing block."""
@@ -276,36 +296,6 @@ def _queries(subject: Subject) -> Queries:
         },
         patients=tuple(pair.patient_id for pair in subject.evalset.pairs),
         text_of_image=tuple(subject.matching.text_of_image.tolist()),
-    )
-
-
-def _protocol(plan: Plan, model: str, evalset: EvaluationSet, subject: Subject) -> Protocol:
-    entry, encoder = plan.models[model], subject.encoder
-    excluded = dict(evalset.excluded_by_reason)
-    for exclusion in subject.excluded:
-        excluded[exclusion.reason] = excluded.get(exclusion.reason, 0) + 1
-    return Protocol(
-        EvaluationSetProtocol(
-            spec=plan.evalset,
-            fingerprint=evalset.fingerprint,
-            images=len(evalset),
-            studies=len({pair.study_id for pair in evalset.pairs}),
-            patients=len({pair.patient_id for pair in evalset.pairs}),
-            excluded=evalset.excluded_by_reason,
-            misnamed=evalset.misnamed,
-        ),
-        ModelProtocol(
-            name=model,
-            loader=entry.loader,
-            fingerprint=encoder.fingerprint,
-            embedding_dim=encoder.embedding_dim,
-            text_policy=encoder.text_policy,
-            options=dict(entry.options),
-            details=dict(encoder.details),
-            images=len(subject.evalset),
-            texts=len(subject.matching.texts),
-            excluded=excluded,
-        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings, target
@@ -109,7 +109,7 @@ class _Search:
 
 
 def _search(
-    gate: Gate, subject: Subject, sought: _Search, advance: Callable[[int], object]
+    gate: Gate, subject: Subject, search: _Search, advance: Callable[[int], object]
 ) -> _Finding:
     thresholds = gate.plan.thresholds
     properties = thresholds.properties
@@ -118,7 +118,7 @@ def _search(
     def attempt(occlusion: Occlusion) -> float:
         finding.examples += 1
         try:
-            room = sought.check(subject, properties, occlusion)
+            room = search.check(subject, properties, occlusion)
         except _BrokenError as error:
             finding.broken, finding.judgement = occlusion, error.judgement
             raise
@@ -132,9 +132,7 @@ def _search(
         return room
 
     strategy = occlusions(
-        patterns=thresholds.patterns,
-        fills=thresholds.fills,
-        levels=sought.levels(properties),
+        patterns=thresholds.patterns, fills=thresholds.fills, levels=search.levels(properties)
     )
 
     @seed(thresholds.seed)
@@ -196,22 +194,26 @@ def _check_bound(subject: Subject, properties: Properties, occlusion: Occlusion)
 
 
 def _check_independence(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
-    what: dict[str, Any] = {"of": "batch", "occlusion": [SCHEMA, str(occlusion)]}
-    what |= {"evalset": subject.evalset.fingerprint, "subset": properties.subset}
-    found = cached_check(subject, what, lambda: _batch_distances(subject, properties, occlusion))
-    apart, nearest = float(found["apart"][0]), float(found["nearest"][0])
-    if not apart <= properties.tolerance and nearest <= properties.tolerance:
+    inputs = {
+        "of": "batch",
+        "occlusion": [SCHEMA, str(occlusion)],
+        "evalset": subject.evalset.fingerprint,
+        "subset": properties.subset,
+    }
+    stored = cached_check(subject, inputs, lambda: _batch_distances(subject, properties, occlusion))
+    distance, nearest = float(stored["apart"][0]), float(stored["nearest"][0])
+    if not distance <= properties.tolerance and nearest <= properties.tolerance:
         raise _BrokenError(
             "the embeddings of a batch are in another order than its images: each image embedded"
             f" alone matches another image of the batch, within {properties.tolerance:g}",
             Reason.EMBEDDINGS_MISORDERED,
         )
-    if not apart <= properties.tolerance:
+    if not distance <= properties.tolerance:
         raise _BrokenError(
-            f"an image's embedding changes by {apart:.2g} with the batch around it; at most"
+            f"an image's embedding changes by {distance:.2g} with the batch around it; at most"
             f" {properties.tolerance:g} is allowed"
         )
-    return properties.tolerance - apart
+    return properties.tolerance - distance
 
 
 def _batch_distances(
@@ -229,9 +231,9 @@ def _batch_distances(
     together = batch[len(images) : 2 * len(images)][::-1]
     # Infinite embeddings give NaN, which is never within the tolerance.
     with np.errstate(invalid="ignore"):
-        apart = np.abs(alone - together).max()
+        distance = np.abs(alone - together).max()
         nearest = np.abs(alone[:, None] - batch[None]).max(axis=2).min(axis=1).max()
-    return {name: np.array([v], np.float64) for name, v in (("apart", apart), ("nearest", nearest))}
+    return {"apart": np.array([distance], float), "nearest": np.array([nearest], float)}
 
 
 def _check_nested(subject: Subject, properties: Properties, occlusion: Occlusion) -> float:
@@ -277,9 +279,9 @@ def _check_chance(subject: Subject, properties: Properties, occlusion: Occlusion
 def _to_subset(subject: Subject, images: np.ndarray, subset: list[int]) -> RankCounts:
     """Return the rank counts of the subset's reports as queries, with its images as gallery."""
     text = subject.matching.text_of_image[subset]
-    asked = np.unique(text)
-    right = [np.flatnonzero(text == query) for query in asked]
-    return subject.rank_images(subject.embeddings.reports[asked], images, right)
+    queries = np.unique(text)
+    positives = [np.flatnonzero(text == query) for query in queries]
+    return subject.rank_images(subject.embeddings.reports[queries], images, positives)
 
 
 _SEARCHES = {

@@ -10,9 +10,9 @@ import numpy as np
 from robustness import metrics
 from robustness._util.text import counted
 from robustness.metrics.rank_counts import Counts, RankCounts
+from robustness.perturbation.occlusion import CLEAN
 from robustness.perturbation.strategies import MIN_LEVEL
 from robustness.plan import BOUND, CHANCE, INDEPENDENCE, NESTED
-from robustness.run.subject import CLEAN
 from robustness.thresholds import Properties
 
 if TYPE_CHECKING:
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 def vacuous_reason(
-    subject: Subject, properties: Properties, name: str, chosen: Sequence[int]
+    subject: Subject, properties: Properties, name: str, subset: Sequence[int]
 ) -> str:
     """Return why no model could fail a property; empty if one could.
 
     Args:
         subject: The model on its evaluation set.
-        properties: The settings of the search.
+        properties: Settings of the search.
         name: A name of :data:`robustness.plan.PROPERTIES`.
-        chosen: The indices of the query images.
+        subset: Indexes of the query images.
 
     Raises:
         GateError: The clean images cannot be embedded.
     """
     causes = {BOUND: _bound, INDEPENDENCE: _independence, NESTED: _nested, CHANCE: _chance}
-    return causes[name](subject, properties, chosen)
+    return causes[name](subject, properties, subset)
 
 
 def blind_upper_bound(text: Counts) -> dict[str, float]:
@@ -58,7 +58,7 @@ def blind_upper_bound(text: Counts) -> dict[str, float]:
     }
 
 
-def _bound(subject: Subject, properties: Properties, _chosen: Sequence[int]) -> str:
+def _bound(subject: Subject, properties: Properties, _subset: Sequence[int]) -> str:
     if properties.max_level < MIN_LEVEL:
         return (
             f"max_level is {properties.max_level:g} and levels are tried in whole percents, so"
@@ -67,9 +67,9 @@ def _bound(subject: Subject, properties: Properties, _chosen: Sequence[int]) -> 
     return _constant_metric(subject, properties.bound.metric)
 
 
-def _independence(subject: Subject, properties: Properties, chosen: Sequence[int]) -> str:
+def _independence(subject: Subject, properties: Properties, subset: Sequence[int]) -> str:
     images, _ = subject.embeddings.images(CLEAN)
-    spread = float(np.ptp(images[list(chosen)], axis=0).max())
+    spread = float(np.ptp(images[list(subset)], axis=0).max())
     if spread > properties.tolerance:
         return ""
     return (
@@ -78,18 +78,18 @@ def _independence(subject: Subject, properties: Properties, chosen: Sequence[int
     )
 
 
-def _nested(subject: Subject, properties: Properties, _chosen: Sequence[int]) -> str:
+def _nested(subject: Subject, properties: Properties, _subset: Sequence[int]) -> str:
     if properties.noise >= 1:
         return f"noise is {properties.noise:g}, and {metrics.PRIMARY_METRIC} cannot rise by more"
     return _constant_metric(subject, metrics.PRIMARY_METRIC)
 
 
-def _chance(subject: Subject, properties: Properties, chosen: Sequence[int]) -> str:
-    highest = min(blind_upper_bound(subject.matching.text_of_image[list(chosen)]).values())
+def _chance(subject: Subject, properties: Properties, subset: Sequence[int]) -> str:
+    highest = min(blind_upper_bound(subject.matching.text_of_image[list(subset)]).values())
     if highest + properties.noise < 1:
         return ""
     return (
-        f"{metrics.PRIMARY_METRIC} on {counted(len(chosen), 'image')} can be {highest:.3f} without"
+        f"{metrics.PRIMARY_METRIC} on {counted(len(subset), 'image')} can be {highest:.3f} without"
         f" sight and {properties.noise:g} more is allowed (noise), so every result would pass;"
         " use a larger subset or less noise"
     )

@@ -81,7 +81,7 @@ def test_ranking_speed(
     robustness_model: str, robustness_gate: Gate, benchmark: BenchmarkFixture
 ) -> None:
     """Time ranking in both directions over the whole evaluation set, from stored embeddings."""
-    from robustness.run.subject import CLEAN
+    from robustness.perturbation.occlusion import CLEAN
 
     subject, encoder = loaded_subject(robustness_gate, robustness_model)
     subject.embeddings.images(CLEAN)

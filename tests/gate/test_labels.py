@@ -20,12 +20,12 @@ LABEL_BOUNDS = "precision@5 >= 0.05, ndcg@10 >= 0.1, retention(ndcg@10) >= 0.1"
 
 
 def signs(bytes_):
-    """Rows of 16 bytes as rows of unit norm whose products are exact: their parity, in quarters."""
+    """Return rows of 16 bytes as unit vectors of +-1/4 by parity, whose products are exact."""
     return (bytes_ % 2 - 0.5) / 2
 
 
 def scorer(*, by_cosine):
-    """An encoder that knows nothing, by whole numbers or quarters: its scores are exact."""
+    """Return an untrained encoder with exact scores: by cosine or by distance."""
     import torch
 
     from robustness.encoder import DualEncoder, TextPolicy
@@ -83,7 +83,7 @@ def phantoms(change=lambda row, pair: pair, count=40):
 
 @pytest.mark.parametrize("by_cosine", [True, False])
 def test_gains_of_a_model_are_those_of_its_scores(tmp_path, by_cosine):
-    """One text of three stands twice, one image of five has no labels, one no findings."""
+    """Some texts are duplicates, a fifth of the images unlabelled, one without findings."""
 
     def change(row, pair):
         findings = "" if row == 7 else f"text {row // 2 if row % 3 else row}"
@@ -93,7 +93,7 @@ def test_gains_of_a_model_are_those_of_its_scores(tmp_path, by_cosine):
             labels=None if row % 5 == 0 else pair.labels,
         )
 
-    from robustness.run.subject import CLEAN
+    from robustness.perturbation.occlusion import CLEAN
 
     loaded = phantoms(change)
     mine = subject(scorer(by_cosine=by_cosine), loaded, tmp_path)
@@ -120,9 +120,9 @@ def test_gains_of_a_model_are_those_of_its_scores(tmp_path, by_cosine):
 
 
 @pytest.mark.parametrize("labels", [None, frozenset(), frozenset({"mass"})])
-def test_labels_that_tell_nothing_apart_are_no_measurement(tmp_path, labels):
-    """Where all that is retrieved agrees alike, every model would be perfect."""
-    from robustness.run.subject import CLEAN
+def test_equal_labels_give_no_measurement(tmp_path, labels):
+    """If all labels agree, every model would be perfect."""
+    from robustness.perturbation.occlusion import CLEAN
 
     loaded = phantoms(lambda _row, pair: replace(pair, labels=labels), count=12)
     for measured in subject(scorer(by_cosine=True), loaded, tmp_path).measure(CLEAN).values():
@@ -136,7 +136,7 @@ def test_labels_that_tell_nothing_apart_are_no_measurement(tmp_path, labels):
 # --- the gate ------------------------------------------------------------------------------
 
 
-def test_bounds_on_label_agreement_are_held(repository):
+def test_bounds_on_label_agreement_pass(repository):
     repository.edit("retention(hit@10) >= 0.3", LABEL_BOUNDS)
     outcome = repository.gate("-k", "not chance and not bound")
     results = repository.results()
@@ -167,7 +167,7 @@ def test_a_bound_on_label_agreement_that_is_missed(repository):
 
 
 def write_manifest(path, labels):
-    """A table of sixteen phantoms; no column of labels where there are none."""
+    """Write a table of 16 phantoms; without ``labels``, no label column."""
     loaded = evalset.load("phantom:16")
     with (path / "set.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -180,7 +180,7 @@ def write_manifest(path, labels):
 
 @pytest.mark.parametrize("bound", ["precision@5 >= 0.01", "retention(ndcg@10) >= 0.01"])
 @pytest.mark.parametrize("labels", [[], ["mass"] * 16, ["mass"] * 9 + [""] * 7])
-def test_a_bound_on_label_agreement_fails_where_labels_say_nothing(repository, bound, labels):
+def test_a_bound_on_label_agreement_fails_if_labels_are_equal(repository, bound, labels):
     table = write_manifest(repository.path, labels)
     repository.edit("evalset: phantom:48", f"evalset: manifest:{table}")
     repository.edit("hit@10 >= 0.4", bound)
