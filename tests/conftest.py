@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves the project's own tests out where only the gate is asked for.
-
-    They import torch when they are read; the gate's collection stays light.
-    """
+    """Ignore the project's own tests if only the gate is selected: they import torch."""
     only_gate = config.option.markexpr in {"robustness", "benchmark", "conformance"}
     if only_gate and collection_path.name.startswith("test_"):
         return collection_path.name != "test_gate.py" or None
@@ -34,22 +31,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data beside the checkout; ROBUSTNESS_SHARED names another."""
+    """Folder of real data next to the checkout, or ROBUSTNESS_SHARED."""
     folder = Path(os.environ.get("ROBUSTNESS_SHARED", REPOSITORY.parent / "shared"))
     if not folder.is_dir():
-        pytest.skip(f"no folder {folder}: real data are not at hand (set ROBUSTNESS_SHARED)")
+        pytest.skip(f"no folder {folder}: real data not available (set ROBUSTNESS_SHARED)")
     return folder
 
 
 @pytest.fixture(scope="session")
 def open_i(shared: Path) -> Path:
-    """The sample of the Indiana collection."""
+    """Sample of the Indiana collection."""
     return shared / "open_i"
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    """One store for all: what a case embeds, the next one finds."""
+    """Store that all tests share, so that embeddings are computed once."""
     return tmp_path_factory.mktemp("store")
 
 
@@ -66,13 +63,13 @@ def imported_package():
 
 @pytest.fixture
 def repository(pytester, store, imported_package):
-    """A user's repository."""
+    """Temporary repository with a gate."""
     return Repository(pytester, store)
 
 
 @pytest.fixture
 def small(repository):
-    """The same with two cases and four properties, of one example each."""
+    """Temporary repository with two cases and four properties of one example each."""
     repository.edit("examples: 4", "examples: 1")
     repository.edit("patterns: [square, grid]", "patterns: [square]")
     repository.edit("fills: [black, grey]", "fills: [black]")
@@ -80,8 +77,45 @@ def small(repository):
 
 
 @pytest.fixture(scope="session")
+def recorded_runs():
+    """Finished runs by name; each is made by the first test that needs it."""
+    return {}
+
+
+@pytest.fixture
+def record(request, recorded_runs, tmp_path_factory):
+    """Function that returns the run of a name, made in the repository fixture on first use."""
+
+    def run(name, fixture, *arguments):
+        if name not in recorded_runs:
+            folder = tmp_path_factory.mktemp("recorded") / name
+            recorded_runs[name] = request.getfixturevalue(fixture).record(folder, *arguments)
+        return recorded_runs[name]
+
+    return run
+
+
+@pytest.fixture
+def good_run(record):
+    """Passing run of all cases from an empty store, with its report in ``out``."""
+    return record("good", "repository", "-v", "--robustness-store=store", "--robustness-report=out")
+
+
+@pytest.fixture
+def small_run(record):
+    """Passing run of the small repository."""
+    return record("small", "small")
+
+
+@pytest.fixture
+def saved_run(record):
+    """Passing run of the small repository that saves the baseline 0001_main."""
+    return record("saved", "small", "--robustness-save=main")
+
+
+@pytest.fixture(scope="session")
 def worse(tmp_path_factory):
-    """An option that gives the reference encoder weights that keep its bounds, and rank worse."""
+    """Option for weights that meet all bounds but rank worse."""
     path = tmp_path_factory.mktemp("weights") / "worse.safetensors"
     noisy(path, 0.3)
     return f"--robustness-weights=phantom={path}"
@@ -89,7 +123,7 @@ def worse(tmp_path_factory):
 
 @pytest.fixture
 def changed(repository, monkeypatch):
-    """The same with models in it that go wrong, each in one way."""
+    """Temporary repository with faulty models in ``my_models``."""
     (repository.path / "my_models.py").write_text(MODELS)
     monkeypatch.syspath_prepend(repository.path)
     monkeypatch.setenv("PYTHONPATH", str(repository.path))
@@ -99,10 +133,10 @@ def changed(repository, monkeypatch):
 
 @pytest.fixture
 def sabotaged(changed, request, pytester, monkeypatch):
-    """A small repository, and what is to become of the sabotage that the test is named after."""
+    """Small repository for the sabotage that the test is named after."""
     (changed.path / "thresholds.yaml").write_text(THRESHOLDS)
     (changed.path / "my_sabotage.py").write_text(SABOTAGED_MODELS)
     monkeypatch.setenv("PYTHONPATH", f"{changed.path}{os.pathsep}{REPOSITORY}")
-    own = Sabotaged(changed, sabotage_of(request.node), pytester)
-    yield own
-    assert own.seen, "the test did not look what became of it"
+    repository = Sabotaged(changed, sabotage_of(request.node), pytester)
+    yield repository
+    assert repository.checked, "the test did not check the run"

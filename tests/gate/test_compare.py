@@ -306,4 +306,4 @@ def test_a_seed_other_than_the_baseline_s_is_refused_before_the_run(small, compa
 def test_a_folder_without_baselines(small):
     outcome = small.gate("--robustness-compare")
     assert outcome.ret == 4
-    assert "there are: none; keep one with --robustness-save NAME" in said(outcome)
+    assert "available: none; save one with --robustness-save NAME" in said(outcome)

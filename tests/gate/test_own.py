@@ -1,11 +1,11 @@
-"""A repository's own fixtures, modules and markers around the gate's cases."""
+"""Fixtures, modules and markers of the user's repository around the gate's cases."""
 
 from __future__ import annotations
 
 import shutil
 
 import pytest
-from support.gate_repository import BESIDE, WEIGHTS, assert_no_traceback, comparable, said
+from support.gate_repository import RUNNERS, WEIGHTS, assert_no_traceback, comparable, said
 from support.one_verdict import agreed, run
 
 TEARDOWN = """
@@ -18,10 +18,10 @@ def ours(request):
 """
 
 
-@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
-def test_a_teardown_that_breaks_in_one_round_of_two(small, pytester, beside):
+@pytest.mark.parametrize("xdist", RUNNERS, ids=" ".join)
+def test_a_fixture_that_fails_in_teardown_for_one_parameter(small, pytester, xdist):
     pytester.makeconftest(TEARDOWN.replace("BROKEN", "'second'"))
-    outcome = small.gate(*beside)
+    outcome = small.gate(*xdist)
     outcome.assert_outcomes(passed=12, errors=6)
     results = small.results()
     assert (outcome.ret, results["verdict"], results["reason"]) == (1, "fail", "crashed")
@@ -31,16 +31,15 @@ def test_a_teardown_that_breaks_in_one_round_of_two(small, pytester, beside):
     assert "page: .robustness/report/report.html" in said(outcome)
 
 
-def test_rounds_that_a_fixture_adds_change_nothing(small, pytester):
-    assert small.gate().ret == 0
-    expected = comparable(small.results())
+def test_a_parametrised_autouse_fixture_changes_no_result(small_run, small, pytester):
+    expected = comparable(small_run.results())
     pytester.makeconftest(TEARDOWN.replace("BROKEN", "None"))
     small.gate().assert_outcomes(passed=12)
     assert comparable(small.results()) == expected
 
 
-def test_a_case_without_a_curve_leaves_the_others_theirs(repository, pytester):
-    """Of a case that broke after it was measured nothing is shown, its curve no more than it."""
+def test_a_failed_case_leaves_the_curves_of_other_cases(repository, pytester):
+    """A case that fails in teardown has neither measurements nor a curve."""
     pytester.makeconftest(
         "import pytest\n"
         "@pytest.fixture(autouse=True)\n"
@@ -65,12 +64,12 @@ def elsewhere(tmp_path, monkeypatch):
 """
 
 
-@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
-def test_paths_are_the_command_line_s_where_a_fixture_leaves_its_folder(small, pytester, beside):
+@pytest.mark.parametrize("xdist", RUNNERS, ids=" ".join)
+def test_relative_paths_hold_if_a_fixture_changes_the_working_directory(small, pytester, xdist):
     shutil.copy(WEIGHTS, pytester.path / "mine.safetensors")
     pytester.makeconftest(ELSEWHERE)
     pytester.makepyfile(test_mine="def test_mine(tmp_path): assert not list(tmp_path.iterdir())")
-    outcome = small.gate(*beside, "--robustness-weights=phantom=mine.safetensors")
+    outcome = small.gate(*xdist, "--robustness-weights=phantom=mine.safetensors")
     outcome.assert_outcomes(passed=6)
     assert outcome.ret == 0
     pytester.runpytest_inprocess("test_mine.py").assert_outcomes(passed=1)
@@ -136,8 +135,8 @@ def test_an_invalid_record_fails_its_case_and_not_the_run(small, pytester, line)
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
-def test_of_two_modules_with_the_suite_the_one_that_fails_counts(small, pytester, order):
-    """A model may answer otherwise the second time; what failed once failed."""
+def test_a_failure_counts_if_two_modules_import_the_suite(small, pytester, order):
+    """A case that failed once fails, even if its second run passes."""
     (pytester.path / "test_release.py").unlink()
     for name in order:
         pytester.mkpydir(name)
@@ -151,7 +150,7 @@ def test_of_two_modules_with_the_suite_the_one_that_fails_counts(small, pytester
     ) == 2
 
 
-# --- another's marker of the same name ----------------------------------------------------------
+# --- a marker of the same name ----------------------------------------------------------
 
 THEIRS = """
 import pytest
@@ -165,11 +164,11 @@ class TestTheirs:
 """
 
 
-@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
+@pytest.mark.parametrize("xdist", RUNNERS, ids=" ".join)
 @pytest.mark.parametrize("theirs", ["", "@pytest.mark.robustness\ndef test_bad(): assert 0"])
-def test_a_repository_without_a_gate_may_have_the_marker(pytester, beside, theirs):
+def test_a_repository_without_a_gate_may_have_the_marker(pytester, xdist, theirs):
     pytester.makepyfile(THEIRS + theirs)
-    outcome = pytester.runpytest_inprocess("--strict-markers", *beside)
+    outcome = pytester.runpytest_inprocess("--strict-markers", *xdist)
     outcome.assert_outcomes(passed=2, failed=bool(theirs))
     assert outcome.ret == bool(theirs)
     assert "verdict" not in said(outcome)
@@ -186,18 +185,18 @@ def test_a_test_with_the_marker_alone_is_no_case(small, pytester, store):
 
 # --- exit statuses that a repository changes -----------------------------------------------------
 
-CALMED = """
+RESETS_STATUS = """
 def pytest_sessionfinish(session, exitstatus):
     if exitstatus in {1, 5}: session.exitstatus = 0
 """
 
 
-@pytest.mark.parametrize("beside", [["-k", "nothing"], ["--robustness-models=my_models:nan"]])
-def test_a_run_that_fails_exits_with_a_failure_whatever_others_make_of_it(
-    changed, pytester, beside
+@pytest.mark.parametrize("arguments", [["-k", "nothing"], ["--robustness-models=my_models:nan"]])
+def test_a_failed_run_exits_with_1_even_if_a_hook_resets_the_exit_status(
+    changed, pytester, arguments
 ):
-    """Many repositories have pytest exit with 0 where no test was selected."""
-    pytester.makeconftest(CALMED)
-    outcome = changed.gate(*beside)
+    """Many repositories make pytest exit with 0 if no test is selected."""
+    pytester.makeconftest(RESETS_STATUS)
+    outcome = changed.gate(*arguments)
     assert changed.results()["verdict"] == "fail"
     assert outcome.ret == 1

@@ -1,4 +1,4 @@
-"""The published models through the gate: full-size files of the published form, real images."""
+"""Published models in the gate: full-size files of the published format, real images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STUDIES = 24
 
 @pytest.fixture(scope="session")
 def published_modules():
-    """Imported before an in-process run would import, and forget, them."""
+    """Import the models, because pytester forgets what an in-process run imports."""
     import robustness.models.clip
     import robustness.models.cxr_clip
     import robustness.models.cxr_repair
@@ -27,12 +27,13 @@ def published_modules():
 
 @pytest.fixture
 def with_models(published_modules, repository):
-    """A repository whose thresholds name a published model each, on request and optional."""
+    """Repository with each published model, on request and optional."""
     repository.edit(
         "models:\n",
         "models:\n"
         + "".join(
-            f"  {name}: {{loader: models.{name}:load, optional: true, on_request: true}}\n"
+            f"  {name}: {{loader: robustness.models.{name}:load,"
+            " optional: true, on_request: true}\n"
             for name in ("clip", "cxr_repair", "medclip", "cxr_clip")
         ),
     )
@@ -44,7 +45,7 @@ def with_models(published_modules, repository):
 
 @pytest.fixture
 def few_studies(open_i, tmp_path):
-    """Some studies of the Indiana sample, in its own layout."""
+    """Some studies of the Indiana sample, in its layout."""
     for folder in ("ecgen-radiology", "images"):
         (tmp_path / "few" / folder).mkdir(parents=True)
     for number in range(2, 2 + STUDIES):
@@ -64,7 +65,7 @@ def few_studies(open_i, tmp_path):
         ("cxr_clip", "https://github.com/kakaobrain/cxr-clip"),
     ],
 )
-def test_absent_weights_are_skipped_with_where_to_get_them(with_models, monkeypatch, name, where):
+def test_absent_weights_are_skipped_with_their_source(with_models, monkeypatch, name, where):
     monkeypatch.delenv("ROBUSTNESS_WEIGHTS", raising=False)
     outcome = with_models.gate(f"--robustness-models=phantom,{name}", "-rs")
     assert outcome.ret == 0
@@ -81,7 +82,7 @@ def test_absent_weights_are_skipped_with_where_to_get_them(with_models, monkeypa
 
 
 @pytest.mark.parametrize("name", ["clip", "cxr_repair", "medclip", "cxr_clip"])
-def test_another_model_s_checkpoint_is_one_line(with_models, monkeypatch, shared, name):
+def test_a_checkpoint_of_another_model_fails_in_one_line(with_models, monkeypatch, shared, name):
     arguments = [f"--robustness-models={name}", f"--robustness-weights={name}={WEIGHTS}"]
     if name in {"medclip", "cxr_clip"}:
         vocabulary = shared / "bert_base_cased" / "vocab.txt"
@@ -95,7 +96,7 @@ def test_another_model_s_checkpoint_is_one_line(with_models, monkeypatch, shared
 
 
 @pytest.mark.slow
-def test_a_model_by_its_family_s_name(repository, pytester, tmp_path):
+def test_a_model_named_by_its_family(repository, pytester, tmp_path):
     from support import hub_models
 
     hub_models.save_transformers("clip", tmp_path / "tiny")
@@ -117,7 +118,7 @@ def test_a_model_by_its_family_s_name(repository, pytester, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["swin", "resnet"])
 @pytest.mark.parametrize("name", ["cxr_clip", "medclip"])
-def test_a_published_form_runs_end_to_end(
+def test_a_published_format_runs_end_to_end(
     with_models, pytester, few_studies, shared, tmp_path, name, variant
 ):
     table = getattr(published, name)(variant, published.FULL)
@@ -136,7 +137,7 @@ def test_a_published_form_runs_end_to_end(
     assert outcome.ret in {0, 1}, said(outcome)
     assert_no_traceback(said(outcome))
     results = with_models.results()
-    # Weights from a seed are near chance, where retention may be unknown; all is measured.
+    # Random weights are near chance, where retention may be undefined; all is measured.
     assert {cell["reason"] for cell in results["measurements"]} <= {
         "ok",
         "bound_missed",

@@ -1,4 +1,4 @@
-"""Bounds against chance and other models, through the gate."""
+"""Bounds relative to chance and to other models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def bound_of(results, text):
     return [b for case in results["measurements"] for b in case["bounds"] if b["text"] == text]
 
 
-def test_no_worse_than_a_model_that_knows_nothing(changed):
+def test_no_worse_than_a_model_at_chance(changed):
     outcome = with_other(changed, "constant", "hit@10 no worse than other").gate()
     assert outcome.ret == 0
     found = bound_of(changed.results(), "hit@10 >= other")
@@ -28,7 +28,7 @@ def test_no_worse_than_a_model_that_knows_nothing(changed):
 
 
 def test_better_than_itself_by_a_point_is_missed(changed):
-    """The same weights under another name: the limit is the model's own value."""
+    """The other model has the same weights, so the limit is above the model's own value."""
     changed.edit("occlusion:", "  twin: {loader: robustness.models.phantom:load}\nocclusion:")
     changed.edit("[hit@10 >= 0.4,", "[hit@10 >= twin + 0.01, hit@10 >= 0,")
     outcome = changed.gate("--robustness-models=phantom")
@@ -71,8 +71,8 @@ def test_a_reference_that_cannot_be_measured_fails(changed, kind, message):
     assert {case["level"] for case in failed} == {0.3}
 
 
-def test_a_reference_that_reads_other_sections_is_no_reference(changed):
-    """Where a report lacks them, its image is left out: the two are not comparable."""
+def test_a_reference_that_reads_other_sections_fails(changed):
+    """It excludes other images, so the two models are not comparable."""
     (changed.path / "my_reader.py").write_text(
         """
 from dataclasses import replace

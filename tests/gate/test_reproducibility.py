@@ -1,4 +1,4 @@
-"""The repository's own gate, whole: the same numbers again, however it is run."""
+"""Reproducibility of the repository's own gate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_gate(folder, *arguments):
-    """A run from an empty store, in a process of its own; its results."""
+    """Run the gate in a subprocess from an empty store, and return the results."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-m", "robustness"),

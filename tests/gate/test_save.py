@@ -1,23 +1,23 @@
-"""--robustness-save: what is kept of a run, under which name, and which runs are not kept."""
+"""--robustness-save: content and names of baselines, and runs that are not saved."""
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
-from support.gate_repository import assert_no_traceback, said
+from support.gate_repository import BASELINES, assert_no_traceback, said
 from support.one_verdict import agreed, run
 
 from robustness.regression.baseline import Key
 from robustness.regression.baseline_file import load
 
-KEPT = ".robustness/baselines"
 
-
-def kept(repository, folder=KEPT):
+def saved_names(repository, folder=BASELINES):
     return sorted(path.name for path in (repository.path / folder).glob("*"))
 
 
 def assert_not_saved(repository, outcome, why):
-    """The run fails, says why nothing is kept of it, and keeps nothing."""
+    """Check that the run fails, reports why no baseline is saved, and saves none."""
     assert outcome.ret != 0
     assert_no_traceback(said(outcome))
     results = repository.results()
@@ -27,17 +27,17 @@ def assert_not_saved(repository, outcome, why):
     assert problem.startswith("baseline 'main' is not saved: ")
     assert why in problem
     assert f"not done: {problem}" in said(outcome)
-    assert not kept(repository)
+    assert not saved_names(repository)
 
 
-def test_what_is_kept_are_the_ranks_of_every_query(small):
-    """The metrics of results.json follow from them."""
-    outcome = small.gate("--robustness-save=main")
-    assert outcome.ret == 0
-    assert f"baseline saved: {KEPT}/0001_main.safetensors" in said(outcome).splitlines()
-    results = small.results()
-    assert results["followup"]["saved"] == f"{KEPT}/0001_main.safetensors"
-    own = load(small.path / KEPT / "0001_main.safetensors").models["phantom"]
+def test_a_baseline_has_the_ranks_of_every_query(saved_run):
+    """Compute the metrics of results.json from them."""
+    assert saved_run.outcome.ret == 0
+    line = f"baseline saved: {BASELINES}/0001_main.safetensors"
+    assert line in said(saved_run.outcome).splitlines()
+    results = saved_run.results()
+    assert results["followup"]["saved"] == f"{BASELINES}/0001_main.safetensors"
+    own = load(saved_run.path / BASELINES / "0001_main.safetensors").models["phantom"]
     assert own.fingerprint == results["protocol"]["models"][0]["fingerprint"]
     assert len(own.patients) == results["protocol"]["evalset"]["images"] == 48
     assert len(own.ranks) == len(results["measurements"]) == 4
@@ -49,11 +49,12 @@ def test_what_is_kept_are_the_ranks_of_every_query(small):
             assert case["metrics"][f"hit@{k}"]["value"] == pytest.approx(share)
 
 
-def test_names_are_numbered_and_nothing_is_overwritten(small):
-    for name in ("main", "v1.2", "main"):
+def test_names_are_numbered_and_nothing_is_overwritten(saved_run, small):
+    shutil.copytree(saved_run.path / BASELINES, small.path / "kept")
+    for name in ("v1.2", "main"):
         small.gate(f"--robustness-save={name}", "--robustness-baselines=kept", "-k", "occlusion")
     names = ["0001_main.safetensors", "0002_v1.2.safetensors", "0003_main.safetensors"]
-    assert kept(small, "kept") == names
+    assert saved_names(small, "kept") == names
 
 
 @pytest.mark.slow
@@ -63,29 +64,29 @@ def test_the_same_run_is_the_same_bytes_with_workers_too(small, pytester):
     small.gate(*arguments)
     small.gate(*arguments, "-n", "2", run=pytester.runpytest_subprocess)
     assert small.results()["timing"]["processes"] == 2
-    contents = {path.read_bytes() for path in (small.path / KEPT).iterdir()}
-    assert len(kept(small)) == 3
+    contents = {path.read_bytes() for path in (small.path / BASELINES).iterdir()}
+    assert len(saved_names(small)) == 3
     assert len(contents) == 1
 
 
-def test_a_run_that_misses_its_bounds_is_kept_and_said_to_fail(small):
-    """Bounds are one question, a baseline another: a model may have to start somewhere."""
+def test_a_run_that_misses_its_bounds_is_saved_and_fails(small):
+    """Baselines are independent of bounds."""
     small.edit("hit@10 >= 0.4", "hit@1 >= 0.999")
     outcome = small.gate("--robustness-save=main", "-k", "occlusion")
     assert outcome.ret == 1
     assert small.results()["reason"] == "bound_missed"
     assert "baseline saved (of a run that fails): " in said(outcome)
-    assert kept(small) == ["0001_main.safetensors"]
+    assert saved_names(small) == ["0001_main.safetensors"]
 
 
-def test_optional_weights_that_are_absent_keep_nothing_from_being_saved(changed):
+def test_absent_optional_weights_do_not_prevent_saving(changed):
     changed.edit("patterns: [square, grid]", "patterns: [square]")
     changed.edit("occlusion:", "  absent: {loader: my_models:absent, optional: true}\nocclusion:")
     changed.gate("--robustness-save=main", "-k", "occlusion")
-    assert list(load(changed.path / KEPT / "0001_main.safetensors").models) == ["phantom"]
+    assert list(load(changed.path / BASELINES / "0001_main.safetensors").models) == ["phantom"]
 
 
-# --- runs that are not kept ------------------------------------------------------------------
+# --- runs that are not saved ------------------------------------------------------------------
 
 
 def test_a_part_of_the_cases(small):
@@ -100,7 +101,7 @@ def test_no_case_at_all(small):
 
 @pytest.mark.parametrize("when", ["test_a", "test_zz"])
 def test_a_run_that_is_interrupted(small, when):
-    """Also one that is interrupted once all is measured: it has no verdict to stand beside."""
+    """A run interrupted after all measurements has no verdict either."""
     name = "test_release.py" if when == "test_zz" else "test_a.py"
     text = f"@pytest.mark.robustness\ndef {when}():\n    raise KeyboardInterrupt\n"
     line = "from robustness.suite import *\n" if when == "test_zz" else ""
@@ -117,30 +118,30 @@ def test_a_model_that_embeds_nan(changed):
     assert_not_saved(changed, outcome, "16 of 16 measurements are missing")
     results = changed.results()
     assert results["reason"] == results["measurements"][0]["reason"], (
-        "what came first is the reason"
+        "the first failure is the reason"
     )
 
 
 def test_one_model_of_two_that_fails(changed):
-    """Half a baseline would pass for a whole one."""
+    """An incomplete baseline would be taken for a complete one."""
     changed.edit("patterns: [square, grid]", "patterns: [square]")
     changed.edit("occlusion:", "  broken: {loader: my_models:shape}\nocclusion:")
     outcome = changed.gate("--robustness-save=main", "-k", "occlusion")
     assert_not_saved(changed, outcome, "8 of 16 measurements are missing")
 
 
-def test_a_run_that_fails_beside_its_baseline_does_not_take_its_place(small, worse):
-    """Else the run after it would be held against what this one lost, and pass."""
+def test_a_run_with_a_regression_is_not_saved_unless_accepted(saved_run, small, worse):
+    """Otherwise the next run would be compared with the worse one and pass."""
     cases = ("-k", "occlusion")
-    small.gate("--robustness-save=main", *cases)
+    shutil.copytree(saved_run.path / BASELINES, small.path / BASELINES)
     assert small.gate("--robustness-compare=main", "--robustness-save=main", worse, *cases).ret == 1
     assert small.results()["reason"] == "regression"
     (problem,) = small.results()["followup"]["problems"]
     assert problem == (
-        "baseline 'main' is not saved: this run failed the comparison with baseline 0001_main; to accept"
-        " it, save it without --robustness-compare"
+        "baseline 'main' is not saved: this run failed the comparison with baseline 0001_main;"
+        " to accept it, save it without --robustness-compare"
     )
-    assert kept(small) == ["0001_main.safetensors"]
+    assert saved_names(small) == ["0001_main.safetensors"]
     small.gate("--robustness-save=main", worse, *cases)
     assert small.gate("--robustness-compare=main", worse).ret == 0
 
@@ -172,7 +173,7 @@ def test_a_full_disk_leaves_no_part_of_a_file(small, monkeypatch):
     message = small.results()["message"]
     assert "cannot be written to" in message
     assert "No space left on device; name another folder" in message
-    assert not kept(small)
+    assert not saved_names(small)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a b"])
@@ -182,4 +183,4 @@ def test_names_that_cannot_be(small, name):
     assert f"--robustness-save: invalid baseline name {name!r}; up to 100 letters, digits" in said(
         outcome
     )
-    assert not kept(small)
+    assert not saved_names(small)

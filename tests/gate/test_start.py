@@ -1,4 +1,4 @@
-"""What ends a run before its first case: once, in one line, alone and under pytest-xdist."""
+"""Errors before the first case: reported once, in one line, with and without pytest-xdist."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from support.gate_repository import assert_no_traceback, said
 from robustness.errors import StoreError
 from robustness.plugin.preflight import require_store
 
-GATE, BESIDE = ["-m", "robustness"], ["-n", "2"]
-"""Without the first, the run's controller does not know that the gate is in it."""
+GATE, XDIST = ["-m", "robustness"], ["-n", "2"]
+"""Without ``-m robustness``, the controller does not know that the run includes the gate."""
 
 
 def errors(outcome):
@@ -21,7 +21,7 @@ def errors(outcome):
 
 
 def refused(repository, outcome, line):
-    """Sees that a run was refused in one line, and left no verdict of an earlier one."""
+    """Check that a run was refused in one line and left no report of an earlier run."""
     assert outcome.ret == 4
     assert errors(outcome) == [line]
     text = said(outcome)
@@ -33,7 +33,7 @@ def refused(repository, outcome, line):
 
 @pytest.fixture
 def judged(repository):
-    """A repository with the verdict of an earlier run in it."""
+    """Repository with the report of an earlier run."""
     folder = repository.path / ".robustness" / "report"
     folder.mkdir(parents=True)
     for name in ("results.json", "report.html"):
@@ -42,7 +42,7 @@ def judged(repository):
 
 
 def named():
-    """The devices of this machine."""
+    """Return the devices of this machine."""
     import torch
 
     count = torch.cuda.device_count()
@@ -51,7 +51,7 @@ def named():
 
 @pytest.mark.parametrize(
     ("device", "asked"),
-    [("tpu", GATE), ("cuda:99", []), ("cuda:99", BESIDE)],
+    [("tpu", GATE), ("cuda:99", []), ("cuda:99", XDIST)],
 )
 def test_a_device_that_is_not_there(judged, pytester, store, device, asked):
     outcome = pytester.runpytest_inprocess(
@@ -63,13 +63,13 @@ def test_a_device_that_is_not_there(judged, pytester, store, device, asked):
 
 
 @pytest.mark.parametrize(
-    ("place", "asked"), [("taken", GATE), ("taken/deeper/still", []), ("taken", GATE + BESIDE)]
+    ("place", "asked"), [("taken", GATE), ("taken/deeper/still", []), ("taken", GATE + XDIST)]
 )
 def test_a_store_that_is_a_file(judged, pytester, place, asked):
     (judged.path / "taken").write_text("a file")
     outcome = pytester.runpytest_inprocess(*asked, f"--robustness-store={place}")
     line = (
-        f"store {place} cannot be used: Not a directory; name a folder that can be written to with"
+        f"store {place} cannot be used: Not a directory; name a writable folder with"
         " --robustness-store [store_failed]"
     )
     refused(judged, outcome, line)
@@ -78,7 +78,7 @@ def test_a_store_that_is_a_file(judged, pytester, place, asked):
 
 @pytest.fixture
 def ordinary():
-    """No superuser while it lasts: such a one may write everywhere."""
+    """Drop superuser rights, which allow writing everywhere."""
     if os.geteuid():
         yield
         return
@@ -94,7 +94,7 @@ def test_a_store_that_cannot_be_written_to(tmp_path, monkeypatch, request, made,
     (tmp_path / "store" / "locks").mkdir(parents=True)
     for folder in (tmp_path / "store", tmp_path):
         folder.chmod(0o555)
-    # By a relative path: the folders above this one are its owner's alone.
+    # Use a relative path: the parent folders are accessible to their owner only.
     monkeypatch.chdir(tmp_path)
     request.getfixturevalue("ordinary")
     place = Path("store" if made else "new")
@@ -107,7 +107,7 @@ def test_a_store_is_made_and_left_empty(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_nothing_is_asked_where_nothing_is_measured(repository, pytester):
+def test_runs_without_measurements_check_no_device_or_store(repository, pytester):
     (repository.path / "taken").write_text("a file")
     pytester.makepyfile(test_other="def test_other(): pass")
     wrong = ["--robustness-device=tpu", "--robustness-store=taken"]
@@ -116,8 +116,8 @@ def test_nothing_is_asked_where_nothing_is_measured(repository, pytester):
     assert not (repository.path / ".robustness").exists()
 
 
-def test_conformance_is_asked_for_in_vain_too(repository, pytester):
-    """A case that is not of the verdict leaves the last verdict where it is."""
+def test_conformance_on_a_missing_device_is_refused(repository, pytester):
+    """Conformance cases do not count for the verdict, so an earlier report stays."""
     left = repository.path / ".robustness" / "report" / "results.json"
     left.parent.mkdir(parents=True)
     left.write_text('{"verdict": "pass"}')
@@ -128,7 +128,7 @@ def test_conformance_is_asked_for_in_vain_too(repository, pytester):
     assert left.exists()
 
 
-@pytest.mark.parametrize("asked", [["-m", "conformance"], [], BESIDE], ids=" ".join)
+@pytest.mark.parametrize("asked", [["-m", "conformance"], [], XDIST], ids=" ".join)
 def test_no_thresholds_file(repository, pytester, asked):
     (repository.path / "thresholds.yaml").unlink()
     outcome = pytester.runpytest_inprocess(*asked)

@@ -1,4 +1,4 @@
-"""The gate on sets that come as tables: what it measures, and what it imports for it."""
+"""Gate runs on evaluation sets from tables: measurements, paths and imports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from markupsafe import escape
 from PIL import Image as PilImage
-from support.gate_repository import BESIDE, said
+from support.gate_repository import RUNNERS, said
 from support.table_files import as_text, tar_of, write_rows
 
 from robustness import evalset
@@ -23,8 +23,8 @@ EMPTY = "row with every cell that is read empty"
 
 
 @pytest.mark.slow
-def test_the_gate_measures_the_same_images_in_any_form(repository, monkeypatch):
-    """The built-in set, written to files, has the numbers it has without them."""
+def test_the_gate_measures_the_same_in_all_formats(repository, monkeypatch):
+    """The phantoms, written to files, have the same metrics."""
     for before, after in (
         ("[square, grid]", "[grid]"),
         ("[black, grey]", "[black]"),
@@ -63,7 +63,7 @@ def test_the_gate_measures_the_same_images_in_any_form(repository, monkeypatch):
             without.setitem(sys.modules, module, None)  # CSV needs none of them
         cases, excluded = measured(f"manifest:{table}")
     assert excluded == {NO_REPORT: 1, EMPTY: 1}
-    # Masks are keyed by the image's id, which is the file's name here.
+    # Masks depend on the image id, which is the file name here.
     assert metrics(cases, {0}) == metrics(expected["measurements"], {0})
 
     with monkeypatch.context() as without:
@@ -84,8 +84,8 @@ def metrics(cases, levels):
     return found
 
 
-def test_a_run_says_which_columns_it_seems_to_have_missed(small):
-    """Where patients are not read, intervals and comparisons would count images."""
+def test_misnamed_columns_are_reported(small):
+    """Without the patient column, intervals and comparisons would count images."""
     header = ["image", "finding", "impression", "patient_id", "age"]
     rows = []
     phantom = evalset.load("phantom:24")
@@ -116,7 +116,7 @@ def test_a_run_says_which_columns_it_seems_to_have_missed(small):
 
 @pytest.fixture
 def in_a_folder(small):
-    """A thresholds file in a folder, with the table it names beside it, the images elsewhere."""
+    """Repository with thresholds file and table in one folder and the images in another."""
     rows = [["image", "findings", "impression"]]
     phantom = evalset.load("phantom:24")
     (small.path / "images").mkdir()
@@ -135,7 +135,7 @@ SPEC = "manifest:set.csv,root=../images"
 
 
 def test_a_set_that_the_file_names_is_the_same_from_any_folder(in_a_folder, monkeypatch):
-    """And is called what the file calls it, so that runs from two folders can be compared."""
+    """Its name is as in the file, so that runs from two folders can be compared."""
     kept = f"--robustness-baselines={in_a_folder.path / 'kept'}"
     asked = ["--robustness-thresholds=conf/thresholds.yaml", "--robustness-save=main"]
     assert in_a_folder.gate(*asked, kept).ret == 0
@@ -166,9 +166,7 @@ def test_a_set_that_the_command_line_names_is_this_folder_s(in_a_folder, monkeyp
     assert in_a_folder.gate("..", *asked, given.format("../conf/")).ret == 0
 
 
-def test_what_the_file_names_and_is_not_there_is_named_as_it_was_looked_for(
-    in_a_folder, monkeypatch
-):
+def test_a_missing_table_is_reported_with_its_resolved_path(in_a_folder, monkeypatch):
     (in_a_folder.path / "conf" / "set.csv").rename(in_a_folder.path / "elsewhere" / "set.csv")
     monkeypatch.chdir(in_a_folder.path / "elsewhere")
     outcome = in_a_folder.gate("..", "--robustness-thresholds=../conf/thresholds.yaml")
@@ -191,8 +189,8 @@ def test_the_command_that_lists_broken_images_works_in_this_folder(
     assert "images that cannot be decoded: 2 of 24" in capsys.readouterr().out
 
 
-def test_no_property_alone_holds_on_a_set_that_cannot_be_measured(in_a_folder):
-    """Where a set cannot be decoded, the second to ask is told so without another try."""
+def test_each_property_fails_on_a_set_that_cannot_be_decoded(in_a_folder):
+    """A failed decoding is remembered and reported to later cases."""
     (in_a_folder.path / "images" / "3.png").write_bytes(b"no image")
     for name in PROPERTIES:
         asked = ["--robustness-thresholds=conf/thresholds.yaml", "-k", name]
@@ -203,12 +201,12 @@ def test_no_property_alone_holds_on_a_set_that_cannot_be_measured(in_a_folder):
         assert "3.png is not in a supported format" in record["message"]
 
 
-@pytest.mark.parametrize("beside", BESIDE, ids=" ".join)
-def test_what_breaks_every_case_is_said_once_in_the_terminal(in_a_folder, pytester, beside):
-    """In JUnit and in the results each case has the whole of it."""
+@pytest.mark.parametrize("xdist", RUNNERS, ids=" ".join)
+def test_an_error_of_all_cases_is_printed_once(in_a_folder, pytester, xdist):
+    """JUnit and results repeat it for each case."""
     (in_a_folder.path / "images" / "3.png").write_bytes(b"no image")
-    asked = ["--robustness-thresholds=conf/thresholds.yaml", "--junitxml=junit.xml", *beside]
-    outcome = in_a_folder.gate(*asked, run=pytester.runpytest_subprocess if beside else None)
+    asked = ["--robustness-thresholds=conf/thresholds.yaml", "--junitxml=junit.xml", *xdist]
+    outcome = in_a_folder.gate(*asked, run=pytester.runpytest_subprocess if xdist else None)
     cause = "images/3.png is not in a supported format; allowed are DICOM"
     text, _, summary = said(outcome).partition(" robustness ==")
     assert text.count(cause) == 1
@@ -244,7 +242,8 @@ def test_collection_imports_nothing_optional(tmp_path, spec):
         (tmp_path / name).write_bytes(b"{}")
     (tmp_path / "test_release.py").write_text("from robustness.suite import *")
     (tmp_path / "thresholds.yaml").write_text(
-        f"version: 1\nevalset: '{spec}'\nmodels: {{phantom: {{loader: 'robustness.models.phantom:load'}}}}\n"
+        f"version: 1\nevalset: '{spec}'\n"
+        "models: {phantom: {loader: 'robustness.models.phantom:load'}}\n"
         "occlusion: {patterns: [square], fills: [black], levels: [0]}\n"
         "bounds: [{level: 0, require: [hit@10 >= 0.5]}]\n"
         "properties: {bound: hit@10 >= 0.3, max_level: 0, subset: 16, examples: 4, noise: 0.3}\n"

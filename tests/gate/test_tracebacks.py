@@ -1,4 +1,4 @@
-"""An error in a user's code: it fails its case, and is shown from that code on."""
+"""Tracebacks of errors in the user's code begin in that code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Mine(Changed):
             raise_in_a_helper(pixels)
         if self.kind == "exit":
             sys.exit("no licence for this many images")
-        # What the gate's own code says of a wrong size comes through this frame.
+        # An error in the package's code passes through this frame.
         return self.inner.encode_images(pixels[:, :, :, 0])
 
 def raise_in_a_helper(pixels):
@@ -39,13 +39,13 @@ def fail(weights=None, device="cpu"):
 
 
 @pytest.fixture
-def mine(changed):
+def user_code(changed):
     (changed.path / "mine.py").write_text(MINE)
     return changed
 
 
-def places(text):
-    """The files of the first traceback, in the order they are shown."""
+def files_of(text):
+    """Return the files of the first traceback in order."""
     first = re.split(r"^_{5,} test_", text, flags=re.MULTILINE)[1]
     return re.findall(r"^(\S+\.py):\d+: ", first, re.MULTILINE)
 
@@ -60,43 +60,44 @@ def places(text):
         ("fail", ["mine.py"], "RuntimeError: no memory"),
     ],
 )
-def test_what_is_shown_begins_in_the_user_s_file(mine, pytester, marker, kind, shown, error):
-    outcome = mine.gate(f"--robustness-models=mine:{kind}", "-m", marker)
+def test_a_traceback_begins_in_the_user_s_file(user_code, pytester, marker, kind, shown, error):
+    cases = ("-k", "square-0 or unit")
+    outcome = user_code.gate(f"--robustness-models=mine:{kind}", "-m", marker, *cases)
     assert outcome.ret == 1
     text = said(outcome)
-    assert places(text) == shown
+    assert files_of(text) == shown
     assert re.search(rf"^E +{error}$", text, re.MULTILINE)
     assert "robustness_gate = " not in text
 
 
 @pytest.mark.parametrize("kind", ["value", "refuse"])
 @pytest.mark.slow
-def test_it_fails_its_case_beside_other_processes_too(mine, pytester, kind):
-    outcome = mine.gate(f"--robustness-models=mine:{kind}", "-n", "2", "-k", "square")
+def test_an_error_fails_its_case_under_xdist(user_code, pytester, kind):
+    outcome = user_code.gate(f"--robustness-models=mine:{kind}", "-n", "2", "-k", "square")
     assert outcome.ret == 1
     text = said(outcome)
     assert "INTERNALERROR" not in text
-    assert places(text)[0] == "mine.py"
+    assert files_of(text)[0] == "mine.py"
     outcome.assert_outcomes(failed=2)
-    results = mine.results()
+    results = user_code.results()
     assert (results["verdict"], results["reason"]) == ("fail", "crashed")
 
 
-def test_what_a_user_s_code_calls_is_shown_whole(mine):
-    text = said(mine.gate("--robustness-models=mine:size", "-k", "square-0"))
-    first, *others = places(text)
+def test_frames_below_the_user_s_code_are_shown(user_code):
+    text = said(user_code.gate("--robustness-models=mine:size", "-k", "square-0"))
+    first, *others = files_of(text)
     assert first == "mine.py"
     assert others[-1] != "mine.py"
 
 
-def test_an_error_of_the_gate_is_shown_whole(repository, monkeypatch):
+def test_a_traceback_of_an_error_in_the_package_is_complete(repository, monkeypatch):
     monkeypatch.setattr("robustness.run.gate.curve_record", int)
     text = said(repository.gate("-k", "square-0"))
-    first, *_, last = places(text)
+    first, *_, last = files_of(text)
     assert first.endswith("robustness/suite/_cases.py")
     assert last.endswith("robustness/run/gate.py")
 
 
-def test_all_is_shown_to_who_asks_for_it(mine):
-    text = said(mine.gate("--robustness-models=mine:value", "-k", "square-0", "--full-trace"))
-    assert any(place.endswith("robustness/run/gate.py") for place in places(text))
+def test_full_trace_shows_all_frames(user_code):
+    text = said(user_code.gate("--robustness-models=mine:value", "-k", "square-0", "--full-trace"))
+    assert any(file.endswith("robustness/run/gate.py") for file in files_of(text))

@@ -1,12 +1,13 @@
-"""Runs that ask for something else than the gate, or that lack a plugin it can do without."""
+"""Runs without the gate, and runs without pytest-benchmark."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from itertools import product
 
 import pytest
-from support.gate_repository import assert_no_traceback, said
+from support.gate_repository import REPORT, assert_no_traceback, said
 
 WITHOUT = ["-p", "no:benchmark", "--strict-markers"]
 
@@ -25,20 +26,20 @@ def test_a_run_of_everything_skips_the_timings_alone(small, pytester, store):
     assert small.results()["verdict"] == "pass"
 
 
-def test_the_gate_does_without(small):
+def test_the_gate_runs_without_the_plugin(small):
     outcome = small.gate(*WITHOUT)
     assert outcome.ret == 0
     outcome.assert_outcomes(passed=6)
 
 
-def test_other_tests_do_without(pytester):
+def test_other_tests_run_without_the_plugin(pytester):
     pytester.makepyfile("def test_other(): pass")
     outcome = pytester.runpytest_inprocess(*WITHOUT)
     assert outcome.ret == 0
     outcome.assert_outcomes(passed=1)
 
 
-def test_timings_say_what_they_need(repository, pytester):
+def test_timings_without_the_plugin_are_refused(repository, pytester):
     outcome = pytester.runpytest_inprocess(*WITHOUT, "-m", "benchmark")
     assert outcome.ret == 4
     (line,) = [line for line in outcome.stderr.lines if line]
@@ -48,15 +49,15 @@ def test_timings_say_what_they_need(repository, pytester):
     )
 
 
-def test_another_s_benchmark_is_its_own_error(repository, pytester):
-    """No timing that a user wrote is skipped in silence."""
+def test_a_benchmark_of_the_user_fails_without_the_plugin(repository, pytester):
+    """It is not skipped silently."""
     pytester.makepyfile(test_mine="def test_mine(benchmark): benchmark(int)")
     outcome = pytester.runpytest_inprocess(*WITHOUT, "test_mine.py")
     outcome.assert_outcomes(errors=1)
     assert "fixture 'benchmark' not found" in said(outcome)
 
 
-# --- options that nothing used ----------------------------------------------------------------
+# --- unused options ----------------------------------------------------------------
 
 UNUSED = r"^warning: (.*) given, but no case of the gate ran; add -m robustness$"
 
@@ -65,16 +66,16 @@ def unused(outcome):
     return re.findall(UNUSED, said(outcome), re.MULTILINE)
 
 
-@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
-def test_options_that_no_case_used_are_said(repository, pytester, beside):
+@pytest.mark.parametrize("xdist", [[], ["-n", "1"]], ids=" ".join)
+def test_unused_options_are_reported(repository, pytester, xdist):
     pytester.makepyfile(test_other="def test_other(): pass")
-    outcome = pytester.runpytest_inprocess("test_other.py", *beside, "--robustness-device", "auto")
+    outcome = pytester.runpytest_inprocess("test_other.py", *xdist, "--robustness-device", "auto")
     assert outcome.ret == 0
     assert unused(outcome) == ["--robustness-device was"]
     assert_no_traceback(said(outcome))
 
 
-def test_several_are_said_in_one_line_each_once(repository, pytester):
+def test_unused_options_are_reported_in_one_line(repository, pytester):
     pytester.makepyfile(test_other="def test_other(): raise ValueError")
     given = ["--robustness-option=phantom:a=1", "--robustness-option=phantom:b=2"]
     outcome = pytester.runpytest_inprocess("test_other.py", *given, "--robustness-store", "x")
@@ -83,7 +84,7 @@ def test_several_are_said_in_one_line_each_once(repository, pytester):
     assert not (repository.path / "x").exists()
 
 
-def test_an_option_of_the_repository_s_own_settings_is_not(repository, pytester):
+def test_unused_options_from_addopts_are_not_reported(repository, pytester):
     pytester.makeini("[pytest]\naddopts = --robustness-device=cpu")
     pytester.makepyfile(test_other="def test_other(): pass")
     assert not unused(pytester.runpytest_inprocess("test_other.py"))
@@ -102,12 +103,12 @@ def test_an_option_of_the_repository_s_own_settings_is_not(repository, pytester)
     ],
     ids=" ".join,
 )
-def test_nothing_is_said_where_cases_ran_or_were_asked_for(small, pytester, store, arguments):
+def test_nothing_is_reported_if_cases_ran_or_were_requested(small, pytester, store, arguments):
     outcome = pytester.runpytest_inprocess(*arguments, f"--robustness-store={store}")
     assert not unused(outcome)
 
 
-# --- runs that only look -----------------------------------------------------------------------
+# --- options that only print ------------------------------------------------------------------
 
 LOOKS = {
     "--help": True,
@@ -119,17 +120,17 @@ LOOKS = {
     "--setup-plan": False,
     "--setup-only": False,
 }
-"""What only looks, and whether it does without a thresholds file that can be read."""
+"""Options that only print, and whether they work with an invalid thresholds file."""
 
 
 @pytest.mark.parametrize(
     ("look", "marker"),
-    # pytest-benchmark warns of every timing that is set up alone.
+    # pytest-benchmark warns about timings under --setup-only.
     [*product(LOOKS, ["robustness"]), *product(list(LOOKS)[:-1], ["benchmark"])],
 )
-def test_a_look_is_no_run(small, pytester, store, look, marker):
-    assert small.gate().ret == 0
-    report = small.path / ".robustness/report"
+def test_options_that_only_print_leave_the_report(small_run, small, pytester, store, look, marker):
+    report = small.path / REPORT
+    shutil.copytree(small_run.path / REPORT, report)
     before = {path: path.read_bytes() for path in report.iterdir()}
     for edit in ["", "version: 2"] if LOOKS[look] else [""]:
         (small.path / "thresholds.yaml").write_text(
@@ -146,25 +147,36 @@ def test_a_look_is_no_run(small, pytester, store, look, marker):
 # --- runs of repositories without a gate -------------------------------------------------------
 
 
+EXPRESSIONS = {
+    "not robustness": 0,
+    "not (robustness)": 0,
+    "not (robustness or slow)": 0,
+    "not(robustness or benchmark)": 0,
+    "not (slow and not slow) and not (benchmark)": 0,
+    "robustness_of_ours": 5,
+    "our_robustness or our_benchmark": 5,
+    "benchmark": 5,
+    "benchmark and not slow": 5,
+}
+"""Marker expressions that select no case, and the exit status of pytest."""
+
+WITH_XDIST = {"not robustness", "benchmark"}
+"""Expressions that are tested with pytest-xdist by default."""
+
+
+def with_xdist(expression):
+    marks = () if expression in WITH_XDIST else pytest.mark.slow
+    return pytest.param(expression, ["-n", "1"], marks=marks)
+
+
 @pytest.mark.parametrize(
-    ("expression", "ret"),
-    [
-        ("not robustness", 0),
-        ("not (robustness)", 0),
-        ("not (robustness or slow)", 0),
-        ("not(robustness or benchmark)", 0),
-        ("not (slow and not slow) and not (benchmark)", 0),
-        ("robustness_of_ours", 5),
-        ("our_robustness or our_benchmark", 5),
-        ("benchmark", 5),
-        ("benchmark and not slow", 5),
-    ],
+    ("expression", "xdist"),
+    [*((expression, []) for expression in EXPRESSIONS), *map(with_xdist, EXPRESSIONS)],
 )
-@pytest.mark.parametrize("beside", [[], ["-n", "1"]], ids=" ".join)
-def test_an_expression_that_picks_no_case_of_the_gate(pytester, expression, ret, beside):
+def test_marker_expressions_that_select_no_case(pytester, expression, xdist):
     pytester.makepyfile("def test_other(): pass")
-    outcome = pytester.runpytest_inprocess("-m", expression, *beside)
-    assert outcome.ret == ret
+    outcome = pytester.runpytest_inprocess("-m", expression, *xdist)
+    assert outcome.ret == EXPRESSIONS[expression]
     assert "ERROR" not in said(outcome)
     assert "verdict" not in said(outcome)
     assert not (pytester.path / ".robustness").exists()
@@ -179,14 +191,14 @@ def test_an_expression_that_picks_no_case_of_the_gate(pytester, expression, ret,
         "not (slow or not robustness)",
     ],
 )
-def test_an_expression_that_picks_the_gate_s_cases(pytester, expression):
+def test_marker_expressions_that_select_cases(pytester, expression):
     pytester.makepyfile("def test_other(): pass")
     outcome = pytester.runpytest_inprocess("-m", expression)
     assert outcome.ret == 4
     assert "thresholds file thresholds.yaml cannot be read" in said(outcome)
 
 
-def test_an_expression_that_pytest_cannot_read_is_pytest_s_to_refuse(pytester):
+def test_pytest_refuses_an_invalid_marker_expression(pytester):
     pytester.makepyfile("def test_other(): pass")
     outcome = pytester.runpytest_inprocess("-m", "robustness and (")
     assert outcome.ret == 4

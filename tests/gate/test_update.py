@@ -1,4 +1,4 @@
-"""--robustness-update: bounds from what a run observed, and the runs after it."""
+"""--robustness-update: bounds written from observed values, and later runs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def updates(repository):
 
 
 def own(repository, *numbers):
-    """Makes the bounds those of the reference encoder, and gives them other numbers."""
+    """Restrict the bounds to the reference encoder, and replace their numbers."""
     repository.edit("{level: 0,", "{model: phantom, level: 0,")
     repository.edit("{level: 0.3,", "{model: phantom, level: 0.3,")
     for before, after in numbers:
         repository.edit(before, after)
 
 
-# --- what is written, and the run after it ---------------------------------------------------
+# --- written bounds ---------------------------------------------------
 
 
 def test_new_adds_what_is_missing_and_the_next_run_passes(small):
@@ -44,11 +44,11 @@ def test_new_adds_what_is_missing_and_the_next_run_passes(small):
     before = text(small)
     outcome = run(small, "--robustness-update=new")
     assert outcome.ret == 1
-    assert agreed(small, outcome).reason == "no_bound", "by the bounds as they were"
+    assert agreed(small, outcome).reason == "no_bound", "the verdict uses the old bounds"
     assert "bounds written: 1, LOOSENED: 0, refused: 0" in said(outcome)
     assert "this verdict is by the bounds as they were, the next by these" in said(outcome)
     gone, (comment, rule) = changes(before, text(small))
-    assert not gone, "every line that was there is there, in its place"
+    assert not gone, "all lines are unchanged"
     assert re.fullmatch(
         r"  # --robustness-update \d{4}-\d\d-\d\d: hit@10 [\d.]+ \[.*\], n = \d+, weights \w{12}",
         comment,
@@ -60,7 +60,7 @@ def test_new_adds_what_is_missing_and_the_next_run_passes(small):
     )
     weights = small.results()["protocol"]["models"][0]["details"]["weights_sha256"]
     assert comment.endswith(weights[:12])
-    assert 0.8 < float(found[1]) < 0.99, "the interval's lower end less the slack"
+    assert 0.8 < float(found[1]) < 0.99, "lower end of the interval minus the slack"
     (update,) = updates(small)
     assert f"phantom, square, level 0 now requires hit@10 >= {found[1]}" in update["text"]
     again = small.gate("--robustness-update=new")
@@ -70,7 +70,7 @@ def test_new_adds_what_is_missing_and_the_next_run_passes(small):
     assert "bounds written" not in said(small.gate())
 
 
-def test_all_writes_the_numbers_anew_and_leaves_the_rest(small):
+def test_all_replaces_the_numbers_only(small):
     own(small, ("  - {model: phantom, level: 0,", "  # Ours.\n  - {model: phantom, level: 0,"))
     before = text(small)
     outcome = run(small, "--robustness-update=all")
@@ -88,8 +88,8 @@ def test_all_writes_the_numbers_anew_and_leaves_the_rest(small):
     assert small.gate().ret == 0
 
 
-def test_a_bound_that_is_loosened_is_said_loudly_everywhere(small, worse):
-    """Else a model that lost quality would be waved through by the option that should catch it."""
+def test_loosened_bounds_are_reported_everywhere(small, worse):
+    """Otherwise the option would silently accept a worse model."""
     own(small, ("hit@10 >= 0.5", "hit@10 >= 0.99"))
     outcome = run(small, "--robustness-update=all", worse)
     assert outcome.ret == 1
@@ -103,7 +103,7 @@ def test_a_bound_that_is_loosened_is_said_loudly_everywhere(small, worse):
     (place,) = [i for i, line in enumerate(terminal) if line.startswith("bounds written: ")]
     assert "LOOSENED: 2" in terminal[place]
     told = [f"  {each['text']}" for each in (update, other)]
-    assert terminal[place + 2 : place + 4] == told, "before those that were tightened"
+    assert terminal[place + 2 : place + 4] == told, "loosened bounds come first"
     page = (small.path / ".robustness/report/report.html").read_text("utf-8")
     assert "LOOSENED hit@10 &gt;= 0.99 -&gt; hit@10" in page
     (told,) = suite(small).findall(".//property[@name='robustness_bounds_loosened']")
@@ -124,8 +124,8 @@ def test_workers_write_the_same(small, pytester):
     assert text(small) == expected
 
 
-def test_a_bound_that_is_there_is_not_replaced_by_one_for_its_neighbours(small):
-    """Of the four measurements of a place three have none; a rule for all would loosen it."""
+def test_new_bounds_do_not_replace_an_existing_one(small):
+    """Three of four measurements have no bound; a rule for all would loosen the fourth."""
     small.edit("fills: [black]", "fills: [black, grey]")
     small.edit(
         CLEAN,
@@ -169,10 +169,10 @@ def test_line_ends_stay_as_they_are(small):
     assert raw.count(b"\r\n") == raw.count(b"\n") == ends + 2
 
 
-# --- what is not written ----------------------------------------------------------------------
+# --- bounds that are not written -----------------------------------------------------------------
 
 
-def test_what_n_cannot_tell_from_chance_is_refused_and_said(small):
+def test_a_bound_indistinguishable_from_chance_is_refused(small):
     noisy(small.path / "noisy.safetensors", 1.5)
     own(small)
     before = text(small)
@@ -224,9 +224,9 @@ def test_a_model_named_by_its_loader_alone_gets_none(small):
     for update in updates(small):
         assert not update["done"]
         assert (
-            "thresholds.yaml has no model 'robustness.models.phantom:load'; name it under models first"
-            in (update["text"])
-        )
+            "thresholds.yaml has no model 'robustness.models.phantom:load';"
+            " name it under models first"
+        ) in update["text"]
     assert len(updates(small)) == 2
 
 
@@ -244,12 +244,12 @@ def test_a_run_that_is_interrupted_writes_nothing(small):
     ]
 
 
-# --- what cannot be written -------------------------------------------------------------------
+# --- files that cannot be written ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["disk", "mode"])
 def test_a_file_that_cannot_be_written_fails_a_run_that_passed(small, monkeypatch, how):
-    """Its mode is asked first: a file in a folder of one's own could be replaced all the same."""
+    """A read-only file in a writable folder could be replaced, but is not."""
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -273,7 +273,7 @@ def test_a_file_that_cannot_be_written_fails_a_run_that_passed(small, monkeypatc
 @pytest.mark.parametrize(
     ("pattern", "replaced"), [(">= 0.4,", ">= 0.45,"), ("bounds:", "bound:"), ("version: 1", "[")]
 )
-def test_a_file_that_changed_meanwhile_is_left_alone(small, pattern, replaced):
+def test_a_file_changed_during_the_run_is_not_overwritten(small, pattern, replaced):
     own(small)
     (small.path / "conftest.py").write_text(
         "from pathlib import Path\n"
@@ -290,7 +290,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(small, pattern, replaced):
     assert "--robustness-update" not in text(small)
 
 
-def test_a_word_that_is_neither(small):
+def test_an_invalid_value(small):
     outcome = small.gate("--robustness-update=some")
     assert outcome.ret == 4
     assert re.search(r"--robustness-update: invalid choice: 'some'.*new.*all", said(outcome))

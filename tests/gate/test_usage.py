@@ -1,9 +1,11 @@
-"""Bad input to the gate: one line, exit status 4 or a failed case, never a traceback."""
+"""Invalid input: one line, exit status 4 or a failed case, no traceback."""
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
-from support.gate_repository import WEIGHTS, assert_no_traceback, said
+from support.gate_repository import REPORT, WEIGHTS, assert_no_traceback, said
 
 # --- bad input: exit status 4, one line, no traceback ---------------------------------------
 
@@ -46,7 +48,7 @@ def test_usage_errors(repository, arguments, edit, message):
     assert not (repository.path / ".robustness" / "report" / "results.json").exists()
 
 
-def test_the_file_s_evaluation_set_need_not_be_there_where_another_is_named(repository):
+def test_an_evaluation_set_option_replaces_a_missing_set_of_the_file(repository):
     repository.edit("phantom:48", "open_i:nowhere")
     assert "thresholds.yaml:2:10: evaluation set 'open_i:nowhere'" in said(repository.gate("--co"))
     assert repository.gate("--co", "--robustness-evalset=phantom:48").ret == 0
@@ -71,7 +73,7 @@ def test_no_thresholds_file_and_no_marker(repository, pytester):
     left.write_text('{"verdict": "pass"}')
     outcome = pytester.runpytest_inprocess()
     assert outcome.ret == 4
-    assert not left.exists(), "the verdict of an earlier run is none of this one"
+    assert not left.exists(), "the report of an earlier run is removed"
     assert "thresholds.yaml cannot be read" in said(outcome)
 
 
@@ -109,13 +111,13 @@ def test_inputs_that_cannot_be_measured(repository, arguments, message):
     ["models", "evalset", "thresholds", "weights", "option", "device", "store", "report", "save"],
 )
 @pytest.mark.parametrize("value", ["", " "])
-def test_a_value_that_a_variable_left_empty_is_refused(repository, name, value):
+def test_empty_values_are_refused(repository, name, value):
     outcome = repository.gate(f"--robustness-{name}={value}")
     assert outcome.ret == 4
     assert f"--robustness-{name} is empty; give it a value, or leave it out" in said(outcome)
 
 
-def test_a_checkpoint_that_is_not_there_is_no_bug_of_the_loader(repository, pytester):
+def test_a_missing_checkpoint_is_not_reported_as_a_loader_bug(repository, pytester):
     (repository.path / "my_loader.py").write_text(
         "from pathlib import Path\n"
         "def load(weights=None, device='cpu'):\n"
@@ -131,14 +133,14 @@ def test_a_checkpoint_that_is_not_there_is_no_bug_of_the_loader(repository, pyte
 
 
 @pytest.mark.parametrize("place", ["no_such_file.py", "test_release.py::test_nothing"])
-def test_a_place_that_is_not_there_leaves_no_earlier_verdict(small, place):
-    assert small.gate().ret == 0
+def test_a_missing_test_file_removes_an_earlier_report(small_run, small, place):
+    shutil.copytree(small_run.path / REPORT, small.path / REPORT)
     assert small.gate(place).ret == 4
-    assert not list((small.path / ".robustness/report").iterdir())
+    assert not list((small.path / REPORT).iterdir())
 
 
-def test_a_report_folder_left_empty_is_not_the_current_folder(repository):
-    """What a refused run removes is an earlier run's, in the folder where reports go."""
+def test_an_empty_report_folder_is_not_the_current_folder(repository):
+    """A refused run removes reports of earlier runs only from the report folder."""
     theirs = [repository.path / name for name in ("results.json", "report.html")]
     for file in theirs:
         file.write_text("theirs")

@@ -1,4 +1,4 @@
-"""Models that measure nothing, and none of them passes: see ``docs/sabotages.md``."""
+"""Faulty models: no run passes (``docs/sabotages.md``)."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ from support.sabotages import SABOTAGES
 from robustness.plan import PROPERTIES
 
 MODELS = {
-    "nan_embedding": "my_models:nan",
-    "infinite_embedding": "my_sabotage:infinite",
-    "wrong_shape": "my_models:shape",
-    "wrong_dtype": "my_models:double",
-    "unnormalised": "my_sabotage:unnormalised",
-    "constant_embedding": "my_models:constant",
-    "constant_reports": "my_sabotage:same_reports",
-    "nan_scores": "my_sabotage:nan_scores",
-    "no_text": "my_sabotage:reader",
-    "loader_missing": "my_models:no_such_function",
-    "loader_returns_nothing": "my_models:nothing",
-    "loader_crashes": "my_models:crash",
-    "weights_missing": "my_models:absent",
+    "nan_embedding": ("my_models:nan", "as NaN or infinite, the first 'phantom"),
+    "infinite_embedding": ("my_sabotage:infinite", "as NaN or infinite"),
+    "wrong_shape": ("my_models:shape", "the contract is torch.float32 of shape"),
+    "wrong_dtype": ("my_models:double", "as torch.float64 of shape"),
+    "unnormalised": ("my_sabotage:unnormalised", "[embedding_malformed]"),
+    "constant_embedding": (
+        "my_models:constant",
+        "all scores are identical on clean images (collapsed embeddings)",
+    ),
+    "constant_reports": ("my_sabotage:same_reports", "[scores_constant]"),
+    "nan_scores": ("my_sabotage:nan_scores", "[model_failed]"),
+    "no_text": ("my_sabotage:reader", "[no_text]"),
+    "loader_missing": ("my_models:missing", "module 'my_models' has no function 'missing'"),
+    "loader_returns_nothing": ("my_models:nothing", "returned NoneType, not a DualEncoder"),
+    "loader_crashes": ("my_models:crash", "a bug in the loader"),
+    "weights_missing": ("my_models:absent", "get them from example.org"),
 }
+"""Loader of each faulty model, and a part of the message."""
 
 REPLAY = "--robustness-replay=square:0:black:0"
-"""Tries one occlusion, so that nothing is shrunk."""
+"""Option that tries one occlusion, so that nothing is shrunk."""
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_a_model(sabotaged, model):
-    sabotaged.caught(model=model)
+@pytest.mark.parametrize(("model", "message"), MODELS.values(), ids=MODELS)
+def test_a_model(sabotaged, model, message):
+    assert message in sabotaged.caught(model=model)
     verdicts = {cell["verdict"] for cell in sabotaged.repository.results()["measurements"]}
     assert "pass" not in verdicts or sabotaged.sabotage.code == "scores_constant"
 
@@ -56,7 +60,7 @@ def test_shuffled_gallery(sabotaged):
 
 
 def test_false_fingerprint(sabotaged):
-    """Its cases pass, being the other model's: that the store is asked again catches it."""
+    """Its cases pass with the other model's embeddings; the store audit detects it."""
     text = sabotaged.caught(model="phantom,my_sabotage:liar")
     assert "fingerprint collision (another model reports the same one), stale store" in text
     results = sabotaged.repository.results()
@@ -64,7 +68,7 @@ def test_false_fingerprint(sabotaged):
 
 
 def test_remembered_batch(sabotaged):
-    """Every level is measured on clean images, and the properties ask smaller batches."""
+    """Every level is measured on clean images; properties use smaller batches."""
     store = f"--robustness-store={sabotaged.path / 'own'}"
     text = sabotaged.caught(store, model="my_sabotage:remembers")
     assert "of images under square:0.3:black:0 do not match Remembers" in text
@@ -82,7 +86,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change(sabotaged, monkeypatch, change):
-    """A second run loads no unchanged model; a changed model is loaded and compared."""
+    """A second run does not load an unchanged model; a changed one is loaded and compared."""
     monkeypatch.setattr("robustness.model_cache.entry.MIN_AGE_S", -60.0)
     folder = sabotaged.path
     (folder / "my_code.py").write_text("TURNS = 0\n")
@@ -102,7 +106,7 @@ def test_a_change(sabotaged, monkeypatch, change):
 
 
 def test_fails_once(sabotaged):
-    """Its cases pass, and so does the property when it is tried again."""
+    """Its cases pass, and the property passes on its second try."""
     text = sabotaged.caught(model="my_sabotage:fails_once")
     assert "RuntimeError: out of memory, for a moment" in text
     results = sabotaged.repository.results()
@@ -136,8 +140,10 @@ def test_weights_withdrawn(sabotaged):
 
 
 def test_all_weights_missing(sabotaged):
-    sabotaged.edit("phantom: {loader: robustness.models.phantom:load}", "a: {loader: my_models:absent,"
-                   " optional: true}")  # fmt: skip
+    sabotaged.edit(
+        "phantom: {loader: robustness.models.phantom:load}",
+        "a: {loader: my_models:absent, optional: true}",
+    )
     assert "nothing was measured" in sabotaged.caught()
 
 

@@ -1,15 +1,20 @@
-"""A user's repository for the tests of the plugin, and models that go wrong in it."""
+"""Gate runs in a temporary repository, and faulty models for it."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-BESIDE = [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)]
-"""What a run is given to be alone in its process, or beside others, which takes long."""
+RUNNERS = [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)]
+"""Arguments of a run in one process, and with pytest-xdist (slow)."""
+
+REPORT = ".robustness/report"
+BASELINES = ".robustness/baselines"
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "phantom.safetensors"
 
@@ -93,11 +98,11 @@ def nothing(weights=None, device="cpu"):
 
 
 class Repository:
-    """Thresholds, the one line, and a way to run the gate.
+    """Temporary repository with a thresholds file and a test file that imports the suite.
 
     Args:
-        pytester: Of the test.
-        store: Where embeddings are kept; shared, so that what one test embeds the next finds.
+        pytester: Runs pytest in the repository.
+        store: Folder of the store; shared by all tests, so that embeddings are reused.
     """
 
     def __init__(self, pytester, store):
@@ -117,12 +122,41 @@ class Repository:
         run = run or self._run
         return run("-m", "robustness", f"--robustness-store={self._store}", *arguments)
 
-    def results(self, folder=".robustness/report"):
-        return json.loads((self.path / folder / "results.json").read_text())
+    def results(self, folder=REPORT):
+        return read_results(self.path / folder)
+
+    def record(self, folder, *arguments):
+        """Run the gate, move the files that it wrote to ``folder``, and return the run."""
+        before = set(self.path.iterdir())
+        outcome = self.gate("--junitxml=junit.xml", *arguments)
+        folder.mkdir()
+        for path in set(self.path.iterdir()) - before:
+            shutil.move(path, folder / path.name)
+        return RecordedRun(folder, outcome)
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """Finished gate run that several tests read.
+
+    Attributes:
+        path: Folder with the files that the run wrote.
+        outcome: Outcome of pytester.
+    """
+
+    path: Path
+    outcome: pytest.RunResult
+
+    def results(self, folder=REPORT):
+        return read_results(self.path / folder)
+
+
+def read_results(folder):
+    return json.loads((folder / "results.json").read_text())
 
 
 def noisy(path, share):
-    """The reference encoder's weights with noise, as a share of each tensor's own spread."""
+    """Save the reference encoder's weights plus noise, a share of each tensor's deviation."""
     import torch
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file

@@ -1,6 +1,6 @@
-"""Runs of the gate that can be killed or run out of room, each a process forked from one server.
+"""Gate runs that are killed or fill the disk, each forked from one server.
 
-The server has imported everything: what a kill meets is the gate at work, not its imports.
+The server has imported everything, so that a kill hits the run and not its imports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ for line in sys.stdin:
     if not child:
         os.setsid()
         if int(room):
-            # Python ignores SIGXFSZ: a write beyond the limit fails as on a full disk.
+            # Python ignores SIGXFSZ: a write beyond the limit fails, as on a full disk.
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
         said = os.open(folder + "/said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(said, 1)
@@ -48,33 +48,33 @@ bounds: [{require: [hit@10 >= 0.1]}]
 properties: {bound: hit@10 >= 0.1, max_level: 0.3, subset: 16, examples: 1, noise: 0.3}
 """
 
-LONGEST = 120
-"""Seconds after which a run hangs."""
+TIMEOUT_S = 120
+"""Seconds after which a run counts as hanging."""
 
 
 class Gates:
-    """Starts runs of the gate, and kills them."""
+    """Server of gate runs that can be killed."""
 
     def __init__(self):
         self._server = subprocess.Popen(
             [sys.executable, "-c", _SERVER],
-            # Where it is no CI, pytest cuts its summary's lines to the terminal's width.
+            # Outside CI, pytest cuts lines of its summary to the terminal's width.
             env=os.environ | {"CI": "true"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, folder, *, kill_after=LONGEST, room=0):
-        """Runs the gate in a folder.
+    def run(self, folder, *, kill_after=TIMEOUT_S, room=0):
+        """Run the gate in a folder.
 
         Args:
-            folder: The repository; made where it is missing.
+            folder: Repository; created if missing.
             kill_after: Seconds.
-            room: Bytes that a file may have; 0 for any number.
+            room: Maximum size of a file in bytes; 0 for no limit.
 
         Returns:
-            Its exit status, below 0 where a signal ended it, and its seconds.
+            Exit status (negative signal number if killed) and seconds.
         """
         folder.mkdir(exist_ok=True)
         (folder / "thresholds.yaml").write_text(THRESHOLDS)
@@ -91,15 +91,15 @@ class Gates:
             try:
                 os.killpg(int(process), signal.SIGKILL)
             except ProcessLookupError:
-                # It has no group of its own yet, or has just ended.
+                # The process has not called setsid yet, or has just ended.
                 os.kill(int(process), signal.SIGKILL)
         seconds = time.perf_counter() - started
-        assert over or kill_after < LONGEST, said(folder)
+        assert over or kill_after < TIMEOUT_S, said(folder)
         return int(self._server.stdout.readline().split()[1]), seconds
 
     def close(self):
         self._server.stdin.close()
-        self._server.wait(LONGEST)
+        self._server.wait(TIMEOUT_S)
         self._server.stdout.close()
 
 
@@ -108,10 +108,10 @@ def results(folder):
 
 
 def half_written(folder):
-    """Temporary files under a folder."""
+    """Return the temporary files under a folder."""
     return [str(p.relative_to(folder)) for p in folder.rglob("*") if ".partial" in p.suffixes]
 
 
 def said(folder):
-    """What the last run in a folder printed."""
+    """Return the output of the last run in a folder."""
     return (folder / "said").read_text()

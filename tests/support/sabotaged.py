@@ -1,4 +1,4 @@
-"""A small repository with a sabotage in it, and how its run must end."""
+"""Small repository with a sabotage, and checks of how its run ends."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Sabotaged(Changed):
 class FailsOnce(Sabotaged):
     failed = False
     def encode_images(self, pixels):
-        # Only a property embeds twelve images, which are its subset.
+        # Only properties embed 12 images, their subset.
         if len(pixels) == 12 and not self.failed:
             self.failed = True
             if self.kind == "exits_once":
@@ -58,7 +58,7 @@ class FailsOnce(Sabotaged):
         return super().encode_images(pixels)
 
 class Remembers(Sabotaged):
-    # As a graph that was recorded for one size of batch, and is played again on the same input.
+    # Like a graph recorded for one batch size and replayed on the recorded input.
     def encode_images(self, pixels):
         self.first = getattr(self, "first", pixels)
         return super().encode_images(self.first if len(self.first) == len(pixels) else pixels)
@@ -108,13 +108,13 @@ def turned(weights=None, device="cpu", settings=None, turns=0):
     return encoder
 
 def replaced(weights=None, device="cpu"):
-    # What another process is to load is written as soon as this one has read it.
+    # Another process that loads the file later reads other weights.
     encoder = Sabotaged(load_phantom(None, device), Path(weights).read_text())
     Path(weights).write_text(f"weights of another training, not those of {os.getpid()}")
     return encoder
 
 def writer(weights=None, device="cpu"):
-    # Stands for what else writes to the evaluation set while the gate runs.
+    # Another program writes to the evaluation set while the gate runs.
     Path("3.png").write_bytes(Path("4.png").read_bytes())
     return load_phantom(None, device)
 
@@ -147,25 +147,25 @@ def robustness_gate(robustness_gate, monkeypatch):
 def robustness_record(robustness_record):
     return lambda record: robustness_record(tampered(record) if "room" in dir(record) else record)
 """
-"""A repository's conftest.py that tampers with the records of its cases."""
+"""A conftest.py that changes the records of cases."""
 
 
 def sabotage_of(item):
-    """The sabotage that a test, or a case of it, is named after."""
+    """Return the sabotage that a test or its parameter is named after."""
     name = item.callspec.id if hasattr(item, "callspec") else item.name
     return SABOTAGES[name.removeprefix("test_")]
 
 
 class Sabotaged:
-    """A repository with a sabotage in it."""
+    """Temporary repository with a sabotage."""
 
     def __init__(self, repository, sabotage, pytester):
         self.repository, self.sabotage = repository, sabotage
         self.path, self.edit, self.pytester = repository.path, repository.edit, pytester
-        self.seen = False
+        self.checked = False
 
     def tamper(self, line):
-        """Run a line on every record, where ``data`` is its JSON."""
+        """Run a line of Python on every record; ``data`` is its JSON."""
         (self.path / "conftest.py").write_text(RECORDING.replace("TAMPER", line))
 
     def run(self, *arguments, apart=False):
@@ -175,11 +175,11 @@ class Sabotaged:
         return self.repository.gate("--junitxml=junit.xml", *arguments, run=run)
 
     def caught(self, *arguments, model=None, apart=False):
-        """Runs the gate and sees that it ends as it must; returns what was said."""
+        """Run the gate, check that it ends as the sabotage demands, and return its output."""
         if model:
             arguments = (f"--robustness-models={model}", *arguments)
         outcome = self.run(*arguments, apart=apart)
-        self.seen = True
+        self.checked = True
         text = said(outcome)
         if self.sabotage.code != "crashed":
             assert_no_traceback(text)
@@ -190,8 +190,8 @@ class Sabotaged:
         assert outcome.ret in {1, 2}, text
         assert re.search(r"^verdict: FAIL \(", text, re.MULTILINE)
         junit = ET.parse(self.path / "junit.xml").getroot().find("testsuite")
-        told = {p.get("name"): p.get("value") for p in junit.findall("properties/property")}
-        assert (told["robustness_verdict"], told["robustness_reason"]) == (
+        reported = {p.get("name"): p.get("value") for p in junit.findall("properties/property")}
+        assert (reported["robustness_verdict"], reported["robustness_reason"]) == (
             "fail",
             self.sabotage.code,
         )
@@ -213,6 +213,6 @@ class Sabotaged:
         results = self.repository.results()
         assert (results["verdict"], results["reason"]) == ("fail", self.sabotage.code)
 
-    def _mended(self, outcome, text):
+    def _recovers(self, outcome, text):
         assert outcome.ret == 0, text
         assert self.repository.results()["verdict"] == "pass"
