@@ -19,7 +19,9 @@ TAMPERING = {
     "nan_metric": "for cell in cells: cell['metrics']['hit@5']['value'] = float('nan')",
     "untried_property": "if own: own['examples'] = 0",
     "missing_patients": "if cells: del data['queries']['patients'][0]",
-    "missing_resamples": "for each in data.get('curve', []): del each['replicates']['resampled'][5:]",
+    "missing_resamples": (
+        "for each in data.get('curve', []): del each['replicates']['resampled'][5:]"
+    ),
     "missing_ranks": "if cells: data['ranks'].pop()",
 }
 
