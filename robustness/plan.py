@@ -114,7 +114,7 @@ class Plan:
 
     @property
     def needs_ranks(self) -> bool:
-        """Whether the ranks of every query are needed after the run."""
+        """True if the ranks of every query are needed after the run."""
         return bool(self.save or self.compare)
 
     @property

@@ -1,4 +1,4 @@
-"""What an encoder must state of itself, seen to when it is loaded."""
+"""Attributes that an encoder must state, checked when it is loaded."""
 
 from __future__ import annotations
 

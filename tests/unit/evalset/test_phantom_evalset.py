@@ -79,7 +79,7 @@ def test_ids_are_unique_and_contain_seed_and_index():
 # --- the version of the generator --------------------------------------------------------
 
 CONTENT = Path(__file__).with_name(f"{phantom.GENERATOR}.json")
-"""What this version generates. After a change of a drawing, a phrase or a chance: raise
+"""Content of this version. After a change of a drawing, a phrase or a chance: raise
 phantom.GENERATOR, and run this file as a script to write the new content."""
 
 

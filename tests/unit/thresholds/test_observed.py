@@ -1,4 +1,4 @@
-"""What a measurement supports: either side, any metric, and what is refused."""
+"""Bounds written from measurements, for either side and any metric."""
 
 from __future__ import annotations
 
