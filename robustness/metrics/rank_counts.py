@@ -1,7 +1,6 @@
 """Rank statistics of each query's positives (torch-free).
 
-:mod:`robustness.ranking` and :mod:`robustness.ranking.tied_gains` produce them, :mod:`robustness.metrics`
-reads them.
+:mod:`robustness.ranking` produces them, :mod:`robustness.metrics` reads them.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ class LabelSets:
             rows: int64 ``[r]``, label sets.
 
         Returns:
-            float64 ``[2, r, L]``, multiples of :data:`robustness.ranking.tied_gains.GRAIN`: 1 if the sets
-            are equal, and their Jaccard index.
+            float64 ``[2, r, L]``, multiples of :data:`~robustness.ranking.tied_gains.GRAIN`:
+            1 if the sets are equal, and their Jaccard index.
 
         Example:
             >>> sets = LabelSets.of([frozenset({"edema", "fracture"}), frozenset({"edema"})])
@@ -273,5 +273,5 @@ class GainCollector:
 
 
 def _round_to_grain(gains: Tensor) -> Tensor:
-    """Round gains to the nearest multiple of :data:`robustness.ranking.tied_gains.GRAIN`, in place."""
+    """Round gains to multiples of :data:`~robustness.ranking.tied_gains.GRAIN`, in place."""
     return gains.div_(GRAIN).round_().mul_(GRAIN)
