@@ -23,7 +23,6 @@ from robustness.report._common import (
     worst_first,
 )
 
-
 if TYPE_CHECKING:
     import jinja2
 
