@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,27 @@ def snapshot(model: str, repository: str, patterns: Sequence[str]) -> Path:
 
 def no_tokenizer(folder: Path, error: Exception) -> WeightsNotFoundError:
     """Return the error for a directory without a usable tokenizer."""
-    return WeightsNotFoundError(
-        f"directory {str(folder)!r}: no tokenizer can be made of it ({reason(error)}); name the"
-        " directory of one as tokenizer=DIRECTORY"
+    libraries = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+    missing = [
+        name
+        for name, module in libraries.items()
+        if name in str(error).lower() and not _is_installed(module)
+    ]
+    remedy = (
+        f"it needs {' and '.join(missing)}: pip install 'robustness-gate[siglip]'"
+        if missing
+        else "name the directory of one as tokenizer=DIRECTORY"
     )
+    return WeightsNotFoundError(
+        f"directory {str(folder)!r}: no tokenizer can be made of it ({reason(error)}); {remedy}"
+    )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that contains it
+        return False
 
 
 def reason(error: Exception) -> str:

@@ -205,3 +205,22 @@ def test_invalid_images_are_refused(plain):
     encoder = load(LOADER, model=f"open_clip:{plain}")
     with pytest.raises(ValueError, match=r"image 0 is uint16 .* uint8 \[height, width\]"):
         encoder.preprocess([np.zeros((40, 40), dtype=np.uint16)])
+
+
+@pytest.mark.parametrize("name", ["SentencePiece", "protobuf"])
+def test_a_tokenizer_without_its_library_names_the_extra(monkeypatch, tmp_path, name):
+    from robustness.models import _hub_shared
+
+    monkeypatch.setattr(_hub_shared, "find_spec", lambda module: None)
+    error = _hub_shared.no_tokenizer(tmp_path, ImportError(f"this tokenizer\nrequires {name}"))
+    assert str(error).endswith(
+        f"(this tokenizer requires {name}); it needs {name.lower()}:"
+        " pip install 'robustness-gate[siglip]'"
+    )
+
+
+def test_a_tokenizer_with_its_library_needs_no_extra(tmp_path):
+    from robustness.models import _hub_shared
+
+    error = _hub_shared.no_tokenizer(tmp_path, ImportError("SentencePiece fails on this file"))
+    assert str(error).endswith("name the directory of one as tokenizer=DIRECTORY")
