@@ -62,7 +62,7 @@ def imported_package():
 
 
 @pytest.fixture
-def repository(pytester, store, imported_package):
+def repository(imported_package, pytester, store):
     """Temporary repository with a gate."""
     return Repository(pytester, store)
 
@@ -83,7 +83,7 @@ def recorded_runs():
 
 
 @pytest.fixture
-def record(request, recorded_runs, tmp_path_factory):
+def record(request, imported_package, recorded_runs, tmp_path_factory):
     """Function that returns the run of a name, made in the repository fixture on first use."""
 
     def run(name, fixture, *arguments):

@@ -18,7 +18,7 @@ from support.gate_repository import REPORT, WEIGHTS, assert_no_traceback, said
         ([], ("[square, grid]", "[square, box]"), "thresholds.yaml:6:22: unknown pattern 'box'"),
         ([], ("hit@10 >= 0.5", "hits >= 0.5"), "thresholds.yaml:10:26: unknown metric 'hits'"),
         ([], ("levels:", "level:"), "thresholds.yaml:8:3: unknown key 'level'"),
-        ([], ("[0, 0.3]", "[0, 3]"), "thresholds.yaml:8:15: level 3 is outside 0 to 1"),
+        ([], ("[0, 0.3]", "[0, 3]"), "thresholds.yaml:8:15: occlusion.levels[1] is 3; it must"),
         (["--robustness-models=fantom"], None, "unknown model 'fantom' in --robustness-models"),
         (["--robustness-evalset=chest:9"], None, "unknown evaluation set 'chest:9'"),
         (["--robustness-weights=phantom"], None, "'phantom' is not NAME=PATH"),
@@ -114,7 +114,7 @@ def test_inputs_that_cannot_be_measured(repository, arguments, message):
 def test_empty_values_are_refused(repository, name, value):
     outcome = repository.gate(f"--robustness-{name}={value}")
     assert outcome.ret == 4
-    assert f"--robustness-{name} is empty; give it a value, or leave it out" in said(outcome)
+    assert f"--robustness-{name} is empty; give it a value or omit it" in said(outcome)
 
 
 def test_a_missing_checkpoint_is_not_reported_as_a_loader_bug(repository, pytester):
