@@ -44,7 +44,7 @@ def test_timings_without_the_plugin_are_refused(repository, pytester):
     assert outcome.ret == 4
     (line,) = [line for line in outcome.stderr.lines if line]
     assert line == (
-        "ERROR: -m benchmark: timings need pytest-benchmark, which was turned off or is not"
+        "ERROR: -m benchmark: timings need pytest-benchmark, which is disabled or not"
         " installed; leave out -p no:benchmark [usage]"
     )
 
