@@ -1,4 +1,4 @@
-"""Hypothesis profiles for this project's own tests, and pytest's plugin for testing plugins."""
+"""Hypothesis profiles and defaults of this project's own test runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,28 @@ import pytest
 pytest_plugins = ["pytester"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Distribute a bare ``pytest`` over the cores; ``-n 0``, paths and ``-m`` keep one process."""
+    default = config.getini("addopts")
+    bare = config.args_source is not pytest.Config.ArgsSource.ARGS
+    if (
+        bare
+        and config.option.markexpr in default
+        and getattr(config.option, "numprocesses", 0) is None
+        and not (config.option.usepdb or config.option.collectonly)
+    ):
+        config.option.numprocesses = min(os.cpu_count() or 1, 4)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Chooses a profile; the gate needs none, and its collection does without the import."""
+    """Load a Hypothesis profile, unless only the gate runs, which does without the import."""
     if config.option.markexpr in {"robustness", "benchmark", "conformance"}:
         return
     from hypothesis import settings
 
-    # A first example pays for importing torch, so there is no deadline; in CI every run is
-    # the same run, whatever an earlier one left on the disk.
+    # The first example imports torch, so there is no deadline. In CI every run is the same,
+    # whatever an earlier run left on the disk.
     settings.register_profile("default", deadline=None)
     settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
     settings.load_profile("ci" if os.environ.get("CI") else "default")

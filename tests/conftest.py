@@ -18,6 +18,10 @@ from robustness._util.threads import wait_briefly
 
 wait_briefly()
 
+# In-process runs are runs of their own: they must not take themselves for workers of xdist.
+for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+    os.environ.pop(name, None)
+
 REPOSITORY = Path(__file__).parents[1]
 
 

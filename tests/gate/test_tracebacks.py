@@ -91,7 +91,7 @@ def test_frames_below_the_user_s_code_are_shown(user_code):
 
 
 def test_a_traceback_of_an_error_in_the_package_is_complete(repository, monkeypatch):
-    monkeypatch.setattr("robustness.run.gate.curve_record", int)
+    monkeypatch.setattr("robustness.run.gate.CurvePoint", int)
     text = said(repository.gate("-k", "square-0"))
     first, *_, last = files_of(text)
     assert first.endswith("robustness/suite/_cases.py")

@@ -52,12 +52,12 @@ def test_a_file_of_nothing_but_models_on_request(tmp_path):
         select_models(replace(thresholds, models=late), [])
 
 
-def test_cases_and_cells_cover_the_file(tmp_path):
+def test_cases_and_measurements_cover_the_file(tmp_path):
     made_plan = made(tmp_path)
     ids = [case.id for case in made_plan.cases]
     assert ids == ["phantom-square-0", "phantom-square-30", "phantom-grid-0", "phantom-grid-30"]
-    cells = [cell for case in made_plan.cases for cell in made_plan.cells(case)]
-    assert len(set(cells)) == len(cells) == 4 * 2 * 2
+    keys = [key for case in made_plan.cases for key in made_plan.measurements(case)]
+    assert len(set(keys)) == len(keys) == 4 * 2 * 2
 
 
 def test_loaders_and_families(tmp_path):

@@ -24,7 +24,7 @@ for _ in range(times):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from robustness import files
+from robustness._util import files
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 files.write_whole(Path(sys.argv[1]), b"half")
 """

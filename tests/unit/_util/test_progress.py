@@ -179,7 +179,7 @@ def test_a_process_without_a_terminal_draws_nothing():
     assert not terminal_of(config(SimpleNamespace(isatty=False))).isatty()
 
 
-AT_ONCE = "import robustness._util.progress\n\nrobustness.progress.MIN_DURATION_S = 0\n"
+AT_ONCE = "import robustness._util.progress\n\nrobustness._util.progress.MIN_DURATION_S = 0\n"
 
 
 def on_a_terminal(repository, *arguments, width):
