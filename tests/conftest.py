@@ -25,14 +25,6 @@ for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_T
 REPOSITORY = Path(__file__).parents[1]
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Ignore the project's own tests if only the gate is selected: they import torch."""
-    only_gate = config.option.markexpr in {"robustness", "benchmark", "conformance"}
-    if only_gate and collection_path.name.startswith("test_"):
-        return collection_path.name != "test_gate.py" or None
-    return None
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of real data next to the checkout, or ROBUSTNESS_SHARED."""

@@ -46,7 +46,7 @@ def test_new_adds_what_is_missing_and_the_next_run_passes(small):
     assert outcome.ret == 1
     assert agreed(small, outcome).reason == "no_bound", "the verdict uses the old bounds"
     assert "bounds written: 1, LOOSENED: 0, refused: 0" in said(outcome)
-    assert "this verdict is by the bounds as they were, the next by these" in said(outcome)
+    assert "this verdict is by the old bounds; the next run uses the new ones" in said(outcome)
     gone, (comment, rule) = changes(before, text(small))
     assert not gone, "all lines are unchanged"
     assert re.fullmatch(

@@ -194,7 +194,7 @@ def test_stale_entry(sabotaged, own):
 
 def test_stale_level(sabotaged, own):
     store = change_entry(own, lambda array: array + np.float32(1e-3), of="square:0.3:")
-    assert "of images under square:0.3:black:0 than" in sabotaged.caught(store)
+    assert "embeddings of images under square:0.3:black:0 do not match" in sabotaged.caught(store)
 
 
 # --- baselines -------------------------------------------------------------------------
@@ -222,7 +222,8 @@ def test_other_baseline(sabotaged, kept):
 
 def test_undecidable(sabotaged, kept):
     """With two cases and 16 patients, the smallest adjusted p-value is 3e-5."""
-    assert "it takes 18" in sabotaged.caught("--robustness-compare=main")
+    text = sabotaged.caught("--robustness-compare=main")
+    assert "too few to show any drop in 2 comparisons at level 1e-05; 18 are needed" in text
 
 
 def test_no_baseline(sabotaged):

@@ -44,7 +44,7 @@ def test_constant_embedding_and_no_demand(sabotaged):
     sabotaged.edit("hit@5 >= 0.6", "hit@5 >= 0")
     sabotaged.edit("hit@5 >= 0.4", "hit@5 >= 0")
     text = sabotaged.caught(model="my_models:constant")
-    assert "every candidate of every query has the same score" in text
+    assert "all scores are identical on clean images (collapsed embeddings)" in text
 
 
 def test_neighbours(sabotaged):

@@ -37,7 +37,7 @@ def test_timings_beside_others_are_refused(repository, pytester, store):
             "-m", "benchmark", f"-n{workers}", f"--robustness-store={store}", "--collect-only"
         )
         assert_no_traceback(said(outcome))
-        refused = "ERROR: -m benchmark with -n: processes that share a machine time each other"
+        refused = "ERROR: -m benchmark with -n: processes on one machine would slow each other down"
         assert (refused in said(outcome)) == (outcome.ret == 4) == (workers == "2")
 
 
