@@ -1,4 +1,4 @@
-"""Cases judged by the verdict (occlusions, properties), and helpers of the other cases."""
+"""Cases judged by the verdict (occlusions, properties), and the conformance cases."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from robustness.conformance import BrokenPromiseError
+from robustness.conformance import CHECKS, IN_ANY_PRECISION, BrokenPromiseError, fingerprint
+from robustness.embedding import FLOAT32
 from robustness.errors import GateError, WeightsNotFoundError
 from robustness.report import describe_case, describe_property
 from robustness.verdict.reasons import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from robustness.encoder import DualEncoder
     from robustness.plan import Case
@@ -84,3 +86,34 @@ def one_line_failure(prefix: str = "") -> Iterator[None]:
     except (BrokenPromiseError, GateError) as error:
         # pytest.fail() would also show the error that is being handled.
         raise pytest.fail.Exception(f"{prefix}{error}", pytrace=False) from None
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("promise", CHECKS)
+def test_conformance(robustness_model: str, promise: str, robustness_gate: Gate) -> None:
+    """Check one promise of :data:`robustness.conformance.CHECKS`.
+
+    Promises of :data:`robustness.conformance.IN_ANY_PRECISION` are also checked in the precision
+    of the run.
+    """
+    _, encoder = loaded_subject(robustness_gate, robustness_model)
+    with one_line_failure(f"{robustness_model}, {promise}: "):
+        CHECKS[promise](encoder)
+    precision = robustness_gate.plan.precision
+    if precision != FLOAT32 and promise in IN_ANY_PRECISION:
+        with one_line_failure(f"{robustness_model}, {promise} in {precision}: "):
+            IN_ANY_PRECISION[promise](encoder, precision)
+
+
+@pytest.mark.conformance
+def test_fingerprint(robustness_model: str, robustness_gate: Gate, tmp_path: Path) -> None:
+    """Check that the fingerprint changes if and only if the weights change."""
+    loaded_subject(robustness_gate, robustness_model)
+
+    def load(weights: Path | None) -> DualEncoder:
+        return robustness_gate.load(robustness_model, weights)
+
+    with one_line_failure(f"{robustness_model}, fingerprint: "):
+        skip_reason = fingerprint(load, tmp_path)
+    if skip_reason:
+        pytest.skip(f"{robustness_model}: {skip_reason}")
