@@ -17,8 +17,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Distribute a bare ``pytest`` over the cores; ``-n 0``, paths and ``-m`` keep one process."""
     default = config.getini("addopts")
     bare = config.args_source is not pytest.Config.ArgsSource.ARGS
+    # A worker calls this hook too: it must not start workers of its own.
     if (
         bare
+        and not hasattr(config, "workerinput")
+        and "PYTEST_XDIST_WORKER" not in os.environ
         and config.option.markexpr in default
         and getattr(config.option, "numprocesses", 0) is None
         and not (config.option.usepdb or config.option.collectonly)
